@@ -1,0 +1,117 @@
+"""Numbers that may be tuned: the transmission parameters of RFC 7252 section 4.8, and the bounds of every table.
+
+Both are frozen: an endpoint's timing and limits do not change under it. This module knows no message and no IO.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Limits", "TransportParameters"]
+
+
+@dataclass(frozen=True, slots=True)
+class TransportParameters:
+    """Timing of the message layer (RFC 7252 section 4.8); times in seconds.
+
+    The defaults are the RFC's. Lowering ``ack_timeout`` or raising ``nstart`` needs a network whose congestion is
+    controlled by other means (section 4.8.1).
+
+    Raises:
+        ValueError: ``ack_random_factor`` below 1, or a time or count that cannot work.
+    """
+
+    ack_timeout: float = 2.0
+    ack_random_factor: float = 1.5
+    max_retransmit: int = 4
+    nstart: int = 1
+    default_leisure: float = 5.0
+    probing_rate: float = 1.0
+    """Bytes per second, on average, to a peer that does not answer (section 4.7)."""
+    max_latency: float = 100.0
+    empty_ack_delay: float = 0.1
+    """How long a handler may think before its request is acknowledged by an Empty message (section 5.2.2). Not an RFC value:
+    far below ``ack_timeout``, so that the client does not retransmit."""
+    non_timeout: float = 10.0
+    """How long a non-confirmable request waits for its response, when the caller names no limit."""
+
+    def __post_init__(self) -> None:
+        if self.ack_random_factor < 1.0:
+            raise ValueError("ack_random_factor is below 1.0 (RFC 7252 section 4.8.1)")
+        if self.ack_timeout <= 0 or self.max_latency <= 0 or self.default_leisure < 0 or self.empty_ack_delay < 0:
+            raise ValueError("a time is not positive")
+        if self.max_retransmit < 0 or self.nstart < 1:
+            raise ValueError("max_retransmit is negative, or nstart below 1")
+
+    @property
+    def max_transmit_span(self) -> float:
+        """From the first transmission of a Confirmable message to its last retransmission: 45 s."""
+        return self.ack_timeout * (2**self.max_retransmit - 1) * self.ack_random_factor
+
+    @property
+    def max_transmit_wait(self) -> float:
+        """From the first transmission to the moment when the sender gives up: 93 s."""
+        return self.ack_timeout * (2 ** (self.max_retransmit + 1) - 1) * self.ack_random_factor
+
+    @property
+    def processing_delay(self) -> float:
+        """From the receipt of a Confirmable message to its acknowledgement: 2 s."""
+        return self.ack_timeout
+
+    @property
+    def max_rtt(self) -> float:
+        """The longest round trip: 202 s."""
+        return 2 * self.max_latency + self.processing_delay
+
+    @property
+    def exchange_lifetime(self) -> float:
+        """How long a Message ID of a Confirmable message must not be used again: 247 s."""
+        return self.max_transmit_span + 2 * self.max_latency + self.processing_delay
+
+    @property
+    def non_lifetime(self) -> float:
+        """How long a Message ID of a Non-confirmable message must not be used again: 145 s."""
+        return self.max_transmit_span + self.max_latency
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of every table that a peer can make grow; each says what happens at the bound.
+
+    A peer whose address is not confirmed (no DTLS session, OSCORE message or Echo came from there) never evicts a confirmed one.
+    """
+
+    peers: int = 100_000
+    """Peers with message-layer state. At the bound the longest idle, unconfirmed one without an open exchange goes."""
+    deduplication_bytes: int = 64 * 1024 * 1024
+    """Stored answers of all peers. Answers to safe requests leave first; then new unsafe requests of unconfirmed peers get 5.03."""
+    queued_per_peer: int = 1_000
+    """Confirmable messages that wait for NSTART to one peer. At the bound the request fails."""
+    requests_under_way: int = 10_000
+    """Incoming requests whose handler still works. At the bound a new one gets 5.03."""
+    body_bytes: int = 1024 * 1024
+    """The largest body put together from blocks, either direction. Larger: 4.13 or ``TransferFailed``."""
+    assembly_bytes: int = 16 * 1024 * 1024
+    """All unfinished bodies together. At the bound the longest idle unconfirmed one goes; if there is none, 5.03."""
+    assemblies: int = 1_000
+    """Unfinished and kept bodies. As ``assembly_bytes``."""
+    observations_per_peer: int = 100
+    """Observations of one peer. At the bound a registration is answered as a plain GET (RFC 7641 section 4.1)."""
+    observations: int = 100_000
+    """Observations of all peers. As ``observations_per_peer``."""
+    token_length: int = 32
+    """The longest token that is accepted (RFC 8974). A request with a longer one gets 5.03 (section 2.2.2)."""
+    dtls_sessions: int = 10_000
+    """Established DTLS sessions. At the bound the longest idle one is closed."""
+    dtls_handshakes: int = 1_000
+    """Handshakes past the cookie. At the bound the oldest goes."""
+    dtls_handshake_bytes: int = 32 * 1024
+    """Bytes of one peer's handshake messages under reassembly. Beyond it the handshake fails."""
+    oscore_errors_per_second: float = 10.0
+    """Unprotected OSCORE error answers per peer and second; more are dropped in silence."""
+    echo_challenges_per_second: float = 10.0
+    """B.1.2 challenges per security context and second (RFC 8613); more are dropped in silence."""
+    amplification_factor: float = 3.0
+    """What an unconfirmed address may be sent for each byte that came from it (RFC 9175 section 2.6) ..."""
+    amplification_allowance: int = 1_024
+    """... and the bytes it may have in any case."""
