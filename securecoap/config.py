@@ -46,12 +46,12 @@ class TransportParameters:
     @property
     def max_transmit_span(self) -> float:
         """From the first transmission of a Confirmable message to its last retransmission: 45 s."""
-        return self.ack_timeout * (2**self.max_retransmit - 1) * self.ack_random_factor
+        return self.ack_timeout * (2.0**self.max_retransmit - 1) * self.ack_random_factor
 
     @property
     def max_transmit_wait(self) -> float:
         """From the first transmission to the moment when the sender gives up: 93 s."""
-        return self.ack_timeout * (2 ** (self.max_retransmit + 1) - 1) * self.ack_random_factor
+        return self.ack_timeout * (2.0 ** (self.max_retransmit + 1) - 1) * self.ack_random_factor
 
     @property
     def processing_delay(self) -> float:
