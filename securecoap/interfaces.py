@@ -1,0 +1,319 @@
+"""The seams between the rooms: what a layer may know of its neighbours (the contracts of the design, section 3).
+
+Calls go down by method and up by ``dispatch_*``. Everything here is a protocol or a base class without behaviour of its
+own, so that any layer can be driven in a test by a few lines that stand in for its neighbours. Who implements what::
+
+    RequestProvider     context.Context                 Resource            resources.Site, resources.Resource
+    RequestInterface    core.tokens.TokenManager        RequestHandler      core.serving.Server
+    TokenInterface      core.messages.MessageManager, oscore.layer.OscoreLayer
+    MessageDispatcher   core.messages.MessageManager (what a MessageInterface sees above it)
+    TokenDispatcher     core.tokens.TokenManager, oscore.layer.OscoreLayer (what a TokenInterface sees above it)
+    MessageInterface    transports.udp.UdpInterface, transports.dtls.DtlsInterface
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator, Callable, Coroutine
+    from typing import TypeAlias
+
+    from securecoap.wire.message import Message
+
+    Cancel: TypeAlias = Callable[[], None]
+
+__all__ = [
+    "EndpointAddress",
+    "Exchange",
+    "MessageDispatcher",
+    "MessageInterface",
+    "Observable",
+    "PlumbingRequest",
+    "Randomness",
+    "Request",
+    "RequestHandler",
+    "RequestInterface",
+    "RequestProvider",
+    "Resource",
+    "ResponseSlot",
+    "Scheduler",
+    "ServerObservation",
+    "Timer",
+    "TokenDispatcher",
+    "TokenInterface",
+]
+
+T = TypeVar("T")
+
+
+class Timer(Protocol):
+    """What `Scheduler.call_at` returns."""
+
+    def cancel(self) -> None:
+        """Do not call any more; harmless when called already."""
+
+
+class Scheduler(Protocol):
+    """Time and the order of work, as far as the core uses them. An asyncio event loop is one; tests bring a virtual one."""
+
+    def time(self) -> float:
+        """Seconds on a clock that never goes back."""
+
+    def call_at(self, when: float, callback: Callable[..., object], *args: Any) -> Timer:
+        """Call at that time."""
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> object:
+        """Call after what is being done now."""
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """A future of this scheduler."""
+
+    def create_task(self, coro: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run a coroutine."""
+
+
+class Randomness(Protocol):
+    """Where randomness comes from: ``random.SystemRandom()`` in use, a seeded ``random.Random`` in tests."""
+
+    def uniform(self, a: float, b: float, /) -> float:
+        """A number between ``a`` and ``b``."""
+
+    def randbytes(self, n: int, /) -> bytes:
+        """``n`` bytes."""
+
+
+class EndpointAddress:
+    """One end of exchanged messages, as the transport (or the OSCORE layer) knows it; nobody else makes one.
+
+    Hashable, and equal exactly when messages are eligible for the same request/response, blockwise and observation
+    state; a new DTLS session or epoch and a new OSCORE context are different addresses (RFC 7252 section 9.1.2).
+    Neither an address nor its repr has key material.
+    """
+
+    __slots__ = ()
+
+    maximum_block_size_exp: ClassVar[int] = 6
+    """The largest block size exponent the transport takes (RFC 7959 section 2.2): 6 is 1024 bytes."""
+    maximum_payload_size: ClassVar[int] = 1024
+    """The largest payload in bytes; relevant at exponent 7, then a multiple of 1024."""
+    scheme: str = "coap"
+    """The URI scheme of the transport."""
+    security: str = "none"
+    """The innermost protection of messages from there: ``none``, ``dtls`` or ``oscore``."""
+    is_multicast: bool = False
+    """Whether messages to this address go to many."""
+    is_multicast_locally: bool = False
+    """Whether the message came in on a multicast address of ours (RFC 7252 section 8.1)."""
+    authenticated_claims: tuple[str, ...] = ()
+    """What the peer has proved: labels and claims of its credential, outermost first."""
+    local_hostinfo: str | None = None
+    """``host:port`` of our end, if known."""
+    dedup_offset: int = 0
+    """Added to Message IDs for deduplication: peers count them for each of our addresses (a multiple of 65536)."""
+    confirmed: bool = False
+    """Whether the peer was shown to receive at this address (DTLS, OSCORE or Echo did); such a one is never evicted
+    for one that was not. Whoever shows it sets it."""
+    outer: EndpointAddress | None = None
+    """Under OSCORE, the address that carries the protected message."""
+
+    @property
+    def hostinfo(self) -> str:
+        """``host`` or ``host:port`` as in a URI, without a default port."""
+        raise NotImplementedError
+
+    @property
+    def uri(self) -> str:
+        """``scheme://hostinfo``."""
+        return f"{self.scheme}://{self.hostinfo}"
+
+
+class Exchange:
+    """What the layers below tell about the fate of one message; it travels with the message as ``message.exchange``.
+
+    A request that is sent carries its sender's object. A request that came in carries a `ResponseSlot`, and so does
+    every response to it.
+    """
+
+    __slots__ = ()
+
+    def acknowledged(self) -> None:
+        """An acknowledgement (Empty or piggybacked) came for a Confirmable message."""
+
+    def failed(self, error: Exception) -> None:
+        """No acknowledgement in time, a Reset, or an error of the network that quotes this message."""
+
+    def no_response(self) -> None:
+        """The request will not be answered; a Confirmable one still gets its Empty acknowledgement (RFC 7967)."""
+
+
+class ResponseSlot(Exchange):
+    """The exchange of a request that came in: where its responses belong, by identity and never by token.
+
+    Every response (and notification) has its request's slot as ``message.exchange``. A layer that changes messages
+    (OSCORE) hands up a slot of its own around the one from below, and unwraps it on the way down. Whoever wants to know
+    what became of the responses sets `fate`.
+    """
+
+    __slots__ = ("fate",)
+
+    fate: Exchange | None
+
+    def acknowledged(self) -> None:
+        """A response that was sent as a Confirmable message has arrived."""
+        if self.fate is not None:
+            self.fate.acknowledged()
+
+    def failed(self, error: Exception) -> None:
+        """A response was rejected with a Reset, or never acknowledged."""
+        if self.fate is not None:
+            self.fate.failed(error)
+
+
+
+class MessageInterface(Protocol):
+    """Exchanges addressed messages over an unreliable transport."""
+
+    def send(self, message: Message) -> None:
+        """Send to ``message.remote``; ``message.encode()`` is the datagram. Losses are not reported."""
+
+    async def determine_remote(self, message: Message) -> EndpointAddress | None:
+        """The address for the message's URI or ``unresolved_remote``, ready for use (a DTLS handshake is complete).
+
+        ``None`` when this interface does not carry that scheme.
+
+        Raises:
+            Unreachable: the name does not resolve here.
+            HandshakeFailed: no secure session came about.
+            CredentialsMissing: a credential is needed and there is none.
+        """
+
+    async def shutdown(self) -> None:
+        """Release everything: afterwards there is no open socket, timer or task."""
+
+
+class MessageDispatcher(Protocol):
+    """What a `MessageInterface` sees above it."""
+
+    client_credentials: Any
+    """The `CredentialsMap` for outgoing requests, or ``None``."""
+
+    def dispatch_message(self, message: Message) -> bool:
+        """A message came in. Returns whether it meant something."""
+
+    def dispatch_malformed(self, datagram: bytes, remote: EndpointAddress) -> None:
+        """Bytes came in that are no message (RFC 7252 section 4.2: a Confirmable one is rejected)."""
+
+    def dispatch_error(self, error: Exception | int, remote: EndpointAddress) -> None:
+        """Everything with this peer has ended (an ``errno`` or the reason)."""
+
+    def dispatch_quoted_error(self, error: Exception, remote: EndpointAddress, datagram: bytes) -> None:
+        """The network returned (the beginning of) one datagram of ours; only its exchange ends (section 4.2)."""
+
+
+class TokenInterface(Protocol):
+    """Carries messages that have tokens, with or without reliability below."""
+
+    def send_message(self, message: Message) -> Cancel | None:
+        """Send a request or response; what comes of it is told to ``message.exchange``.
+
+        The message is the caller's gift: type, Message ID and datagram are set on it. Returns what to call when
+        interest in the message ends (it is then not retransmitted any more), or ``None``.
+        """
+
+    async def fill_or_recognize_remote(self, message: Message) -> bool:
+        """Set ``message.remote`` if this interface carries the message, ready for use; ``False`` if it does not.
+
+        Raises:
+            RequestFailed, CredentialsMissing, StateError: it should, and cannot.
+        """
+
+
+class TokenDispatcher(Protocol):
+    """What a `TokenInterface` sees above it."""
+
+    def dispatch_message(self, message: Message) -> bool:
+        """A request or response came in. ``False``: it means nothing here, and becomes a Reset."""
+
+    def dispatch_error(self, error: Exception | int, remote: EndpointAddress) -> None:
+        """Everything with this peer has ended."""
+
+
+class PlumbingRequest(Protocol):
+    """One request on its way: any number of responses, or an exception, until the interest in them is lost."""
+
+    request: Message
+
+    def add_response(self, message: Message, *, is_last: bool = True) -> None:
+        """Answer; after the last one nothing more is taken. The message is not changed and may be shared."""
+
+    def add_exception(self, error: Exception) -> None:
+        """There will be no (further) response."""
+
+    def on_interest_end(self, callback: Cancel) -> None:
+        """Call this when the other side does not want responses any more."""
+
+
+class RequestInterface(Protocol):
+    """Sends requests and matches what comes back."""
+
+    def request(self, request: PlumbingRequest) -> None:
+        """Send ``request.request``, whose remote is known; responses and failures are added to ``request``."""
+
+    async def fill_or_recognize_remote(self, message: Message) -> bool:
+        """As `TokenInterface.fill_or_recognize_remote`."""
+
+
+class RequestHandler(Protocol):
+    """Takes incoming requests."""
+
+    def handle(self, request: PlumbingRequest) -> None:
+        """Answer the request, now or later."""
+
+
+class Request(Protocol):
+    """A request under way, for the application."""
+
+    response: asyncio.Future[Message]
+    """The (first) response; present from creation. Cancelling it ends the request."""
+    observation: AsyncIterator[Message] | None
+    """The notifications, if the request has Observe=0; it can be cancelled."""
+
+
+class RequestProvider(Protocol):
+    """Sends requests for an application, with everything that a request may need."""
+
+    def request(self, message: Message) -> Request:
+        """Send; the message is not changed."""
+
+
+class Resource(Protocol):
+    """Something that can be requested. `securecoap.Resource` is the usual base class."""
+
+    async def needs_blockwise_assembly(self, request: Message) -> bool:
+        """Whether `render` wants whole bodies; otherwise it sees every block by itself."""
+
+    async def render(self, request: Message) -> Message:
+        """The response; it has a code and nothing of the message layer.
+
+        Raises:
+            ErrorResponse: becomes the response.
+        """
+
+
+class ServerObservation(Protocol):
+    """One client's wish to be told of changes, as a resource sees it."""
+
+    def accept(self, cancellation_callback: Cancel) -> None:
+        """Take it; the callback is called once when it ends."""
+
+    def trigger(self, response: Message | None = None, *, is_last: bool = False) -> None:
+        """Render again and notify, or send the response given."""
+
+
+class Observable(Resource, Protocol):
+    """A resource that takes observations."""
+
+    async def add_observation(self, request: Message, server_observation: ServerObservation) -> None:
+        """May call ``server_observation.accept``; otherwise the request is answered once."""

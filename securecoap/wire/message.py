@@ -1,0 +1,289 @@
+"""One CoAP message, and its form in a datagram (RFC 7252 section 3, extended tokens of RFC 8974).
+
+A `Message` is what an application makes or gets, and what layers hand to each other; a layer that needs other addressing
+makes a new one and never changes the application's. Encoding and decoding know no peers, no time and no rules beyond the
+format. Bytes that are no message raise `FormatError` and nothing else.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from securecoap.errors import FormatError
+from securecoap.wire.codes import Code, code_text
+from securecoap.wire.options import Options, decode_options
+from securecoap.wire.uri import compose_uri, is_ip_literal, parse_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from securecoap.wire.uri import ParsedUri
+
+__all__ = ["ACK", "CON", "NON", "RST", "Message", "decode_body", "encode_message"]
+
+CON: Final = 0
+NON: Final = 1
+ACK: Final = 2
+RST: Final = 3
+_TYPE_NAMES: Final = ("CON", "NON", "ACK", "RST")
+
+_HEADER: Final = Struct(">BBH")
+_CODES: Final[tuple[int, ...]] = tuple(
+    Code(value) if value in Code._value2member_map_ else value for value in range(256)
+)
+_NO_OPTIONS: Final = Options.received(())
+
+# Devices send the same options over and over. What follows the token of a short GET or DELETE (they carry no payload
+# as a rule) is remembered in two generations, so that strangers can push entries out but not make the table grow.
+_MEMO_LENGTH: Final = 64
+_MEMO_ENTRIES: Final = 256
+_memo: dict[bytes, tuple[Options, bytes]] = {}
+_older_memo: dict[bytes, tuple[Options, bytes]] = {}
+
+
+class Message:
+    """A request or response (or, inside the message layer, an Empty message).
+
+    Args:
+        code: a `Code` or its number. A handler may leave it out: the method decides.
+        payload: the body.
+        uri: absolute URI of a request. Its path and query become options, and a host name Uri-Host.
+        confirmable: whether a request or notification asks for an acknowledgement; ``None`` leaves it to the library.
+        options: any option by its name (``content_format=0, etag=b"…", observe=0, uri_path=("a", "b")``).
+
+    Attributes:
+        remote: the `EndpointAddress` that it came from or goes to.
+        scheme: of the URI it was made with, or ``None``.
+        unresolved_remote: ``host:port`` or ``host`` it is meant for, until `remote` is known.
+        parameters: what the templates of the route matched (``/store/{name}``); a request in a handler has it.
+        mtype, mid, token, datagram, exchange: the business of the message and token layers.
+
+    Raises:
+        UriError: the URI cannot be used.
+        TypeError: an option has no such name.
+        ValueError: an option value is out of its range.
+    """
+
+    __slots__ = (
+        "code", "confirmable", "datagram", "exchange", "mid", "mtype", "options", "parameters", "payload", "remote", "scheme",
+        "token", "unresolved_remote",
+    )  # fmt: skip
+
+    # `remote` and `exchange` are of types that live above this room (interfaces.py).
+    remote: Any
+    exchange: Any
+    code: int | None
+    mtype: int | None
+    mid: int | None
+    token: bytes
+    payload: bytes
+    options: Options
+    scheme: str | None
+    unresolved_remote: str | None
+    confirmable: bool | None
+    parameters: Mapping[str, str]
+    datagram: bytes | None
+
+    def __init__(
+        self,
+        code: int | None = None,
+        payload: bytes = b"",
+        *,
+        uri: str | None = None,
+        confirmable: bool | None = None,
+        **options: Any,
+    ) -> None:
+        self.code = code
+        self.payload = bytes(payload) if type(payload) is not bytes else payload
+        self.confirmable = confirmable
+        self.mtype = self.mid = self.datagram = self.remote = self.exchange = self.scheme = self.unresolved_remote = None
+        self.token = b""
+        self.parameters = {}
+        self.options = Options()
+        if uri is not None:
+            self.set_uri(uri)
+        for name, value in options.items():
+            if name.startswith("_") or not hasattr(Options, name) or callable(getattr(Options, name)):
+                raise TypeError(f"there is no option named {name!r}")
+            setattr(self.options, name, value)
+
+    def set_uri(self, uri: str) -> None:
+        """Take destination, path and query from an absolute URI (RFC 7252 section 6.4).
+
+        Raises:
+            UriError: the URI cannot be used.
+        """
+        parsed = parse_uri(uri)
+        self.scheme = parsed.scheme
+        self.unresolved_remote = _authority(parsed)
+        options = self.options
+        # Section 6.4 step 5: a literal address is the datagram's own destination and is not said again.
+        options.uri_host = None if is_ip_literal(parsed.host) else parsed.host
+        options.uri_path = parsed.path
+        options.uri_query = parsed.query
+
+    @property
+    def uri(self) -> str | None:
+        """The URI that a request is for, put together from options and address (RFC 7252 section 6.5)."""
+        options = self.options
+        if options.proxy_uri is not None:
+            return options.proxy_uri
+        remote = self.remote
+        base = f"{self.scheme}://{self.unresolved_remote}" if remote is None else remote.uri
+        if remote is None and (self.scheme is None or self.unresolved_remote is None):
+            return None
+        parsed = parse_uri(base)
+        host = parsed.host if options.uri_host is None else options.uri_host
+        port = parsed.port if options.uri_port is None else options.uri_port
+        scheme = parsed.scheme if options.proxy_scheme is None else options.proxy_scheme
+        return compose_uri(scheme, host, port, options.uri_path, options.uri_query)
+
+    @classmethod
+    def decode(cls, data: bytes, remote: Any = None) -> Message:
+        """The message in a datagram.
+
+        Raises:
+            FormatError: it is none; what to do about that is the message layer's to say (RFC 7252 section 4.2, 4.3).
+        """
+        if len(data) < 4:
+            raise FormatError("shorter than the header")
+        first, code, mid = _HEADER.unpack_from(data)
+        if first >> 6 != 1:
+            raise FormatError("not version 1")
+        length = first & 15
+        if code == 0 and len(data) != 4:
+            raise FormatError("Empty message with more than a header")
+        position = 4
+        if length > 12:
+            length, position = _extended_length(data, length)
+        end = position + length
+        token = data[position:end]
+        if len(token) != length:
+            raise FormatError("token runs past the end")
+        message = cls.__new__(cls)
+        if end == len(data):
+            message.options = _NO_OPTIONS
+            message.payload = b""
+        else:
+            message.options, message.payload = decode_body(data[end:], code)
+        message.code = _CODES[code]
+        message.mtype = first >> 4 & 3
+        message.mid = mid
+        message.token = token
+        message.remote = remote
+        message.datagram = message.exchange = message.scheme = None
+        message.unresolved_remote = message.confirmable = None
+        message.parameters = _NO_PARAMETERS
+        return message
+
+    @classmethod
+    def inner(cls, code: int, options: Options, payload: bytes, remote: Any, token: bytes) -> Message:
+        """A message as a layer makes it, of parts that are already in their final form."""
+        message = cls.__new__(cls)
+        message.code = _CODES[code]
+        message.options = options
+        message.payload = payload
+        message.remote = remote
+        message.token = token
+        message.mtype = message.mid = message.datagram = message.exchange = None
+        message.scheme = message.unresolved_remote = message.confirmable = None
+        message.parameters = _NO_PARAMETERS
+        return message
+
+    def encode(self) -> bytes:
+        """The datagram; what the message layer has fixed stays bit-identical (section 4.2).
+
+        Raises:
+            ValueError: code, type or Message ID are not set yet, or the token is longer than 65804 bytes.
+        """
+        if self.datagram is not None:
+            return self.datagram
+        if self.code is None or self.mtype is None or self.mid is None:
+            raise ValueError("a message without code, type or Message ID has no wire form")
+        return encode_message(self.mtype, self.code, self.mid, self.token, self.options.encode(), self.payload)
+
+    def copy(self, **options: Any) -> Message:
+        """A new message with the same content and destination, not yet sent; its options may be changed.
+
+        Args:
+            options: options to set differently, by name.
+        """
+        message = Message.inner(self.code or 0, self.options.copy(), self.payload, self.remote, b"")
+        message.code = self.code
+        message.scheme = self.scheme
+        message.unresolved_remote = self.unresolved_remote
+        message.confirmable = self.confirmable
+        message.parameters = dict(self.parameters)
+        for name, value in options.items():
+            if name.startswith("_") or not hasattr(Options, name):
+                raise TypeError(f"there is no option named {name!r}")
+            setattr(message.options, name, value)
+        return message
+
+    def __repr__(self) -> str:
+        kind = "" if self.mtype is None else _TYPE_NAMES[self.mtype] + " "
+        code = "no code" if self.code is None else code_text(self.code)
+        return f"<Message {kind}{code} {self.options!r}, payload of {len(self.payload)} bytes, remote {self.remote!r}>"
+
+
+_NO_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+def _authority(parsed: ParsedUri) -> str:
+    host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
+    return host if parsed.port is None else f"{host}:{parsed.port}"
+
+
+def _extended_length(data: bytes, nibble: int) -> tuple[int, int]:
+    """Token length and where the token begins (RFC 8974 section 2.1)."""
+    if nibble == 13 and len(data) > 4:
+        return data[4] + 13, 5
+    if nibble == 14 and len(data) > 5:
+        return (data[4] << 8 | data[5]) + 269, 6
+    raise FormatError("bad token length")
+
+
+def decode_body(body: bytes, code: int) -> tuple[Options, bytes]:
+    """Options and payload, as they follow a token or, under OSCORE, the inner code.
+
+    Raises:
+        FormatError: the bytes are not options, marker and payload.
+    """
+    if (code == 1 or code == 4) and len(body) <= _MEMO_LENGTH:  # noqa: PLR1714: this is faster, and runs per message
+        found = _memo.get(body)
+        return _remember(body) if found is None else found
+    pairs, payload = decode_options(body)
+    return (Options.received(pairs) if pairs else _NO_OPTIONS), payload
+
+
+def _remember(body: bytes) -> tuple[Options, bytes]:
+    global _memo, _older_memo  # noqa: PLW0603: one table for the process, for messages have no owner here
+    found = _older_memo.get(body)
+    if found is None:
+        pairs, payload = decode_options(body)
+        found = (Options.received(pairs), payload)
+    if len(_memo) >= _MEMO_ENTRIES:
+        _older_memo = _memo
+        _memo = {}
+    _memo[body] = found
+    return found
+
+
+def encode_message(mtype: int, code: int, mid: int, token: bytes, options: bytes, payload: bytes) -> bytes:
+    """A datagram of its parts; ``options`` in their wire form."""
+    length = len(token)
+    if length < 13:
+        head = _HEADER.pack(0x40 | mtype << 4 | length, code, mid) + token
+    elif length < 269:
+        head = _HEADER.pack(0x4D | mtype << 4, code, mid) + bytes((length - 13,)) + token
+    elif length < 65805:
+        head = _HEADER.pack(0x4E | mtype << 4, code, mid) + (length - 269).to_bytes(2, "big") + token
+    else:
+        raise ValueError("a token takes 65804 bytes at most")
+    if payload:
+        return head + options + b"\xff" + payload
+    return head + options
+
+

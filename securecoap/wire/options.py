@@ -1,0 +1,300 @@
+"""The options of one message: bytes until somebody asks (RFC 7252 section 3.1 and 5.4).
+
+`Options` keeps sorted ``(number, value)`` pairs. Typed access goes through descriptors that apply the rules of section
+5.4: a value whose length is out of range counts as absent, the first of a surplus wins. `Options.request_fault` and
+`Options.response_fault` name the first option that its receiver may not ignore. Options of a received message are
+frozen and may be shared by equal messages. This module knows nothing of headers, tokens, peers or time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from securecoap.errors import FormatError
+from securecoap.wire import numbers
+from securecoap.wire.option_types import (
+    BlockOption, FlagOption, OpaqueOption, OpaqueOptions, TextOption, TextOptions, UintOption, decode_text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["Options", "decode_options", "encode_options"]
+
+Pairs = tuple[tuple[int, bytes], ...]
+
+_UNKNOWN: Final = -1  # a fault that was not looked for yet
+NO_FAULT: Final = -2
+
+# A value of these must be UTF-8 to mean anything (RFC 7252 section 5.10.1, 5.10.2); all of them are critical.
+_TEXT: Final = frozenset(
+    {numbers.URI_HOST, numbers.URI_PATH, numbers.URI_QUERY, numbers.PROXY_URI, numbers.PROXY_SCHEME}
+)
+# Registered, and not implemented here: a receiver treats them as unrecognised.
+_UNSUPPORTED: Final = frozenset({numbers.Q_BLOCK1, numbers.Q_BLOCK2, numbers.EDHOC})
+
+
+def decode_options(data: bytes, position: int = 0) -> tuple[Pairs, bytes]:
+    """Split what follows a token into option pairs and payload (RFC 7252 section 3.1).
+
+    Raises:
+        FormatError: a reserved nibble, a value past the end, a number above 65535, a marker without payload.
+    """
+    pairs: list[tuple[int, bytes]] = []
+    number = 0
+    end = len(data)
+    while position < end:
+        byte = data[position]
+        if byte == 0xFF:
+            if position + 1 == end:
+                raise FormatError("payload marker without payload")
+            return tuple(pairs), data[position + 1 :]
+        position += 1
+        delta = byte >> 4
+        length = byte & 15
+        if delta > 12:
+            if delta == 13 and position < end:
+                delta = data[position] + 13
+                position += 1
+            elif delta == 14 and position + 1 < end:
+                delta = (data[position] << 8 | data[position + 1]) + 269
+                position += 2
+            else:
+                raise FormatError("bad option delta")
+        if length > 12:
+            if length == 13 and position < end:
+                length = data[position] + 13
+                position += 1
+            elif length == 14 and position + 1 < end:
+                length = (data[position] << 8 | data[position + 1]) + 269
+                position += 2
+            else:
+                raise FormatError("bad option length")
+        number += delta
+        following = position + length
+        if following > end:
+            raise FormatError("option value runs past the end")
+        if number > 65535:
+            raise FormatError("option number above 65535")
+        pairs.append((number, data[position:following]))
+        position = following
+    return tuple(pairs), b""
+
+
+def encode_options(pairs: Iterable[tuple[int, bytes]]) -> bytes:
+    """Sorted pairs as bytes (RFC 7252 section 3.1)."""
+    result = bytearray()
+    previous = 0
+    for number, value in pairs:
+        delta = number - previous
+        previous = number
+        length = len(value)
+        if delta < 13 and length < 13:
+            result.append(delta << 4 | length)
+        else:
+            head, delta_more = _nibble(delta)
+            low, length_more = _nibble(length)
+            result.append(head << 4 | low)
+            result += delta_more
+            result += length_more
+        result += value
+    return bytes(result)
+
+
+def _nibble(value: int) -> tuple[int, bytes]:
+    if value < 13:
+        return value, b""
+    if value < 269:
+        return 13, bytes((value - 13,))
+    return 14, (value - 269).to_bytes(2, "big")
+
+
+class Options:
+    """The options of one message, typed and generic.
+
+    Every registered option is an attribute, ``None``, ``False`` or an empty tuple when absent; `get`, `add` and
+    `replace` work on raw values of any number.
+
+    Attributes:
+        pairs: ``(number, value)`` in ascending order of numbers, as sent.
+        present: an integer with bit *n* set for each option *n* below 300 that is there; a cheap test for layers.
+    """
+
+    __slots__ = ("_encoded", "_frozen", "_path", "_request_fault", "_response_fault", "pairs", "present")
+
+    if_match = OpaqueOptions(numbers.IF_MATCH)
+    uri_host = TextOption(numbers.URI_HOST)
+    etag = OpaqueOption(numbers.ETAG)
+    etags = OpaqueOptions(numbers.ETAG)
+    if_none_match = FlagOption(numbers.IF_NONE_MATCH)
+    observe = UintOption(numbers.OBSERVE)
+    uri_port = UintOption(numbers.URI_PORT)
+    location_path = TextOptions(numbers.LOCATION_PATH)
+    oscore = OpaqueOption(numbers.OSCORE)
+    content_format = UintOption(numbers.CONTENT_FORMAT)
+    max_age = UintOption(numbers.MAX_AGE)
+    uri_query = TextOptions(numbers.URI_QUERY)
+    hop_limit = UintOption(numbers.HOP_LIMIT)
+    accept = UintOption(numbers.ACCEPT)
+    location_query = TextOptions(numbers.LOCATION_QUERY)
+    block2 = BlockOption(numbers.BLOCK2)
+    block1 = BlockOption(numbers.BLOCK1)
+    size2 = UintOption(numbers.SIZE2)
+    proxy_uri = TextOption(numbers.PROXY_URI)
+    proxy_scheme = TextOption(numbers.PROXY_SCHEME)
+    size1 = UintOption(numbers.SIZE1)
+    echo = OpaqueOption(numbers.ECHO)
+    no_response = UintOption(numbers.NO_RESPONSE)
+    request_tag = OpaqueOptions(numbers.REQUEST_TAG)
+
+    def __init__(self, pairs: Iterable[tuple[int, bytes]] = ()) -> None:
+        self._frozen = False
+        self._assign(tuple(sorted(pairs, key=_number)))
+
+    def _assign(self, pairs: Pairs) -> None:
+        self.pairs = pairs
+        self._encoded: bytes | None = None
+        self._path: tuple[str, ...] | None = None
+        self._request_fault = self._response_fault = _UNKNOWN
+        present = 0
+        for number, _ in pairs:
+            if number < 300:
+                present |= 1 << number
+        self.present = present
+
+    @classmethod
+    def received(cls, pairs: Pairs) -> Options:
+        """The options of a message from the wire: frozen, so that equal messages may share them."""
+        options = cls.__new__(cls)
+        options._assign(pairs)
+        options._frozen = True
+        return options
+
+    # Typed access that layers need for every message is kept once found.
+
+    @property
+    def uri_path(self) -> tuple[str, ...]:
+        """The path's segments, decoded; those that are not UTF-8 are left out (`request_fault` tells)."""
+        path = self._path
+        if path is None:
+            path = tuple([value.decode(errors="ignore") for number, value in self.pairs if number == numbers.URI_PATH])
+            self._path = path
+        return path
+
+    @uri_path.setter
+    def uri_path(self, segments: Iterable[str]) -> None:
+        values = [segment.encode() for segment in segments]
+        if any(len(value) > 255 for value in values):
+            raise ValueError("a path segment takes 255 bytes at most")
+        if any(value in {b".", b".."} for value in values):
+            raise ValueError("'.' and '..' are not path segments (RFC 7252 section 5.10.1)")
+        self.replace(numbers.URI_PATH, values)
+
+    @property
+    def request_fault(self) -> int | None:
+        """The first critical option that the receiver of a request must not process (RFC 7252 section 5.4.1), if any."""
+        fault = self._request_fault
+        if fault == _UNKNOWN:
+            fault = self._request_fault = self._find_fault(request=True)
+        return None if fault == NO_FAULT else fault
+
+    @property
+    def response_fault(self) -> int | None:
+        """As `request_fault`, for the receiver of a response."""
+        fault = self._response_fault
+        if fault == _UNKNOWN:
+            fault = self._response_fault = self._find_fault(request=False)
+        return None if fault == NO_FAULT else fault
+
+    def _find_fault(self, *, request: bool) -> int:
+        previous = -1
+        for number, value in self.pairs:
+            if number & 1:
+                definition = numbers.OPTIONS.get(number)
+                if (
+                    definition is None
+                    or number in _UNSUPPORTED
+                    or not (definition.in_request if request else definition.in_response)
+                    or not definition.minimum <= len(value) <= definition.maximum
+                    or (number == previous and not definition.repeatable)
+                    or (number in _TEXT and decode_text(value) is None)
+                ):
+                    return number
+            previous = number
+        return NO_FAULT
+
+    # Generic access.
+
+    def get(self, number: int) -> bytes | None:
+        """The first raw value with this number."""
+        for found, value in self.pairs:
+            if found == number:
+                return value
+        return None
+
+    def get_all(self, number: int) -> list[bytes]:
+        """Every raw value with this number."""
+        return [value for found, value in self.pairs if found == number]
+
+    def add(self, number: int, value: bytes) -> None:
+        """Append one more value with this number."""
+        self._write(sorted((*self.pairs, (_checked(number), bytes(value))), key=_number))
+
+    def replace(self, number: int, values: Iterable[bytes]) -> None:
+        """Set all values with this number, in order; none removes the option."""
+        kept = [pair for pair in self.pairs if pair[0] != number]
+        kept.extend((_checked(number), value) for value in values)
+        kept.sort(key=_number)
+        self._write(kept)
+
+    def remove(self, number: int) -> None:
+        """Remove every value with this number."""
+        if self.get(number) is not None:
+            self.replace(number, ())
+
+    def _write(self, pairs: list[tuple[int, bytes]]) -> None:
+        if self._frozen:
+            raise TypeError("the options of a received message cannot be changed; change a copy() of the message")
+        self._assign(tuple(pairs))
+
+    def copy(self) -> Options:
+        """The same options, free to be changed."""
+        options = Options.__new__(Options)
+        options._assign(self.pairs)
+        options._frozen = False
+        return options
+
+    def encode(self) -> bytes:
+        """As on the wire, kept for the next time."""
+        encoded = self._encoded
+        if encoded is None:
+            encoded = self._encoded = encode_options(self.pairs) if self.pairs else b""
+        return encoded
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        return iter(self.pairs)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __contains__(self, number: int) -> bool:
+        return self.get(number) is not None
+
+    def __eq__(self, other: object) -> bool:
+        return self.pairs == other.pairs if isinstance(other, Options) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # mutable: not a key
+
+    def __repr__(self) -> str:
+        names = (numbers.OPTIONS[n].name if n in numbers.OPTIONS else str(n) for n, _ in self.pairs)
+        return f"<Options {', '.join(names)}>"
+
+
+def _number(pair: tuple[int, bytes]) -> int:
+    return pair[0]
+
+
+def _checked(number: int) -> int:
+    if not 0 <= number <= 65535:
+        raise ValueError(f"option number {number} is not in 0 to 65535")
+    return number
