@@ -66,7 +66,7 @@ def test_signal(entry: dict[str, Any]) -> None:
 def test_empty() -> None:
     assert Code.EMPTY == 0
     assert str(Code.EMPTY) == "0.00 Empty"
-    assert not (Code.EMPTY.is_request or Code.EMPTY.is_response or Code.EMPTY.is_signalling)
+    assert [Code.EMPTY.is_request, Code.EMPTY.is_response, Code.EMPTY.is_signalling] == [False] * 3
 
 
 def test_every_byte_has_an_entry() -> None:
@@ -87,7 +87,7 @@ def test_a_code_formats_as_an_integer_on_request() -> None:
     assert Code.CONTENT == 69
 
 
-@pytest.mark.parametrize("text", ["", "2.5", "2.005", "8.00", "2.32", "2.05 Content", "TEAPOT", "205", "٢.٠٥"])
+@pytest.mark.parametrize("text", ["", "2.5", "2.005", "8.00", "2.32", "2.05 Content", "TEAPOT", "205", "\u0662.\u0660\u0665"])
 def test_what_is_no_code(text: str) -> None:
     with pytest.raises(ValueError, match="not a CoAP code"):
         parse_code(text)
