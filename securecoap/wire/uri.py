@@ -214,7 +214,11 @@ def resolve_uri(base: str, reference: str) -> str:
         else:
             # section 5.2.3: beside the base's last segment
             path = _without_dots((match[3].rpartition("/")[0] if match[3] else "") + "/" + path)
-    text = f"{scheme}:" if authority is None else f"{scheme}://{authority}"
+    if authority is None:
+        # a path that begins with // after its dots are gone must not turn into an authority
+        text = f"{scheme}:/." if path.startswith("//") else f"{scheme}:"
+    else:
+        text = f"{scheme}://{authority}"
     text += path if query is None else f"{path}?{query}"
     return text if fragment is None else f"{text}#{fragment}"
 
