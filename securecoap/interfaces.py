@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
     from typing import TypeAlias
 
     from securecoap.wire.message import Message
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Cancel: TypeAlias = Callable[[], None]
 
 __all__ = [
+    "DirectResource",
     "EndpointAddress",
     "Exchange",
     "MessageDispatcher",
@@ -37,6 +38,7 @@ __all__ = [
     "RequestInterface",
     "RequestProvider",
     "Resource",
+    "ResourceTree",
     "ResponseSlot",
     "Scheduler",
     "ServerObservation",
@@ -56,7 +58,7 @@ class Timer(Protocol):
 
 
 class Scheduler(Protocol):
-    """Time and the order of work, as far as the core uses them. An asyncio event loop is one; tests bring a virtual one."""
+    """Time and the order of work, as the core uses them. An asyncio event loop is one; tests bring a virtual one."""
 
     def time(self) -> float:
         """Seconds on a clock that never goes back."""
@@ -169,7 +171,6 @@ class ResponseSlot(Exchange):
         """A response was rejected with a Reset, or never acknowledged."""
         if self.fate is not None:
             self.fate.failed(error)
-
 
 
 class MessageInterface(Protocol):
@@ -300,6 +301,29 @@ class Resource(Protocol):
         Raises:
             ErrorResponse: becomes the response.
         """
+
+
+class DirectResource(Resource, Protocol):
+    """A resource that spares the coroutines where it can, so that a plain handler costs no task."""
+
+    assembles_bodies: bool | None
+    """The answer of `needs_blockwise_assembly` for every request; ``None`` if it has to be asked."""
+    is_observable: bool
+    """Whether it has `Observable.add_observation`."""
+
+    def dispatch(self, request: Message) -> Message | Coroutine[Any, Any, Message]:
+        """As `render`, at once if the handler is a plain function.
+
+        Raises:
+            ErrorResponse: becomes the response.
+        """
+
+
+class ResourceTree(Protocol):
+    """Resources by their paths; what `Site` is for the server."""
+
+    def find(self, path: tuple[str, ...]) -> tuple[Resource, Mapping[str, str]] | None:
+        """The resource that serves a path and what its template's names stand for, or ``None``."""
 
 
 class ServerObservation(Protocol):

@@ -1,8 +1,8 @@
 """One CoAP message, and its form in a datagram (RFC 7252 section 3, extended tokens of RFC 8974).
 
-A `Message` is what an application makes or gets, and what layers hand to each other; a layer that needs other addressing
-makes a new one and never changes the application's. Encoding and decoding know no peers, no time and no rules beyond the
-format. Bytes that are no message raise `FormatError` and nothing else.
+A `Message` is what an application makes or gets, and what layers hand to each other; a layer that needs other
+addressing makes a new one and never changes the application's. Encoding and decoding know no peers, no time and no
+rules beyond the format. Bytes that are no message raise `FormatError` and nothing else.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Message:
         remote: the `EndpointAddress` that it came from or goes to.
         scheme: of the URI it was made with, or ``None``.
         unresolved_remote: ``host:port`` or ``host`` it is meant for, until `remote` is known.
-        parameters: what the templates of the route matched (``/store/{name}``); a request in a handler has it.
+        parameters: what the route's templates matched (``/store/{name}``), for a handler.
         mtype, mid, token, datagram, exchange: the business of the message and token layers.
 
     Raises:
@@ -67,8 +67,8 @@ class Message:
     """
 
     __slots__ = (
-        "code", "confirmable", "datagram", "exchange", "mid", "mtype", "options", "parameters", "payload", "remote", "scheme",
-        "token", "unresolved_remote",
+        "code", "confirmable", "datagram", "exchange", "mid", "mtype", "options", "parameters", "payload", "remote",
+        "scheme", "token", "unresolved_remote",
     )  # fmt: skip
 
     # `remote` and `exchange` are of types that live above this room (interfaces.py).
@@ -98,7 +98,9 @@ class Message:
         self.code = code
         self.payload = bytes(payload) if type(payload) is not bytes else payload
         self.confirmable = confirmable
-        self.mtype = self.mid = self.datagram = self.remote = self.exchange = self.scheme = self.unresolved_remote = None
+        self.mtype = self.mid = self.datagram = self.remote = self.exchange = self.scheme = self.unresolved_remote = (
+            None
+        )
         self.token = b""
         self.parameters = {}
         self.options = Options()
@@ -251,7 +253,7 @@ def decode_body(body: bytes, code: int) -> tuple[Options, bytes]:
     Raises:
         FormatError: the bytes are not options, marker and payload.
     """
-    if (code == 1 or code == 4) and len(body) <= _MEMO_LENGTH:  # noqa: PLR1714: this is faster, and runs per message
+    if (code == 1 or code == 4) and len(body) <= _MEMO_LENGTH:
         found = _memo.get(body)
         return _remember(body) if found is None else found
     pairs, payload = decode_options(body)
@@ -259,7 +261,7 @@ def decode_body(body: bytes, code: int) -> tuple[Options, bytes]:
 
 
 def _remember(body: bytes) -> tuple[Options, bytes]:
-    global _memo, _older_memo  # noqa: PLW0603: one table for the process, for messages have no owner here
+    global _memo, _older_memo  # noqa: PLW0603  # one table for the process, for messages have no owner here
     found = _older_memo.get(body)
     if found is None:
         pairs, payload = decode_options(body)
@@ -285,5 +287,3 @@ def encode_message(mtype: int, code: int, mid: int, token: bytes, options: bytes
     if payload:
         return head + options + b"\xff" + payload
     return head + options
-
-

@@ -1,7 +1,7 @@
 """Typed access to registered options: one descriptor class for each form of value (RFC 7252 section 3.2).
 
-A value whose length is outside its definition counts as absent, and the first of a surplus is the one (section 5.4.3 and
-5.4.5). Setting checks what reading forgives.
+A value whose length is outside its definition counts as absent, and the first of a surplus is the one (section 5.4.3
+and 5.4.5). Setting checks what reading forgives.
 """
 
 from __future__ import annotations
@@ -17,8 +17,16 @@ if TYPE_CHECKING:
     from securecoap.wire.options import Options
 
 __all__ = [
-    "BlockOption", "FlagOption", "OpaqueOption", "OpaqueOptions", "OptionAttribute", "TextOption", "TextOptions",
-    "UintOption", "decode_text", "encode_uint",
+    "BlockOption",
+    "FlagOption",
+    "OpaqueOption",
+    "OpaqueOptions",
+    "OptionAttribute",
+    "TextOption",
+    "TextOptions",
+    "UintOption",
+    "decode_text",
+    "encode_uint",
 ]
 
 
@@ -190,5 +198,3 @@ def decode_text(value: bytes) -> str | None:
         return value.decode()
     except UnicodeDecodeError:
         return None
-
-

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Final
 from securecoap.errors import FormatError
 from securecoap.wire import numbers
 from securecoap.wire.option_types import (
-    BlockOption, FlagOption, OpaqueOption, OpaqueOptions, TextOption, TextOptions, UintOption, decode_text,
+    BlockOption,
+    FlagOption,
+    OpaqueOption,
+    OpaqueOptions,
+    TextOption,
+    TextOptions,
+    UintOption,
+    decode_text,
 )
 
 if TYPE_CHECKING:
@@ -192,7 +199,7 @@ class Options:
 
     @property
     def request_fault(self) -> int | None:
-        """The first critical option that the receiver of a request must not process (RFC 7252 section 5.4.1), if any."""
+        """The first critical option that the receiver of a request must not process (section 5.4.1), if any."""
         fault = self._request_fault
         if fault == _UNKNOWN:
             fault = self._request_fault = self._find_fault(request=True)

@@ -1,0 +1,456 @@
+"""The message layer: reliability, deduplication and Message IDs over an unreliable transport (RFC 7252 section 4).
+
+It knows types, codes and Message IDs, and nothing of tokens beyond comparing a piggybacked one, of options or of what a
+request means. Time, timers and randomness are handed in. Per incoming request it makes one small object and no timer:
+answers live in two generations per peer, and all deadlines of a kind share one timer.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from securecoap.config import Limits, TransportParameters
+from securecoap.core.deadlines import Deadlines
+from securecoap.core.peers import ENTRY_BYTES, Peer, PeerTable
+from securecoap.errors import RequestFailed, RequestTimeout, ResetReceived, SessionEnded, Unreachable
+from securecoap.interfaces import EndpointAddress, ResponseSlot
+from securecoap.wire import numbers
+from securecoap.wire.codes import SAFE_METHODS, Code
+from securecoap.wire.message import ACK, CON, NON, RST, Message, encode_message
+
+if TYPE_CHECKING:
+    from securecoap.interfaces import Cancel, MessageInterface, Randomness, Scheduler, Timer, TokenDispatcher
+
+__all__ = ["IncomingExchange", "MessageManager", "Outgoing"]
+
+_SAFE: Final = frozenset(int(code) for code in SAFE_METHODS)
+_NO_RESPONSE_BIT: Final = 1 << numbers.NO_RESPONSE
+_KEPT_PART: Final = 0.75  # of the bytes allowed, when answers to safe requests have to go
+
+
+class IncomingExchange(ResponseSlot):
+    """The exchange of one incoming request: whether its acknowledgement is still to be sent, and to whom."""
+
+    __slots__ = ("is_open", "key", "manager", "mid", "mtype", "peer")
+
+    def __init__(self, manager: MessageManager, peer: Peer, message: Message, key: int) -> None:
+        self.manager = manager
+        self.peer = peer
+        self.mid = message.mid
+        self.mtype = message.mtype
+        self.key = key
+        self.is_open = message.mtype == CON
+        self.fate = None
+
+    def no_response(self) -> None:
+        if self.is_open:
+            self.manager.acknowledge(self)
+
+
+class Outgoing:
+    """A message on its way: Confirmable until it is acknowledged, a Non-confirmable request until it is answered."""
+
+    __slots__ = ("ended", "gives_up_at", "message", "mid", "peer", "retransmissions", "started", "timeout")
+
+    def __init__(self, message: Message, peer: Peer) -> None:
+        self.message = message
+        self.peer = peer
+        self.mid = -1
+        self.retransmissions = 0
+        self.timeout = self.gives_up_at = 0.0
+        self.started = self.ended = False
+
+
+class MessageManager:
+    """The message layer of one `MessageInterface`; see `MessageDispatcher` and `TokenInterface` for its two sides.
+
+    Args:
+        scheduler: time and timers.
+        randomness: for first Message IDs, time-outs and leisure.
+        parameters: timing.
+        limits: bounds; uses ``peers``, ``deduplication_bytes`` and ``queued_per_peer``.
+        client_credentials: handed to the interface for its handshakes.
+
+    Attributes:
+        interface: the layer below; set once, before the first message.
+        above: the layer above; likewise.
+    """
+
+    interface: MessageInterface
+    above: TokenDispatcher
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        randomness: Randomness,
+        parameters: TransportParameters | None = None,
+        limits: Limits | None = None,
+        client_credentials: Any = None,
+    ) -> None:
+        self.client_credentials = client_credentials
+        self._scheduler = scheduler
+        self._time = scheduler.time
+        self._random = randomness
+        self._parameters = parameters or TransportParameters()
+        self._limits = limits or Limits()
+        self._lifetime = self._parameters.exchange_lifetime
+        self._peers = PeerTable(self._limits.peers, self._lifetime, randomness)
+        self._retransmissions = Deadlines(scheduler, self._retransmit)
+        self._unacknowledged = Deadlines(scheduler, self._acknowledge_late)
+        self._leisurely: set[Timer] = set()
+        self._sweep_timer: Timer | None = None
+        self._closed = False
+
+    # What came in.
+
+    def dispatch_message(self, message: Message) -> bool:
+        """Process a message from the interface (section 4.2 to 4.5). Returns whether it meant something."""
+        mtype = message.mtype
+        if mtype == ACK or mtype == RST:
+            return self._dispatch_answer(message)
+        remote = message.remote
+        peer = self._peers.get(remote)
+        if peer is None:
+            peer = self._create_peer(remote)
+        peer.touched = True
+        now = self._time()
+        if now >= peer.rotates_at:
+            self._peers.rotate(peer, now)
+        code = message.code
+        if not code or 32 <= code < 64 or code >= 192:
+            return self._dispatch_odd(message, peer)
+        key = message.mid + remote.dedup_offset
+        known = peer.recent.get(key)
+        if known is None and peer.older is not None:
+            known = peer.older.get(key)
+        if known is not None:
+            if known and mtype == CON:
+                self._send_datagram(known, remote)
+            return True
+        if code < 32:
+            return self._dispatch_request(message, peer, key, now)
+        return self._dispatch_response(message, peer, key)
+
+    def _dispatch_request(self, message: Message, peer: Peer, key: int, now: float) -> bool:
+        confirmable = message.mtype == CON
+        if confirmable and message.remote.is_multicast_locally:
+            return False  # section 8.1: multicast requests are Non-confirmable; no Reset either
+        message.exchange = exchange = IncomingExchange(self, peer, message, key)
+        if message.code not in _SAFE:
+            if self._peers.stored_bytes > self._limits.deduplication_bytes and not self._make_room(message):
+                return True
+            if peer.unsafe is None:
+                peer.unsafe = set()
+            peer.unsafe.add(key)
+        peer.recent[key] = b""
+        peer.stored_bytes += ENTRY_BYTES
+        self._peers.stored_bytes += ENTRY_BYTES
+        if not self.above.dispatch_message(message):
+            if exchange.is_open:
+                self._answer(exchange, RST)
+            return False
+        if exchange.is_open and confirmable:
+            self._unacknowledged.add(now + self._parameters.empty_ack_delay, exchange)
+        return True
+
+    def _dispatch_response(self, message: Message, peer: Peer, key: int) -> bool:
+        if message.remote.is_multicast_locally:
+            return False
+        meant = self.above.dispatch_message(message)
+        if message.mtype == CON:
+            answer = encode_message(ACK if meant else RST, 0, message.mid or 0, b"", b"", b"")
+            peer.recent[key] = answer
+            self._send_datagram(answer, message.remote)
+        else:
+            answer = b""
+            peer.recent[key] = answer
+        size = ENTRY_BYTES + len(answer)
+        peer.stored_bytes += size
+        self._peers.stored_bytes += size
+        return meant
+
+    def _dispatch_odd(self, message: Message, peer: Peer) -> bool:
+        """Empty messages and reserved codes: a ping or a format error (section 4.2, 4.3)."""
+        if message.mtype == CON and not message.remote.is_multicast_locally:
+            self._send_datagram(encode_message(RST, 0, message.mid or 0, b"", b"", b""), peer.address)
+        return False
+
+    def _dispatch_answer(self, message: Message) -> bool:
+        """ACK and RST: they match by Message ID and source, and are never answered themselves (section 4.2)."""
+        code = message.code or 0
+        peer = self._peers.get(message.remote)
+        is_reset = message.mtype == RST
+        if peer is None or (code and (is_reset or not 64 <= code < 192)):
+            return False
+        peer.touched = True
+        outgoing = (peer.outstanding or {}).get(message.mid or 0)
+        if outgoing is None:
+            if is_reset and peer.non_confirmable is not None:
+                exchange = peer.non_confirmable.pop(message.mid or 0, None)
+                if exchange is not None:
+                    exchange.failed(ResetReceived("the peer answered with a Reset"))
+                    return True
+            return False
+        if code and message.token != outgoing.message.token:
+            return False  # section 5.3.2: a piggybacked response has the token of its own request
+        self._end(outgoing)
+        exchange = outgoing.message.exchange
+        if is_reset:
+            if exchange is not None:
+                exchange.failed(ResetReceived("the peer answered with a Reset"))
+            return True
+        if exchange is not None:
+            exchange.acknowledged()
+        return self.above.dispatch_message(message) if code else True
+
+    def dispatch_malformed(self, datagram: bytes, remote: EndpointAddress) -> None:
+        """Reject a Confirmable message that is not well-formed with a Reset; drop everything else (section 4.2)."""
+        if len(datagram) >= 4 and datagram[0] >> 4 == 0x4 and not remote.is_multicast_locally:
+            self._send_datagram(bytes((0x70, 0)) + datagram[2:4], remote)
+
+    def dispatch_error(self, error: Exception | int, remote: EndpointAddress) -> None:
+        """End everything with one peer."""
+        if isinstance(error, int):
+            error = Unreachable(error, "the network reports an error")
+        peer = self._peers.get(remote)
+        if peer is not None:
+            if isinstance(error, SessionEnded):  # this address is never used again, so neither are its Message IDs
+                self._peers.discard(peer)
+            waiting = list((peer.outstanding or {}).values())
+            waiting.extend(peer.queue or ())
+            for outgoing in waiting:
+                self._fail(outgoing, error)
+        self.above.dispatch_error(error, remote)
+
+    def dispatch_quoted_error(self, error: Exception, remote: EndpointAddress, datagram: bytes) -> None:
+        """End the exchange of the message that the network returned (section 4.2); others go on."""
+        peer = self._peers.get(remote)
+        if peer is None or len(datagram) < 4:
+            return
+        mid = datagram[2] << 8 | datagram[3]
+        mtype = datagram[0] >> 4 & 3
+        if mtype == CON:
+            outgoing = (peer.outstanding or {}).get(mid)
+            sent = b"" if outgoing is None else outgoing.message.encode()
+            if outgoing is not None and sent[: len(datagram)] == datagram[: len(sent)]:
+                self._fail(outgoing, error)
+        elif mtype == NON and peer.non_confirmable is not None:
+            exchange = peer.non_confirmable.pop(mid, None)
+            if exchange is not None:
+                exchange.failed(error)
+
+    # What goes out.
+
+    async def fill_or_recognize_remote(self, message: Message) -> bool:
+        """Ask the interface for the address."""
+        remote = await self.interface.determine_remote(message)
+        if remote is None:
+            return False
+        message.remote = remote
+        return True
+
+    def send_message(self, message: Message) -> Cancel | None:
+        """Send a request, a response or (code 0) a ping. See `TokenInterface.send_message`."""
+        exchange = message.exchange
+        code = message.code or 0
+        if code >= 64:
+            if exchange.is_open:
+                message.mtype = ACK
+                message.mid = exchange.mid
+                exchange.is_open = False
+                message.datagram = datagram = encode_message(
+                    ACK, code, exchange.mid, message.token, message.options.encode(), message.payload
+                )
+                peer = exchange.peer
+                if exchange.key in peer.recent:
+                    peer.recent[exchange.key] = datagram
+                    peer.stored_bytes += len(datagram)
+                    self._peers.stored_bytes += len(datagram)
+                self.interface.send(message)
+                return None
+            if message.remote.is_multicast_locally:
+                self._send_leisurely(message)
+                return None
+            wish = message.confirmable
+            message.mtype = CON if (exchange.mtype == CON if wish is None else wish) else NON
+        else:
+            message.mtype = NON if message.confirmable is False or message.remote.is_multicast else CON
+        remote = message.remote
+        peer = self._peers.get(remote)
+        if peer is None:
+            peer = self._create_peer(remote)
+        if message.mtype == NON and (code >= 64 or remote.is_multicast or message.options.present & _NO_RESPONSE_BIT):
+            self._send_non_confirmable(message, peer)
+            return None
+        return self._send_interaction(message, peer)
+
+    def acknowledge(self, exchange: IncomingExchange) -> None:
+        """Send the Empty acknowledgement of an incoming request now; its response will be separate (section 5.2.2)."""
+        self._answer(exchange, ACK)
+
+    def _send_non_confirmable(self, message: Message, peer: Peer) -> None:
+        mid = peer.ids.allocate(self._time())
+        if mid is None:
+            if message.exchange is not None:
+                self._scheduler.call_soon(message.exchange.failed, RequestFailed("no Message ID is free for this peer"))
+            return
+        message.mid = mid
+        if message.exchange is not None:
+            peer.remember_non_confirmable(mid, message.exchange)
+        self.interface.send(message)
+
+    def _send_interaction(self, message: Message, peer: Peer) -> Cancel:
+        """Send within NSTART, or queue (section 4.7)."""
+        outgoing = Outgoing(message, peer)
+        if self._closed:
+            self._scheduler.call_soon(self._fail, outgoing, RequestFailed("the endpoint is closed"))
+        elif peer.interactions < self._parameters.nstart:
+            self._start(outgoing)
+        else:
+            if peer.queue is None:
+                peer.queue = deque()
+            if len(peer.queue) >= self._limits.queued_per_peer:
+                self._scheduler.call_soon(self._fail, outgoing, RequestFailed("too many messages wait for this peer"))
+            else:
+                peer.queue.append(outgoing)
+        return lambda: self._end(outgoing)
+
+    def _start(self, outgoing: Outgoing) -> None:
+        peer = outgoing.peer
+        message = outgoing.message
+        now = self._time()
+        mid = peer.ids.allocate(now)
+        if mid is None:
+            self._scheduler.call_soon(self._fail, outgoing, RequestFailed("no Message ID is free for this peer"))
+            return
+        outgoing.started = True
+        peer.interactions += 1
+        message.mid = outgoing.mid = mid
+        message.datagram = message.encode()
+        if message.mtype == CON:
+            parameters = self._parameters
+            outgoing.timeout = self._random.uniform(
+                parameters.ack_timeout, parameters.ack_timeout * parameters.ack_random_factor
+            )
+            outgoing.gives_up_at = now + parameters.max_transmit_span
+            if peer.outstanding is None:
+                peer.outstanding = {}
+            peer.outstanding[mid] = outgoing
+            self._retransmissions.add(now + outgoing.timeout, outgoing)
+        elif message.exchange is not None:
+            peer.remember_non_confirmable(mid, message.exchange)
+        self.interface.send(message)
+
+    def _end(self, outgoing: Outgoing) -> None:
+        """Nothing more is sent for this message; the next one in the queue may start."""
+        if outgoing.ended:
+            return
+        outgoing.ended = True
+        peer = outgoing.peer
+        if outgoing.started:
+            peer.interactions -= 1
+            if peer.outstanding is not None:
+                peer.outstanding.pop(outgoing.mid, None)
+        elif peer.queue is not None and outgoing in peer.queue:
+            peer.queue.remove(outgoing)
+        while peer.queue and peer.interactions < self._parameters.nstart:
+            self._start(peer.queue.popleft())
+
+    def _fail(self, outgoing: Outgoing, error: Exception) -> None:
+        if not outgoing.ended:
+            self._end(outgoing)
+            if outgoing.message.exchange is not None:
+                outgoing.message.exchange.failed(error)
+
+    def _answer(self, exchange: IncomingExchange, mtype: int) -> None:
+        """An Empty acknowledgement or Reset for a request; duplicates will get the same."""
+        exchange.is_open = False
+        answer = encode_message(mtype, 0, exchange.mid or 0, b"", b"", b"")
+        peer = exchange.peer
+        if exchange.key in peer.recent:
+            peer.recent[exchange.key] = answer
+        self._send_datagram(answer, peer.address)
+
+    def _send_datagram(self, datagram: bytes, remote: EndpointAddress) -> None:
+        message = Message.decode(datagram, remote)
+        message.datagram = datagram
+        self.interface.send(message)
+
+    def _send_leisurely(self, message: Message) -> None:
+        """Answer a multicast request after a random time, and never with an error (section 8.2)."""
+        if (message.code or 0) >= 128 or self._closed:
+            return
+        message.mtype = NON
+
+        def send() -> None:
+            self._leisurely.discard(timer)
+            peer = self._peers.get(message.remote) or self._create_peer(message.remote)
+            self._send_non_confirmable(message, peer)
+
+        delay = self._random.uniform(0, self._parameters.default_leisure)
+        timer = self._scheduler.call_at(self._time() + delay, send)
+        self._leisurely.add(timer)
+
+    # Time.
+
+    def _retransmit(self, outgoing: Outgoing, now: float) -> None:
+        """One deadline of section 4.2: the same datagram again with a doubled time-out, or the end."""
+        if outgoing.ended:
+            return
+        if outgoing.retransmissions < self._parameters.max_retransmit and now <= outgoing.gives_up_at:
+            outgoing.retransmissions += 1
+            outgoing.timeout *= 2
+            self._retransmissions.add(now + outgoing.timeout, outgoing)
+            self.interface.send(outgoing.message)
+        else:
+            self._fail(outgoing, RequestTimeout("the peer did not acknowledge the message"))
+
+    def _acknowledge_late(self, exchange: IncomingExchange, _now: float) -> None:
+        if exchange.is_open:
+            self._answer(exchange, ACK)
+
+    def _create_peer(self, remote: EndpointAddress) -> Peer:
+        now = self._time()
+        if self._sweep_timer is None and not self._closed:
+            self._sweep_timer = self._scheduler.call_at(now + self._lifetime, self._sweep)
+        return self._peers.create(remote, now)
+
+    def _sweep(self) -> None:
+        now = self._time()
+        self._peers.sweep(now)
+        self._sweep_timer = None
+        if self._peers and not self._closed:
+            self._sweep_timer = self._scheduler.call_at(now + self._lifetime, self._sweep)
+
+    def _make_room(self, message: Message) -> bool:
+        """Room for one more unsafe request.
+
+        Without it, a stranger's request gets 5.03 and is not carried out: its duplicate could not be told any more.
+        """
+        self._peers.forget_safe(int(self._limits.deduplication_bytes * _KEPT_PART))
+        if self._peers.stored_bytes <= self._limits.deduplication_bytes or message.remote.confirmed:
+            return True
+        if message.mtype == CON:
+            code = Code.SERVICE_UNAVAILABLE
+            self._send_datagram(encode_message(ACK, code, message.mid or 0, message.token, b"", b""), message.remote)
+        return False
+
+    def close(self) -> None:
+        """End every exchange and timer; what is tried afterwards fails."""
+        self._closed = True
+        self._retransmissions.close()
+        self._unacknowledged.close()
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+        for timer in self._leisurely:
+            timer.cancel()
+        self._leisurely.clear()
+        error = RequestFailed("the endpoint was closed")
+        for peer in list(self._peers.values()):
+            waiting = [*(peer.queue or ()), *(peer.outstanding or {}).values()]
+            if peer.queue is not None:
+                peer.queue.clear()
+            for outgoing in waiting:
+                self._fail(outgoing, error)
+        self._peers.clear()

@@ -1,0 +1,201 @@
+"""What the message layer keeps of one peer: Message IDs given out, messages seen, messages under way.
+
+RFC 7252 section 4.4 (a Message ID is not used again within EXCHANGE_LIFETIME) and 4.5 (deduplication). Time comes in as
+an argument. Nothing here sends or decides; that is `securecoap.core.messages`.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections import deque
+
+    from securecoap.core.messages import Outgoing
+    from securecoap.interfaces import EndpointAddress, Exchange, Randomness
+
+__all__ = ["ENTRY_BYTES", "MessageIds", "Peer", "PeerTable"]
+
+ENTRY_BYTES: Final = 160
+"""What one remembered message costs beside its answer: key, table entry and the answer's own header, rounded up."""
+
+_SEGMENTS: Final = 16
+_SEGMENT_LENGTH: Final = 65536 // _SEGMENTS
+_REMEMBERED_NON: Final = 32
+_EVICTION_ATTEMPTS: Final = 64
+
+
+class MessageIds:
+    """Message IDs for one peer: ascending from a random start, none twice within a lifetime (section 4.4).
+
+    The 65,536 numbers are sixteen segments. A segment is entered again only when a whole lifetime has passed since it
+    was left, which needs sixteen times in memory instead of 65,536.
+    """
+
+    __slots__ = ("_left", "_lifetime", "_next")
+
+    def __init__(self, first: int, lifetime: float) -> None:
+        self._next = first & 0xFFFF
+        self._lifetime = lifetime
+        self._left: list[float] | None = None  # most peers never use up a segment
+
+    def allocate(self, now: float) -> int | None:
+        """The next Message ID, or ``None`` when all are in use; then time has to pass."""
+        mid = self._next
+        if mid % _SEGMENT_LENGTH == 0:
+            segment = mid // _SEGMENT_LENGTH
+            if self._left is None:
+                self._left = [float("-inf")] * _SEGMENTS
+            elif now - self._left[segment] < self._lifetime:
+                return None
+        elif (mid + 1) % _SEGMENT_LENGTH == 0:
+            if self._left is None:
+                self._left = [float("-inf")] * _SEGMENTS
+            self._left[mid // _SEGMENT_LENGTH] = now
+        self._next = (mid + 1) & 0xFFFF
+        return mid
+
+
+class Peer:
+    """Message-layer state of one remote address.
+
+    Attributes:
+        recent, older: answers by Message ID (with the address's ``dedup_offset``), in two generations of one
+            EXCHANGE_LIFETIME each; ``b""`` where nothing was answered (yet).
+        unsafe: the keys of both whose requests must not be carried out again; the others may be forgotten early.
+        rotates_at: when ``older`` is forgotten and ``recent`` takes its place.
+        outstanding: Confirmable messages without acknowledgement, by Message ID.
+        interactions: how many of NSTART are in use (section 4.7).
+        queue: messages that wait for NSTART.
+        non_confirmable: the last Non-confirmable messages, by Message ID, for a Reset that may come.
+        touched: whether it was heard of since the table was last searched for somebody to evict.
+    """
+
+    __slots__ = (
+        "address", "ids", "interactions", "non_confirmable", "older", "outstanding", "queue", "recent", "rotates_at",
+        "stored_bytes", "touched", "unsafe",
+    )  # fmt: skip
+
+    def __init__(self, address: EndpointAddress, ids: MessageIds, rotates_at: float) -> None:
+        self.address = address
+        self.ids = ids
+        self.recent: dict[int, bytes] = {}
+        self.older: dict[int, bytes] | None = None
+        self.unsafe: set[int] | None = None
+        self.rotates_at = rotates_at
+        self.stored_bytes = 0
+        self.outstanding: dict[int, Outgoing] | None = None
+        self.interactions = 0
+        self.queue: deque[Outgoing] | None = None
+        self.non_confirmable: dict[int, Exchange] | None = None
+        self.touched = True
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way to this peer."""
+        return not self.outstanding and not self.queue and not self.interactions
+
+    def rotate(self, now: float, lifetime: float) -> int:
+        """Forget what is older than a lifetime; the bytes that became free."""
+        before = self.stored_bytes
+        if now >= self.rotates_at + lifetime:
+            self.recent = {}  # so much time has passed that both generations are old
+        self.older = self.recent or None
+        self.recent = {}
+        self.rotates_at = now + lifetime
+        self.non_confirmable = None
+        if self.older is None:
+            self.unsafe = None
+        elif self.unsafe is not None:
+            self.unsafe.intersection_update(self.older)
+        self.stored_bytes = sum(map(len, (self.older or {}).values())) + ENTRY_BYTES * len(self.older or ())
+        return before - self.stored_bytes
+
+    def forget_safe(self) -> int:
+        """Forget answers to safe requests, which may be carried out again; the bytes that became free."""
+        before = self.stored_bytes
+        unsafe = self.unsafe or ()
+        self.recent = {key: answer for key, answer in self.recent.items() if key in unsafe or not answer}
+        if self.older is not None:
+            self.older = {key: answer for key, answer in self.older.items() if key in unsafe} or None
+        kept = [*self.recent.values(), *(self.older or {}).values()]
+        self.stored_bytes = sum(map(len, kept)) + ENTRY_BYTES * len(kept)
+        return before - self.stored_bytes
+
+    def remember_non_confirmable(self, mid: int, exchange: Exchange) -> None:
+        """Keep who is to hear of a Reset; only the last few, because most peers never send one."""
+        sent = self.non_confirmable
+        if sent is None:
+            sent = self.non_confirmable = {}
+        elif len(sent) >= _REMEMBERED_NON:
+            del sent[next(iter(sent))]
+        sent[mid] = exchange
+
+
+class PeerTable(dict["EndpointAddress", Peer]):
+    """Every peer by its address, bounded by ``Limits.peers``.
+
+    At the bound the longest idle one goes that is not confirmed and has nothing under way ("second chance": the oldest
+    entries are looked at, and one that was heard of since the last look moves to the end). If there is none among those
+    looked at, any that has nothing under way goes, and only a confirmed newcomer may push out a confirmed peer.
+
+    Args:
+        limit: the most entries.
+        lifetime: EXCHANGE_LIFETIME, for Message IDs and generations.
+        randomness: for first Message IDs (section 4.4).
+    """
+
+    def __init__(self, limit: int, lifetime: float, randomness: Randomness) -> None:
+        super().__init__()
+        self.stored_bytes = 0
+        self._limit = limit
+        self._lifetime = lifetime
+        self._random = randomness
+
+    def create(self, address: EndpointAddress, now: float) -> Peer:
+        """The state of a peer not heard of before."""
+        if len(self) >= self._limit:
+            self._evict(address)
+        first = int.from_bytes(self._random.randbytes(2), "big")
+        peer = self[address] = Peer(address, MessageIds(first, self._lifetime), now + self._lifetime)
+        return peer
+
+    def discard(self, peer: Peer) -> None:
+        """Forget a peer."""
+        if self.pop(peer.address, None) is not None:
+            self.stored_bytes -= peer.stored_bytes
+
+    def _evict(self, newcomer: EndpointAddress) -> None:
+        last_resort: Peer | None = None
+        for peer in list(islice(self.values(), _EVICTION_ATTEMPTS)):
+            if peer.is_idle and not peer.touched and not peer.address.confirmed:
+                self.discard(peer)
+                return
+            if peer.is_idle and (newcomer.confirmed or not peer.address.confirmed) and last_resort is None:
+                last_resort = peer
+            peer.touched = False
+            del self[peer.address]
+            self[peer.address] = peer
+        if last_resort is not None:
+            self.discard(last_resort)
+
+    def rotate(self, peer: Peer, now: float) -> None:
+        """Begin a new generation of one peer."""
+        self.stored_bytes -= peer.rotate(now, self._lifetime)
+
+    def forget_safe(self, wanted: int) -> None:
+        """Forget answers to safe requests, oldest peers first, until no more than ``wanted`` bytes are stored."""
+        for peer in self.values():
+            if self.stored_bytes <= wanted:
+                return
+            self.stored_bytes -= peer.forget_safe()
+
+    def sweep(self, now: float) -> None:
+        """Forget peers that were silent for so long that nothing of theirs matters any more."""
+        for peer in list(self.values()):
+            if now >= peer.rotates_at:
+                if peer.older is None and not peer.recent and peer.is_idle:
+                    self.discard(peer)
+                else:
+                    self.rotate(peer, now)
