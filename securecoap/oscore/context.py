@@ -1,0 +1,237 @@
+"""The Security Context: keys, nonces and authenticated data, made once (RFC 8613 sections 3 and 5.2 to 5.4).
+
+Everything that does not change from message to message is computed here: AEAD objects, the nonce as an integer to which
+a Partial IV is xored, the AAD up to the Partial IV (one for each of its lengths), the request's OSCORE option.
+No CBOR encoder runs per message. This module knows no message, no peer and no storage, and gives no key away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from securecoap.errors import ConfigurationError
+from securecoap.oscore.algorithms import DEFAULT_ALGORITHM, DEFAULT_HASH, Extracted
+from securecoap.oscore.option import encode_option
+from securecoap.oscore.window import DEFAULT_WINDOW, ReplayWindow
+
+if TYPE_CHECKING:
+    from securecoap.oscore.algorithms import Algorithm
+
+__all__ = ["DerivedKeys", "RequestIdentifiers", "SecurityContext", "build_aad", "build_info", "derive_keys"]
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedKeys:
+    """Output of the key derivation (section 3.2.1); never shown."""
+
+    sender_key: bytes = field(repr=False)
+    recipient_key: bytes = field(repr=False)
+    common_iv: bytes = field(repr=False)
+
+
+class RequestIdentifiers:
+    """What binds a response to its request (section 7.1), in the form in which each response needs it.
+
+    Attributes:
+        aad: the authenticated data of the request and of each of its responses; has kid and Partial IV of the request.
+        nonce: the nonce of the request, for a response without Partial IV.
+        nonce_usable: whether a response may still be protected or verified under ``nonce`` (at most one, section 8.3).
+    """
+
+    __slots__ = ("aad", "nonce", "nonce_usable")
+
+    def __init__(self, aad: bytes, nonce: bytes, *, nonce_usable: bool = True) -> None:
+        self.aad = aad
+        self.nonce = nonce
+        self.nonce_usable = nonce_usable
+
+
+def derive_keys(
+    secret: bytes,
+    salt: bytes,
+    sender_id: bytes,
+    recipient_id: bytes,
+    *,
+    id_context: bytes | None = None,
+    algorithm: Algorithm = DEFAULT_ALGORITHM,
+    hash_name: str = DEFAULT_HASH,
+) -> DerivedKeys:
+    """Sender Key, Recipient Key and Common IV (section 3.2.1): one extraction, three expansions."""
+    extracted = Extracted(secret, salt, hash_name)
+    number, length = algorithm.number, algorithm.key_length
+    return DerivedKeys(
+        extracted.expand(build_info(sender_id, id_context, number, "Key", length), length),
+        extracted.expand(build_info(recipient_id, id_context, number, "Key", length), length),
+        extracted.expand(build_info(b"", id_context, number, "IV", algorithm.nonce_length), algorithm.nonce_length),
+    )
+
+
+def build_info(identifier: bytes, id_context: bytes | None, algorithm: int, kind: str, length: int) -> bytes:
+    """The ``info`` array of the key derivation (section 3.2.1).
+
+    Args:
+        identifier: Sender or Recipient ID; empty for the Common IV.
+        kind: ``Key`` or ``IV``.
+        length: bytes of the output.
+    """
+    return b"".join(
+        (
+            b"\x85",
+            _bstr(identifier),
+            b"\xf6" if id_context is None else _bstr(id_context),
+            _head(0x00, algorithm),
+            _head(0x60, len(kind)),
+            kind.encode(),
+            _head(0x00, length),
+        )
+    )
+
+
+def build_aad(algorithm: int, request_kid: bytes, partial_iv: bytes) -> bytes:
+    """The Enc_structure around ``external_aad`` (section 5.4), without Class I options, of which there are none."""
+    return _aad_prefix(algorithm, request_kid, len(partial_iv)) + partial_iv + b"\x40"
+
+
+def _aad_prefix(algorithm: int, request_kid: bytes, length: int) -> bytes:
+    """`build_aad` up to the Partial IV of ``length`` bytes; after it comes the empty string of Class I options."""
+    array = b"\x85\x01\x81" + _head(0x00, algorithm) + _bstr(request_kid) + _head(0x40, length)
+    return b"\x83\x68Encrypt0\x40" + _head(0x40, len(array) + length + 1) + array
+
+
+def _bstr(value: bytes) -> bytes:
+    return _head(0x40, len(value)) + value
+
+
+def _head(major: int, value: int) -> bytes:
+    """The head of a CBOR item in its shortest form (RFC 8949 section 3)."""
+    if value < 24:
+        return bytes((major | value,))
+    if value < 256:
+        return bytes((major | 24, value))
+    return bytes((major | 25, value >> 8, value & 0xFF))
+
+
+class SecurityContext:
+    """Common, Sender and Recipient Context of one pair of endpoints (section 3.1); the same whoever is client.
+
+    Args:
+        keys: of `derive_keys`.
+        sender_id: our identifier.
+        recipient_id: the peer's identifier.
+        id_context: selects one of several contexts with the same identifiers, or ``None``.
+        window: which Partial IVs of the peer were received.
+
+    Attributes:
+        aead_sender: for what we send.
+        aead_recipient: for what the peer sends.
+
+    Raises:
+        ConfigurationError: identifiers that are equal (both ends would use one key), too long for the nonce, or too
+            long for the OSCORE option together with the ID Context.
+    """
+
+    __slots__ = (
+        "_option_tail",
+        "_recipient_nonce",
+        "_recipient_prefixes",
+        "_sender_nonce",
+        "_sender_prefixes",
+        "aead_recipient",
+        "aead_sender",
+        "algorithm",
+        "id_context",
+        "recipient_id",
+        "sender_id",
+        "window",
+    )
+
+    def __init__(
+        self,
+        keys: DerivedKeys,
+        sender_id: bytes,
+        recipient_id: bytes,
+        *,
+        id_context: bytes | None = None,
+        algorithm: Algorithm = DEFAULT_ALGORITHM,
+        window: ReplayWindow | None = None,
+    ) -> None:
+        if sender_id == recipient_id:
+            raise ConfigurationError("sender-id and recipient-id are equal (RFC 8613 section 3.3)")
+        if max(len(sender_id), len(recipient_id)) > algorithm.maximum_id_length:
+            raise ConfigurationError(
+                f"an identifier has at most {algorithm.maximum_id_length} bytes with {algorithm.name} (section 3.3)"
+            )
+        if id_context is not None and len(id_context) > 240:
+            raise ConfigurationError("the ID Context does not fit an OSCORE option (RFC 8613 section 6.1)")
+        self.sender_id = sender_id
+        self.recipient_id = recipient_id
+        self.id_context = id_context
+        self.algorithm = algorithm
+        self.window = ReplayWindow(DEFAULT_WINDOW, void=True) if window is None else window
+        self.aead_sender = algorithm.aead(keys.sender_key)
+        self.aead_recipient = algorithm.aead(keys.recipient_key)
+        self._sender_nonce = _nonce_base(keys.common_iv, sender_id)
+        self._recipient_nonce = _nonce_base(keys.common_iv, recipient_id)
+        # One prefix for each length of a Partial IV, made when it is first needed: most contexts see one or two.
+        self._sender_prefixes: list[bytes | None] = [None] * 6
+        self._recipient_prefixes: list[bytes | None] = [None] * 6
+        self._option_tail = encode_option(b"\x00", sender_id, id_context)[2:]
+
+    @classmethod
+    def derive(
+        cls,
+        secret: bytes,
+        salt: bytes,
+        sender_id: bytes,
+        recipient_id: bytes,
+        *,
+        id_context: bytes | None = None,
+        algorithm: Algorithm = DEFAULT_ALGORITHM,
+        hash_name: str = DEFAULT_HASH,
+        window: ReplayWindow | None = None,
+    ) -> SecurityContext:
+        """From a pre-shared Master Secret and Salt (section 3.2)."""
+        keys = derive_keys(
+            secret, salt, sender_id, recipient_id, id_context=id_context, algorithm=algorithm, hash_name=hash_name
+        )
+        return cls(keys, sender_id, recipient_id, id_context=id_context, algorithm=algorithm, window=window)
+
+    def outgoing(self, partial_iv: bytes) -> RequestIdentifiers:
+        """The identifiers of a request that we send with this Partial IV (section 5.2, 5.4)."""
+        prefix = self._sender_prefixes[len(partial_iv)]
+        if prefix is None:
+            prefix = _aad_prefix(self.algorithm.number, self.sender_id, len(partial_iv))
+            self._sender_prefixes[len(partial_iv)] = prefix
+        return RequestIdentifiers(prefix + partial_iv + b"\x40", self.sender_nonce(int.from_bytes(partial_iv, "big")))
+
+    def incoming(self, partial_iv: bytes, number: int) -> RequestIdentifiers:
+        """The identifiers of a request that the peer sent; ``number`` is the value of ``partial_iv``."""
+        prefix = self._recipient_prefixes[len(partial_iv)]
+        if prefix is None:
+            prefix = _aad_prefix(self.algorithm.number, self.recipient_id, len(partial_iv))
+            self._recipient_prefixes[len(partial_iv)] = prefix
+        nonce = (self._recipient_nonce ^ number).to_bytes(self.algorithm.nonce_length, "big")
+        return RequestIdentifiers(prefix + partial_iv + b"\x40", nonce)
+
+    def sender_nonce(self, number: int) -> bytes:
+        """The nonce of what we send under our own Partial IV."""
+        return (self._sender_nonce ^ number).to_bytes(self.algorithm.nonce_length, "big")
+
+    def recipient_nonce(self, number: int) -> bytes:
+        """The nonce of what the peer sends under its own Partial IV."""
+        return (self._recipient_nonce ^ number).to_bytes(self.algorithm.nonce_length, "big")
+
+    def request_option(self, partial_iv: bytes) -> bytes:
+        """The OSCORE option of a request of ours: Partial IV, kid, and kid context where there is an ID Context."""
+        flags = len(partial_iv) | (0x08 if self.id_context is None else 0x18)
+        return bytes((flags,)) + partial_iv + self._option_tail
+
+    def __repr__(self) -> str:
+        return f"<SecurityContext {self.sender_id.hex() or '-'} to {self.recipient_id.hex() or '-'}>"
+
+
+def _nonce_base(common_iv: bytes, identifier: bytes) -> int:
+    """The nonce for Partial IV 0 (section 5.2): length of the ID, the ID padded, five bytes of Partial IV."""
+    padded = bytes((len(identifier),)) + identifier.rjust(len(common_iv) - 6, b"\x00") + bytes(5)
+    return int.from_bytes(common_iv, "big") ^ int.from_bytes(padded, "big")
