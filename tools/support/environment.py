@@ -67,7 +67,7 @@ def make_environment(directory: Path, requirements: list[str], *, python: str | 
             fail(f"{python} cannot make environments: install its venv module (Debian: apt-get install python3-venv)")
     say(f"installing {' '.join(requirements)} in {_shown(directory)}")
     installed = subprocess.run(
-        [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements],
+        [str(interpreter), "-m", "pip", "install", "-qq", "--disable-pip-version-check", *requirements],
         check=False, cwd=ROOT, env=_build_environment(),
     )  # fmt: skip
     if installed.returncode != 0:
@@ -79,7 +79,7 @@ def make_environment(directory: Path, requirements: list[str], *, python: str | 
 def try_install(interpreter: str, requirements: list[str]) -> bool:
     """Install what the rest can do without; whether that worked."""
     tried = subprocess.run(
-        [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements],
+        [interpreter, "-m", "pip", "install", "-qq", "--disable-pip-version-check", *requirements],
         check=False,
         cwd=ROOT,
         env=_build_environment(),
