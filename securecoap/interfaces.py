@@ -110,8 +110,6 @@ class EndpointAddress:
     """Whether the message came in on a multicast address of ours (RFC 7252 section 8.1)."""
     authenticated_claims: tuple[str, ...] = ()
     """What the peer has proved: labels and claims of its credential, outermost first."""
-    local_hostinfo: str | None = None
-    """``host:port`` of our end, if known."""
     dedup_offset: int = 0
     """Added to Message IDs for deduplication: peers count them for each of our addresses (a multiple of 65536)."""
     confirmed: bool = False
@@ -124,6 +122,11 @@ class EndpointAddress:
     def hostinfo(self) -> str:
         """``host`` or ``host:port`` as in a URI, without a default port."""
         raise NotImplementedError
+
+    @property
+    def local_host(self) -> str | None:
+        """The literal of our own address that the peer used, if known."""
+        return None
 
     @property
     def uri(self) -> str:

@@ -1,0 +1,63 @@
+"""One request of ours on its way through the layers: what comes back goes to two callbacks.
+
+The other end of the same contract, a request that came from a peer, is `securecoap.core.tokens.IncomingRequest`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from securecoap.interfaces import Cancel
+    from securecoap.wire.message import Message
+
+__all__ = ["RequestPipe"]
+
+
+class RequestPipe:
+    """A `PlumbingRequest` that calls back.
+
+    Args:
+        request: the message to send; the pipe's, not the application's.
+        on_response: called with each response and whether it is the last.
+        on_exception: called at most once, and then nothing more is.
+    """
+
+    __slots__ = ("_callbacks", "_on_exception", "_on_response", "ended", "request")
+
+    def __init__(
+        self,
+        request: Message,
+        on_response: Callable[[Message, bool], object],
+        on_exception: Callable[[Exception], object],
+    ) -> None:
+        self.request = request
+        self.ended = False
+        self._on_response = on_response
+        self._on_exception = on_exception
+        self._callbacks: list[Cancel] = []
+
+    def add_response(self, message: Message, *, is_last: bool = True) -> None:
+        """A response came."""
+        if not self.ended:
+            self.ended = is_last
+            self._on_response(message, is_last)
+
+    def add_exception(self, error: Exception) -> None:
+        """No (further) response will come."""
+        if not self.ended:
+            self.ended = True
+            self._on_exception(error)
+
+    def on_interest_end(self, callback: Cancel) -> None:
+        """Register what the layers below have to stop."""
+        self._callbacks.append(callback)
+
+    def end_interest(self) -> None:
+        """Nothing that comes is wanted any more, and nothing is to be sent."""
+        self.ended = True
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()

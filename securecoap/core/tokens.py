@@ -1,0 +1,259 @@
+"""The token layer: which response belongs to which request (RFC 7252 section 5.3, extended tokens of RFC 8974).
+
+It makes tokens, matches responses by token and remote address, applies the rules for options that must be understood
+(section 5.4.1), and holds the interest of both sides in a request. It knows nothing of Message IDs, retransmission,
+blocks or resources.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from securecoap.config import Limits
+from securecoap.errors import Unreachable
+from securecoap.interfaces import EndpointAddress, Exchange
+from securecoap.wire import numbers
+from securecoap.wire.codes import Code
+from securecoap.wire.message import ACK, CON, Message
+
+if TYPE_CHECKING:
+    from securecoap.interfaces import Cancel, PlumbingRequest, Randomness, RequestHandler, TokenInterface
+
+__all__ = ["IncomingRequest", "TokenManager"]
+
+_TOKEN_LENGTH: Final = 8
+"""64 random bits: more than the 32 of section 5.3.1, so that no off-path attacker guesses one."""
+_NO_RESPONSE_BIT: Final = 1 << numbers.NO_RESPONSE
+_OBSERVE_BIT: Final = 1 << numbers.OBSERVE
+_RANDOM_POOL: Final = 2048
+
+
+class IncomingRequest(Exchange):
+    """A `PlumbingRequest` that came from a peer; its responses go back there."""
+
+    __slots__ = ("_callbacks", "_manager", "ended", "request")
+
+    def __init__(self, manager: TokenManager, request: Message) -> None:
+        self.request = request
+        self.ended = False
+        self._manager = manager
+        self._callbacks: list[Cancel] | None = None
+
+    def add_response(self, message: Message, *, is_last: bool = True) -> None:
+        """Send a response (or notification); the message given is not changed."""
+        if self.ended:
+            return
+        request = self.request
+        exchange = request.exchange
+        code = message.code or 0
+        if is_last:
+            self.ended = True
+            self._manager.forget_incoming(self)
+        if request.options.present & _NO_RESPONSE_BIT and _is_suppressed(request, code):
+            exchange.no_response()
+            return
+        response = Message.inner(code, message.options, message.payload, request.remote, request.token)
+        response.exchange = exchange
+        response.confirmable = message.confirmable
+        self._manager.below.send_message(response)
+
+    def suppress_response(self) -> None:
+        """There will be no response; an acknowledgement that is due still goes out (RFC 7967 section 2)."""
+        if not self.ended:
+            self.ended = True
+            self._manager.forget_incoming(self)
+            self.request.exchange.no_response()
+
+    def add_exception(self, error: Exception) -> None:  # noqa: ARG002  # the cause is the handler's to log
+        """Answer 5.00; nothing of the error leaves the server."""
+        self.add_response(Message(Code.INTERNAL_SERVER_ERROR))
+
+    def on_interest_end(self, callback: Cancel) -> None:
+        """Call this when the client is gone, rejects a notification, or uses its token for another request."""
+        if self._callbacks is None:
+            self._callbacks = []
+            self.request.exchange.fate = self
+        self._callbacks.append(callback)
+
+    def failed(self, error: Exception) -> None:  # noqa: ARG002  # whatever it was, nobody listens any more
+        """A response was rejected or never acknowledged."""
+        self.end_interest()
+
+    def end_interest(self) -> None:
+        """Nothing is sent any more, and the work for it is cancelled."""
+        self.ended = True
+        self._manager.forget_incoming(self)
+        callbacks, self._callbacks = self._callbacks, None
+        for callback in callbacks or ():
+            callback()
+
+
+class OutgoingRequest(Exchange):
+    """A request of ours that waits for its response or for more notifications."""
+
+    __slots__ = ("cancel", "ended", "manager", "request", "token")
+
+    def __init__(self, manager: TokenManager, request: PlumbingRequest, token: bytes) -> None:
+        self.manager = manager
+        self.request = request
+        self.token = token
+        self.cancel: Cancel | None = None
+        self.ended = False
+
+    def failed(self, error: Exception) -> None:
+        """No response will come."""
+        if not self.ended:
+            self.end()
+            self.request.add_exception(error)
+
+    def stop_sending(self) -> None:
+        """The request itself has done its work: something came back."""
+        cancel, self.cancel = self.cancel, None
+        if cancel is not None:
+            cancel()
+
+    def end(self) -> None:
+        """Interest ended, or the last response came."""
+        self.ended = True
+        self.manager.forget_outgoing(self)
+        self.stop_sending()
+
+
+class TokenManager:
+    """Matches responses to requests over one `TokenInterface`; a `RequestInterface` above.
+
+    Args:
+        below: the layer that carries messages with tokens.
+        handler: takes incoming requests.
+        randomness: for tokens.
+        limits: uses ``token_length``.
+    """
+
+    def __init__(
+        self, below: TokenInterface, handler: RequestHandler, randomness: Randomness, limits: Limits | None = None
+    ) -> None:
+        self.below = below
+        self._handler = handler
+        self._random = randomness
+        self._pool = b""
+        self._longest_token = (limits or Limits()).token_length
+        self._outgoing: dict[bytes, OutgoingRequest] = {}
+        self._incoming: dict[EndpointAddress, dict[bytes, IncomingRequest]] = {}
+
+    # What came in.
+
+    def dispatch_message(self, message: Message) -> bool:
+        """Hand a request to the handler, or a response to its request. ``False``: it means nothing here."""
+        code = message.code or 0
+        if code >= 64:
+            return self._dispatch_response(message)
+        incoming = IncomingRequest(self, message)
+        fault = message.options.request_fault
+        if fault is not None:
+            return self._refuse(incoming, fault)
+        if len(message.token) > self._longest_token:  # RFC 8974 section 2.2.2: no Reset for a length we know of
+            incoming.add_response(Message(Code.SERVICE_UNAVAILABLE))
+            return True
+        if self._incoming:
+            # A token in use again: the earlier request has lost its meaning (RFC 7641 section 4.1 for observations).
+            earlier = self._incoming.get(message.remote, {}).get(message.token)
+            if earlier is not None:
+                earlier.end_interest()
+        self._handler.handle(incoming)
+        if not incoming.ended:
+            self._incoming.setdefault(message.remote, {})[message.token] = incoming
+        return True
+
+    def _refuse(self, incoming: IncomingRequest, fault: int) -> bool:
+        """A critical option that cannot be processed (section 5.4.1): 4.02 for CON, silence or Reset for NON."""
+        request = incoming.request
+        if request.mtype is not None and request.mtype != CON:
+            return False
+        options = request.options
+        code = Code.BAD_OPTION
+        if fault == numbers.Q_BLOCK1 and not options.request_tag and numbers.BLOCK1 not in options:
+            code = Code.BAD_REQUEST  # RFC 9177 section 4.3: the tag is part of the format, whoever supports it
+        incoming.add_response(Message(code, f"option {numbers.option_name(fault)} is not accepted".encode()))
+        return True
+
+    def _dispatch_response(self, message: Message) -> bool:
+        outgoing = self._outgoing.get(message.token)
+        if outgoing is None:
+            return False
+        asked = outgoing.request.request
+        is_multicast = asked.remote.is_multicast
+        if message.remote != asked.remote and not is_multicast:
+            return False
+        if message.options.response_fault is not None:
+            return message.mtype == ACK  # section 5.4.1: rejected with a Reset, or dropped if it is piggybacked
+        outgoing.stop_sending()
+        is_last = not is_multicast and not (
+            message.options.present & asked.options.present & _OBSERVE_BIT
+            and 64 <= (message.code or 0) < 96
+            and asked.options.observe == 0
+        )
+        if is_last:
+            outgoing.end()
+        outgoing.request.add_response(message, is_last=is_last)
+        return True
+
+    def dispatch_error(self, error: Exception | int, remote: EndpointAddress) -> None:
+        """End every request from and to one peer."""
+        if isinstance(error, int):
+            error = Unreachable(error, "the network reports an error")
+        for incoming in list(self._incoming.get(remote, {}).values()):
+            incoming.end_interest()
+        for outgoing in [one for one in self._outgoing.values() if one.request.request.remote == remote]:
+            outgoing.failed(error)
+
+    # What goes out.
+
+    async def fill_or_recognize_remote(self, message: Message) -> bool:
+        """See `TokenInterface.fill_or_recognize_remote`."""
+        return await self.below.fill_or_recognize_remote(message)
+
+    def request(self, request: PlumbingRequest) -> None:
+        """Send ``request.request``; a token that it has already is used again (RFC 7641 section 3.6)."""
+        message = request.request
+        token = message.token = message.token or self.allocate_token()
+        outgoing = OutgoingRequest(self, request, token)
+        self._outgoing[token] = outgoing
+        request.on_interest_end(outgoing.end)
+        message.exchange = outgoing
+        outgoing.cancel = self.below.send_message(message)
+
+    def allocate_token(self) -> bytes:
+        """A random token that is not in use."""
+        while True:
+            if len(self._pool) < _TOKEN_LENGTH:
+                self._pool = self._random.randbytes(_RANDOM_POOL)
+            token, self._pool = self._pool[:_TOKEN_LENGTH], self._pool[_TOKEN_LENGTH:]
+            if token not in self._outgoing:
+                return token
+
+    def forget_outgoing(self, outgoing: OutgoingRequest) -> None:
+        """The token is free again, unless a later request has taken it over."""
+        if self._outgoing.get(outgoing.token) is outgoing:
+            del self._outgoing[outgoing.token]
+
+    def forget_incoming(self, incoming: IncomingRequest) -> None:
+        """The request has its last response, or nobody waits for one."""
+        if self._incoming:
+            request = incoming.request
+            of_peer = self._incoming.get(request.remote)
+            if of_peer is not None and of_peer.get(request.token) is incoming:
+                del of_peer[request.token]
+                if not of_peer:
+                    del self._incoming[request.remote]
+
+    def close(self) -> None:
+        """End the interest in every incoming request; outgoing ones are failed by the layer below."""
+        for of_peer in list(self._incoming.values()):
+            for incoming in list(of_peer.values()):
+                incoming.end_interest()
+
+
+def _is_suppressed(request: Message, code: int) -> bool:
+    """Whether the client does not want responses of this class (RFC 7967 section 2.1)."""
+    wish = request.options.no_response
+    return wish is not None and bool(wish >> ((code >> 5) - 1) & 1)

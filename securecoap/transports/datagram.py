@@ -1,0 +1,217 @@
+"""One UDP socket on an event loop, for the plain and the DTLS interface alike.
+
+It reads with ``add_reader`` and drains the socket in bounded batches (``create_datagram_endpoint`` asks for a 256 KiB
+buffer per datagram). On a wildcard bind the packet information (RFC 3542, RFC 7252 section 8.2.1) tells which address
+was asked, and the answer leaves from there. ICMP errors come from the socket's error queue with the datagram they quote. On
+systems without these the socket works without them. Nothing here knows CoAP.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from securecoap.errors import Unreachable
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+__all__ = ["DatagramSocket", "SocketAddress", "is_wildcard", "open_socket"]
+
+SocketAddress: TypeAlias = tuple[Any, ...]
+"""As Python's socket module has it: ``(host, port)`` or ``(host, port, flow, scope)``."""
+
+_LARGEST: Final = 2048
+_BATCH: Final = 64
+_RECEIVE_BUFFER: Final = 4 * 1024 * 1024
+_ANCILLARY: Final = 256
+
+_IP: Final[int] = socket.IPPROTO_IP
+_IPV6: Final[int] = socket.IPPROTO_IPV6
+_LINUX: Final = sys.platform == "linux"
+# Values of Linux; the socket module lacks names for some of them.
+_IP_PKTINFO: Final = 8
+_IP_RECVERR: Final = 11
+_IPV6_RECVERR: Final = 25
+_MSG_ERRQUEUE: Final = 0x2000
+_EXTENDED_ERROR: Final = struct.Struct("=IBBBBII")
+_PKTINFO6: Final = struct.Struct("=16sI")
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether a bind to this literal takes every local address."""
+    return ip_address(host.partition("%")[0]).is_unspecified
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """A bound, non-blocking UDP socket; ``::`` takes IPv4 too, a multicast address joins the group.
+
+    Args:
+        host: an address literal, with a zone where it needs one.
+        port: 0 for any.
+
+    Raises:
+        Unreachable: the address cannot be bound.
+    """
+    try:
+        info = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICHOST)[
+            0
+        ]
+    except OSError as error:
+        raise Unreachable(error.errno, f"{host} is no address of this machine") from error
+    family, address = info[0], info[4]
+    literal = ip_address(host.partition("%")[0])
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        if family == socket.AF_INET6:
+            # Debian's default, and what people mean by [::]; other systems default otherwise.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if literal.is_unspecified else 1)
+        if literal.is_multicast:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        if literal.is_multicast:
+            _join(sock, family, address)
+        if literal.is_unspecified:
+            _ask_for_packet_info(sock, family)
+        if _LINUX:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+    except OSError as error:
+        sock.close()
+        raise Unreachable(error.errno, f"{host} port {port} cannot be bound: {error.strerror}") from error
+    return sock
+
+
+def _join(sock: socket.socket, family: int, address: SocketAddress) -> None:
+    if family == socket.AF_INET6:
+        group = socket.inet_pton(socket.AF_INET6, address[0].partition("%")[0])
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group + struct.pack("@I", address[3]))
+    else:
+        group = socket.inet_aton(address[0])
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group + struct.pack("@I", socket.INADDR_ANY))
+
+
+def _ask_for_packet_info(sock: socket.socket, family: int) -> None:
+    if family == socket.AF_INET6 and hasattr(socket, "IPV6_RECVPKTINFO"):
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    elif family == socket.AF_INET and _LINUX:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+
+
+class DatagramSocket:
+    """A bound socket whose datagrams go to a callback.
+
+    Args:
+        sock: from `open_socket`.
+        loop: reads it until `close`.
+        received: called with each datagram, its source, and the packed local address it was sent to (``None`` unless
+            the bind is a wildcard and the system tells).
+        failed: called with an error, the peer it is about, and the datagram of ours that it quotes (or its beginning).
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        loop: asyncio.AbstractEventLoop,
+        received: Callable[[bytes, SocketAddress, bytes | None], object],
+        failed: Callable[[Exception, SocketAddress, bytes], object],
+    ) -> None:
+        self.family = sock.family
+        self.address: SocketAddress = sock.getsockname()
+        self._sock = sock
+        self._loop = loop
+        self._received = received
+        self._failed = failed
+        self._closed = False
+        wildcard = is_wildcard(self.address[0]) and hasattr(sock, "recvmsg")
+        loop.add_reader(sock.fileno(), self._read_messages if wildcard else self._read)
+
+    def _read(self) -> None:
+        receive = self._sock.recvfrom
+        received = self._received
+        for count in range(_BATCH):
+            try:
+                data, source = receive(_LARGEST)
+            except OSError as error:
+                self._nothing_read(error, count)
+                return
+            received(data, source, None)
+            if self._closed:
+                return
+
+    def _read_messages(self) -> None:
+        receive = self._sock.recvmsg
+        received = self._received
+        for count in range(_BATCH):
+            try:
+                data, ancillary, _, source = receive(_LARGEST, _ANCILLARY)
+            except OSError as error:
+                self._nothing_read(error, count)
+                return
+            local = None
+            for level, kind, value in ancillary:
+                if (level == _IPV6 and kind == socket.IPV6_PKTINFO) or (level == _IP and kind == _IP_PKTINFO):
+                    local = value
+            received(data, source, local)
+            if self._closed:
+                return
+
+    def _nothing_read(self, error: OSError, count: int) -> None:
+        # The loop woke us and there is no datagram: then there is an error in the queue, and it has to be taken out.
+        if count == 0 or not isinstance(error, BlockingIOError):
+            self._read_errors()
+
+    def _read_errors(self) -> None:
+        if not _LINUX or self._closed:
+            return
+        for _ in range(_BATCH):
+            try:
+                quoted, ancillary, _, peer = self._sock.recvmsg(_LARGEST, _ANCILLARY, _MSG_ERRQUEUE)
+            except OSError:
+                return
+            for level, kind, value in ancillary:
+                if (level, kind) in {(socket.IPPROTO_IP, _IP_RECVERR), (socket.IPPROTO_IPV6, _IPV6_RECVERR)}:
+                    number = _EXTENDED_ERROR.unpack_from(value)[0]
+                    self._failed(Unreachable(number, "the network reports that the peer is unreachable"), peer, quoted)
+
+    def send(self, data: bytes, peer: SocketAddress, local: bytes | None = None) -> None:
+        """Send a datagram, from the local address of a packet that came in if one is given.
+
+        A full buffer loses the datagram, as the network may; other errors go to ``failed``.
+        """
+        for attempt in range(2):
+            try:
+                if local is None:
+                    self._sock.sendto(data, peer)
+                elif len(local) == _PKTINFO6.size:
+                    self._sock.sendmsg([data], [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, local)], 0, peer)
+                else:
+                    # struct in_pktinfo has an interface index, the source to use, and the destination, which is the
+                    # only one that a received packet sets for us.
+                    self._sock.sendmsg(
+                        [data], [(socket.IPPROTO_IP, _IP_PKTINFO, bytes(4) + local[8:12] + bytes(4))], 0, peer
+                    )
+                return
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # The system may report an earlier datagram's error here; it tells which one in the queue.
+                self._read_errors()
+                if attempt or self._closed:
+                    reason = Unreachable(error.errno, f"the datagram cannot be sent: {error.strerror}")
+                    self._loop.call_soon(self._failed, reason, peer, data)
+                    return
+
+    def close(self) -> None:
+        """Stop reading and close."""
+        if not self._closed:
+            self._closed = True
+            self._loop.remove_reader(self._sock.fileno())
+            self._sock.close()

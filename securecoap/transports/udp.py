@@ -1,0 +1,203 @@
+"""CoAP over UDP without security (RFC 7252 section 3 and 4.1): addresses and datagrams.
+
+One interface is one bound socket. It resolves names, interns an address per peer, and hands decoded messages up; all
+reliability is the message layer's.
+"""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING, Final
+
+from securecoap.errors import FormatError, Unreachable
+from securecoap.interfaces import EndpointAddress
+from securecoap.transports.datagram import DatagramSocket, SocketAddress, open_socket
+from securecoap.wire.message import Message
+from securecoap.wire.uri import is_ip_literal, parse_uri
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from securecoap.interfaces import MessageDispatcher
+
+__all__ = ["UdpAddress", "UdpInterface", "host_text", "hostinfo", "resolve"]
+
+_KNOWN_PEERS: Final = 4096
+_PKTINFO6_LENGTH: Final = 20
+
+
+class UdpAddress(EndpointAddress):
+    """A peer of one `UdpInterface`; equal to another by interface and socket address (the design, section 5).
+
+    Attributes:
+        interface: the bound endpoint.
+        peer: the peer's socket address.
+        local: packed packet information with our address that was asked, or ``None``.
+    """
+
+    __slots__ = (
+        "_hash", "confirmed", "dedup_offset", "interface", "is_multicast", "is_multicast_locally", "local", "peer",
+    )  # fmt: skip
+
+    def __init__(self, interface: UdpInterface, peer: SocketAddress, local: bytes | None, dedup_offset: int) -> None:
+        self.interface = interface
+        self.peer = peer
+        # A group's address is no source to answer from (RFC 7252 section 8.2.1): the system then chooses one.
+        to_group = local is not None and ip_address(_packed_host(local)).is_multicast
+        self.local = None if to_group else local
+        self.dedup_offset = dedup_offset
+        self.confirmed = False
+        self.is_multicast = ip_address(host_text(peer)).is_multicast
+        self.is_multicast_locally = interface.is_multicast or to_group
+        self._hash = hash((id(interface), peer))
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            type(other) is UdpAddress and self.interface is other.interface and self.peer == other.peer
+        )
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @property
+    def hostinfo(self) -> str:
+        """``host`` or ``host:port``."""
+        return hostinfo(self.peer, 5683)
+
+    @property
+    def local_host(self) -> str:
+        """The literal of our address that the peer used."""
+        return host_text(self.interface.address) if self.local is None else _packed_host(self.local)
+
+    def __repr__(self) -> str:
+        return f"<UdpAddress {self.hostinfo}>"
+
+
+class UdpInterface:
+    """One bound UDP socket as a `MessageInterface`.
+
+    Args:
+        host, port: where to bind; see `open_socket`.
+        above: takes what comes in.
+        loop: reads the socket.
+
+    Attributes:
+        address: the socket address really bound.
+        is_multicast: whether the bind is to a multicast group.
+
+    Raises:
+        Unreachable: the address cannot be bound.
+    """
+
+    scheme: Final = "coap"
+
+    def __init__(self, host: str, port: int, above: MessageDispatcher, loop: asyncio.AbstractEventLoop) -> None:
+        self.is_multicast = ip_address(host.partition("%")[0]).is_multicast
+        self._above = above
+        self._loop = loop
+        self._socket = DatagramSocket(open_socket(host, port), loop, self._received, self._failed)
+        self.address = self._socket.address
+        # Two generations, so that strangers cannot make it grow; an address made again equals the earlier one.
+        self._known: dict[SocketAddress | tuple[SocketAddress, bytes], UdpAddress] = {}
+        self._earlier: dict[SocketAddress | tuple[SocketAddress, bytes], UdpAddress] = {}
+        self._locals: dict[bytes, int] = {}
+
+    @property
+    def endpoint(self) -> str:
+        """The URI of what is really bound."""
+        return f"coap://{hostinfo(self.address, 0)}"
+
+    def _received(self, data: bytes, peer: SocketAddress, local: bytes | None) -> None:
+        remote = self._known.get(peer if local is None else (peer, local))
+        if remote is None:
+            remote = self._address(peer, local)
+        try:
+            message = Message.decode(data, remote)
+        except FormatError:
+            self._above.dispatch_malformed(data, remote)
+            return
+        self._above.dispatch_message(message)
+
+    def _address(self, peer: SocketAddress, local: bytes | None = None) -> UdpAddress:
+        key = peer if local is None else (peer, local)
+        remote = self._known.get(key) or self._earlier.get(key)
+        if remote is None:
+            offset = 0 if local is None else self._locals.setdefault(local, len(self._locals)) << 16
+            remote = UdpAddress(self, peer, local, offset)
+        if len(self._known) >= _KNOWN_PEERS:
+            self._earlier, self._known = self._known, {}
+        self._known[key] = remote
+        return remote
+
+    def _failed(self, error: Exception, peer: SocketAddress, datagram: bytes) -> None:
+        self._above.dispatch_quoted_error(error, self._address(peer), datagram)
+
+    def send(self, message: Message) -> None:
+        """See `MessageInterface.send`."""
+        remote = message.remote
+        self._socket.send(message.encode(), remote.peer, remote.local)
+
+    async def determine_remote(self, message: Message) -> EndpointAddress | None:
+        """Resolve the message's destination; a remote of this interface is taken as it is."""
+        remote = message.remote
+        if remote is not None:
+            return remote if type(remote) is UdpAddress and remote.interface is self else None
+        if message.scheme not in {None, "coap"} or message.unresolved_remote is None or self.is_multicast:
+            return None
+        peer = await resolve(self._loop, message.unresolved_remote, 5683, self._socket.family)
+        return self._address(peer)
+
+    async def shutdown(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+        self._known.clear()
+        self._earlier.clear()
+
+
+async def resolve(
+    loop: asyncio.AbstractEventLoop, authority: str, default_port: int, family: socket.AddressFamily
+) -> SocketAddress:
+    """The socket address of ``host`` or ``host:port`` for a socket of that family; IPv4 is mapped for an IPv6 one.
+
+    Raises:
+        Unreachable: there is none.
+        UriError: the authority is malformed.
+    """
+    uri = parse_uri(f"coap://{authority}")
+    port = default_port if uri.port == 5683 and not authority.endswith(":5683") else uri.port
+    flags = socket.AI_NUMERICHOST if is_ip_literal(uri.host) else 0
+    try:
+        found = await loop.getaddrinfo(uri.host, port, type=socket.SOCK_DGRAM, flags=flags)
+    except OSError as error:
+        raise Unreachable(error.errno, f"{uri.host} does not resolve: {error.strerror}") from error
+    for entry_family, _, _, _, address in found:
+        if entry_family == family:
+            return address[:2] if family == socket.AF_INET else (*address[:2], 0, *address[3:])
+        if entry_family == socket.AF_INET and family == socket.AF_INET6:
+            return (f"::ffff:{address[0]}", address[1], 0, 0)
+    raise Unreachable(f"{uri.host} has no address that this endpoint can reach")
+
+
+def host_text(address: SocketAddress) -> str:
+    """The host of a socket address; a mapped IPv4 address as IPv4, a link-local one with its zone."""
+    host: str = address[0]
+    if host.startswith("::ffff:") and "." in host:
+        return host[7:]
+    return host
+
+
+def hostinfo(address: SocketAddress, default_port: int) -> str:
+    """``host`` or ``host:port`` as in a URI."""
+    host = host_text(address)
+    if ":" in host:
+        host = f"[{host.replace('%', '%25')}]"
+    return host if address[1] == default_port else f"{host}:{address[1]}"
+
+
+def _packed_host(local: bytes) -> str:
+    """The address in a packet information structure: in6_pktinfo begins with it, in_pktinfo ends with it."""
+    if len(local) != _PKTINFO6_LENGTH:
+        return str(IPv4Address(local[8:12]))
+    address = IPv6Address(local[:16])
+    return str(address.ipv4_mapped or address)
