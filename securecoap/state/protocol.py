@@ -115,7 +115,7 @@ class StateStore(Protocol):
     """Where contexts keep what must survive. The users close the handles they opened, then the store."""
 
     async def open(
-        self, fingerprint: bytes, *, label: str, basedir: Path | None = None, timeout: float = DEFAULT_WAIT
+        self, fingerprint: bytes, *, label: str, basedir: Path | None = None, wait: float = DEFAULT_WAIT
     ) -> ContextState:
         """Own one context: its saved window is durably void and its first numbers are reserved when this returns.
 
@@ -125,14 +125,14 @@ class StateStore(Protocol):
             fingerprint: of the derived sender context.
             label: what messages to people call it.
             basedir: the directory in aiocoap's form that has its state, instead of the store.
-            timeout: seconds to wait for another process that owns it.
+            wait: seconds to wait for another process that owns it.
 
         Raises:
             ContextInUse: another process (or event loop, or store) kept it for the whole time.
             StateError: the store cannot be read or written, or is missing and strict.
         """
 
-    async def open_many(self, requests: Sequence[StateRequest], *, timeout: float = DEFAULT_WAIT) -> list[ContextState]:
+    async def open_many(self, requests: Sequence[StateRequest], *, wait: float = DEFAULT_WAIT) -> list[ContextState]:
         """Own many contexts in one transaction, all or none; the handles are in the order of the requests.
 
         A server calls it with every context it has, before it reads its first datagram.

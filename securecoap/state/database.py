@@ -1,0 +1,299 @@
+"""The SQLite file of a state directory, as one worker thread sees it: WAL, every commit on the disk when it returns.
+
+Two files: ``state.sqlite3`` (SQLite adds ``-wal`` and ``-shm``) and ``state.lock``, one byte of which is locked for
+each context that a process owns. Every fault closes the connection, and the next transaction begins with a fresh one:
+what failed to reach the disk is never believed. This module knows tables and locks, no event loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from securecoap.errors import StateError
+from securecoap.state import schema
+from securecoap.state.handle import FIRST_CHUNK, Chunk, Claim, next_chunk
+from securecoap.state.location import make_private_directory, sync_directory
+from securecoap.state.locks import RangeLocks
+from securecoap.state.protocol import MAX_SEQUENCE_NUMBER, SavedWindow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from securecoap.state.protocol import StateRequest
+
+__all__ = ["DATABASE", "LOCKS", "Database", "connect"]
+
+DATABASE = "state.sqlite3"
+LOCKS = "state.lock"
+
+_SETUP_PLACE = 1 << 62  # beyond the id of any context
+_BUSY = 10.0
+_TICK = 0.02
+
+_log = logging.getLogger(__name__)
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection whose transactions are begun and ended by hand.
+
+    Raises:
+        sqlite3.Error: as the database says.
+    """
+    # One thread at a time uses it, but not always the one that made it: the store may be closed from another.
+    return sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+
+
+class Database:
+    """One state directory. All methods are called in one worker thread.
+
+    Args:
+        directory: where the files are.
+        connector: makes the connection to an existing file.
+    """
+
+    def __init__(self, directory: Path, connector: Callable[[Path], sqlite3.Connection] = connect) -> None:
+        self.directory = directory
+        self._path = directory / DATABASE
+        self._connector = connector
+        self._connection: sqlite3.Connection | None = None
+        self._locks: RangeLocks | None = None
+        self._file: os.stat_result | None = None
+        self._suspect = False
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection of the transaction that is under way."""
+        if self._connection is None:
+            raise StateError(f"{self._path}: not open")
+        return self._connection
+
+    @property
+    def locks(self) -> RangeLocks:
+        """The locks of this process on contexts."""
+        if self._locks is None:
+            raise StateError(f"{self._path}: not open")
+        return self._locks
+
+    def ensure(self, labels: Sequence[str], *, strict: bool) -> None:
+        """Have the store there, made or migrated if need be; the first call in a process does the work.
+
+        Raises:
+            StateError: it is missing and ``strict``, or cannot be made, read or migrated.
+        """
+        if self._file is not None:
+            return
+        if strict and not self._exists():
+            raise StateError(f"no state in {self.directory}, and it was asked not to begin anew")
+        try:
+            make_private_directory(self.directory)
+            if self._locks is None:
+                self._locks = RangeLocks.shared(self.directory / LOCKS)
+            self._wait_for_setup(self._locks)
+            try:
+                self._set_up(labels, strict=strict)
+            finally:
+                self._locks.release(_SETUP_PLACE)
+        except (OSError, sqlite3.Error) as error:
+            self._disconnect()
+            raise StateError(f"the state in {self.directory} cannot be used: {error}") from error
+        except StateError:
+            self._disconnect()
+            raise
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One transaction, durable when it is left without an exception.
+
+        Raises:
+            StateError: it is not durable, whatever the database would say if asked again.
+        """
+        try:
+            self._check_place()
+            if self._connection is None:
+                self._connection = self._open()
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield
+            self._suspect = True
+            self._connection.execute("COMMIT")
+            self._suspect = False
+        except BaseException as error:
+            self._disconnect()
+            if isinstance(error, (OSError, sqlite3.Error, StateError)):
+                raise StateError(f"the state in {self.directory} failed: {error}") from error
+            raise
+
+    def claim(self, requests: Sequence[StateRequest]) -> list[Claim | None]:
+        """See `securecoap.state.table.Home.claim`."""
+        claims: list[Claim | None] = []
+        try:
+            for request in requests:
+                claims.append(self._claim_one(request))  # noqa: PERF401 - what was locked is needed when one fails
+        except BaseException:
+            for claim in claims:
+                if claim is not None:
+                    claim.backing.unlock()
+            raise
+        return claims
+
+    def close(self) -> None:
+        """Close the files. Locks that are still held are given up."""
+        self._disconnect()
+        if self._locks is not None:
+            self._locks.close()
+            self._locks = None
+        self._file = None
+
+    def _exists(self) -> bool:
+        # A file without a byte is what a crash leaves between the file's making and its first commit.
+        return self._path.exists() and self._path.stat().st_size > 0
+
+    def _wait_for_setup(self, locks: RangeLocks) -> None:
+        deadline = time.monotonic() + _BUSY
+        while not locks.acquire(_SETUP_PLACE):
+            if time.monotonic() > deadline:
+                raise StateError(f"the state in {self.directory} is being set up by another process, and stays so")
+            time.sleep(_TICK)
+
+    def _set_up(self, labels: Sequence[str], *, strict: bool) -> None:
+        if strict and not self._exists():
+            raise StateError(f"no state in {self.directory}, and it was asked not to begin anew")
+        with suppress(FileExistsError):
+            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        connection = self._connection = self._open()
+        connection.execute("BEGIN IMMEDIATE")
+        if schema.version(connection) == 0:
+            if strict:
+                raise StateError(f"the state in {self.directory} is empty, and it was asked not to begin anew")
+            _log.warning(
+                "No state in %s: it is made now, and these security contexts start anew, with sequence number 0: %s. "
+                "If one of them was used before, its peers refuse its messages at best, and nonces are used twice at "
+                "worst: give it new keys, or restore the state directory.",
+                self.directory,
+                ", ".join(labels),
+            )
+        schema.migrate(connection)
+        connection.execute("COMMIT")
+        sync_directory(self.directory)
+        self._file = self._path.stat()
+
+    def _open(self) -> sqlite3.Connection:
+        connection = self._connector(self._path)
+        try:
+            self._expect(connection, "journal_mode = WAL", "wal", "this file system cannot hold a write-ahead log")
+            # FULL: each commit is on the disk; the others: also on systems where fsync alone stops at the drive.
+            for pragma in ("synchronous = FULL", "fullfsync = 1", "checkpoint_fullfsync = 1", "foreign_keys = 1"):
+                connection.execute(f"PRAGMA {pragma}")
+            if self._suspect:
+                # After a failed fsync the kernel calls the log's pages clean, on the disk or not, and the next fsync
+                # succeeds: so their content is written once more, to the database, and the log begins anew.
+                self._expect(connection, "wal_checkpoint(TRUNCATE)", 0, "it recovers from a fault, others still use it")
+                self._suspect = False
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _expect(self, connection: sqlite3.Connection, pragma: str, answer: object, otherwise: str) -> None:
+        if connection.execute(f"PRAGMA {pragma}").fetchone()[0] != answer:
+            raise StateError(f"{self._path}: {otherwise}")
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()  # rolls back what was not committed
+
+    def _check_place(self) -> None:
+        """A store that was moved or deleted under us would be begun anew by the next process: stop here."""
+        try:
+            in_place = self._file is not None and os.path.samestat(self._path.stat(), self._file)
+        except FileNotFoundError:
+            in_place = False
+        if not in_place or not self.locks.in_place():
+            raise StateError("its files were moved or deleted while in use")
+
+    def _claim_one(self, request: StateRequest) -> Claim | None:
+        connection = self.connection
+        connection.execute(
+            "INSERT INTO contexts (fingerprint, next) VALUES (?, 0) ON CONFLICT DO NOTHING", (request.fingerprint,)
+        )
+        identity, mark = connection.execute(
+            "SELECT id, next FROM contexts WHERE fingerprint = ?", (request.fingerprint,)
+        ).fetchone()
+        if not self.locks.acquire(identity):
+            return None
+        place = _Place(self, identity, request.label)
+        # All used: it can be opened, for what its peers still have to say; the handle refuses to number anything.
+        chunk = Chunk(mark, min(mark + FIRST_CHUNK, MAX_SEQUENCE_NUMBER + 1))
+        try:
+            connection.execute("UPDATE contexts SET next = ? WHERE id = ?", (chunk.end, identity))
+            row = connection.execute(
+                "SELECT highest, seen, size, proven FROM windows WHERE context = ?", (identity,)
+            ).fetchone()
+            if row is not None:
+                connection.execute("DELETE FROM windows WHERE context = ?", (identity,))
+        except BaseException:
+            place.unlock()
+            raise
+        if row is None:
+            return Claim(place, chunk, None)
+        highest, seen, size, proven = row
+        return Claim(place, chunk, SavedWindow(highest, int.from_bytes(seen, "big"), size, bool(proven)))
+
+
+class _Place:
+    """A context's row: see `securecoap.state.handle.Backing`."""
+
+    __slots__ = ("_database", "_identity", "_label", "held")
+
+    def __init__(self, database: Database, identity: int, label: str) -> None:
+        self._database = database
+        self._identity = identity
+        self._label = label
+        self.held = True
+
+    def extend(self, start: int, count: int) -> Chunk:
+        chunk = next_chunk(max(start, self._mark()), count, self._label)
+        self._set_mark(chunk.end)
+        return chunk
+
+    def give_back(self, unused: int, end: int, window: SavedWindow | None) -> None:
+        if self._mark() == end:
+            self._set_mark(unused)
+        if window is not None:
+            self._database.connection.execute(
+                "INSERT OR REPLACE INTO windows (context, highest, seen, size, proven) VALUES (?, ?, ?, ?, ?)",
+                (
+                    self._identity,
+                    window.highest,
+                    window.seen.to_bytes((window.seen.bit_length() + 7) // 8, "big"),
+                    window.size,
+                    window.proven,
+                ),
+            )
+
+    def unlock(self) -> None:
+        if self.held:
+            self.held = False
+            with suppress(OSError, StateError):  # closed: the lock is gone already
+                self._database.locks.release(self._identity)
+
+    def forget(self) -> None:
+        self.held = False
+
+    def _mark(self) -> int:
+        if not self.held:
+            raise StateError(f"{self._label}: no longer owned by this process")
+        row = self._database.connection.execute("SELECT next FROM contexts WHERE id = ?", (self._identity,)).fetchone()
+        if row is None:
+            raise StateError(f"{self._label}: its row is gone from the state")
+        return int(row[0])
+
+    def _set_mark(self, mark: int) -> None:
+        self._database.connection.execute("UPDATE contexts SET next = ? WHERE id = ?", (mark, self._identity))

@@ -1,0 +1,230 @@
+"""The store that is used unless another is asked for: SQLite in a state directory, and aiocoap's directories beside it.
+
+Two stores on one directory in a process are one below: one file, one thread, one set of locks. This module joins the
+parts; what is on the disk is `database`'s and `basedir`'s affair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from securecoap.errors import StateError
+from securecoap.state.basedir import BasedirHome
+from securecoap.state.database import Database, connect
+from securecoap.state.location import default_state_directory
+from securecoap.state.protocol import DEFAULT_WAIT, StateRequest
+from securecoap.state.table import PROCESS
+from securecoap.state.worker import Job, ThreadWorker
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Sequence
+
+    from securecoap.state.handle import Claim, Handle
+
+__all__ = ["SqliteStateStore"]
+
+
+class _Home:
+    """A state directory in use by this process."""
+
+    def __init__(self, directory: Path, connector: Callable[[Path], sqlite3.Connection]) -> None:
+        self.database = Database(directory, connector)
+        self.worker = ThreadWorker("securecoap-state", self.database.transaction)
+        self.users = 0
+        self.ready = False
+
+    def claim(self, requests: Sequence[StateRequest]) -> list[Claim | None]:
+        return self.database.claim(requests)
+
+    def finish(self) -> None:
+        self.database.close()
+
+
+_homes: dict[Path, _Home] = {}
+_basedirs: dict[Path, BasedirHome] = {}
+_mutex = threading.Lock()
+
+
+class SqliteStateStore:
+    """State in one directory, shared by any number of processes: see `securecoap.state.protocol.StateStore`.
+
+    Nothing is touched before the first context is opened.
+
+    Args:
+        directory: made (0700) if it is missing; ``None`` for the user's state directory.
+        strict: a store or ``sequence.json`` that is missing is a `StateError`, instead of a warning.
+        connector: makes the database connection; for tests of a failing disk.
+        sync: makes a descriptor of a context directory's file durable; for the same.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str] | None = None,
+        *,
+        strict: bool = False,
+        connector: Callable[[Path], sqlite3.Connection] = connect,
+        sync: Callable[[int], None] = os.fsync,
+    ) -> None:
+        self._directory = (default_state_directory() if directory is None else Path(directory)).absolute()
+        self._strict = strict
+        self._connector = connector
+        self._sync = sync
+        self._home: _Home | None = None
+        self._basedirs: dict[Path, BasedirHome] = {}
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._directory}>"
+
+    @property
+    def directory(self) -> Path:
+        """The state directory."""
+        return self._directory
+
+    async def open(
+        self, fingerprint: bytes, *, label: str, basedir: Path | None = None, wait: float = DEFAULT_WAIT
+    ) -> Handle:
+        """See `securecoap.state.protocol.StateStore.open`.
+
+        Raises:
+            ContextInUse: it did not become free in time.
+            StateError: the store's fault.
+        """
+        return (await self.open_many([StateRequest(fingerprint, label, basedir)], wait=wait))[0]
+
+    async def open_many(self, requests: Sequence[StateRequest], *, wait: float = DEFAULT_WAIT) -> list[Handle]:
+        """See `securecoap.state.protocol.StateStore.open_many`.
+
+        Raises:
+            ContextInUse: not all became free in time.
+            StateError: the store's fault.
+        """
+        if self._closed:
+            raise StateError("the state store is closed")
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait
+        opened: dict[int, Handle] = {}
+        try:
+            inside = [place for place, request in enumerate(requests) if request.basedir is None]
+            if inside:
+                chosen = [requests[place] for place in inside]
+                home = await self._ready([request.label for request in chosen])
+                opened.update(zip(inside, await PROCESS.open(home, chosen, wait), strict=True))
+            for place, request in enumerate(requests):
+                if request.basedir is not None:
+                    basedir = self._basedir(request.basedir)
+                    left = max(0.0, deadline - loop.time())
+                    (opened[place],) = await PROCESS.open(basedir, [request], left)
+        except BaseException:
+            for handle in opened.values():
+                handle.users -= 1
+                if handle.users == 0:
+                    handle.begin_close()
+            raise
+        return [opened[place] for place in range(len(requests))]
+
+    async def close(self) -> None:
+        """Let go of the directory; the last store that does so closes the handles that are still open there."""
+        if self._closed:
+            return
+        self._closed = True
+        used: list[_Home | BasedirHome] = list(self._basedirs.values())
+        if self._home is not None:
+            used.append(self._home)
+        for home in used:
+            if _last_user(home):
+                await _finish(home)
+
+    async def _ready(self, labels: list[str]) -> _Home:
+        home = self._home
+        if home is None:
+            home = self._home = self._take_home()
+        if not home.ready:
+            database = home.database
+            await _perform(home.worker, lambda: database.ensure(labels, strict=self._strict))
+            home.ready = True
+        return home
+
+    def _take_home(self) -> _Home:
+        path = Path(os.path.realpath(self._directory))
+        with _mutex:
+            home = _homes.get(path)
+            if home is None:
+                home = _homes[path] = _Home(path, self._connector)
+            home.users += 1
+            return home
+
+    def _basedir(self, directory: Path) -> BasedirHome:
+        path = Path(os.path.realpath(directory))
+        home = self._basedirs.get(path)
+        if home is None:
+            with _mutex:
+                home = _basedirs.get(path)
+                if home is None:
+                    home = _basedirs[path] = BasedirHome(path, self._sync)
+                home.users += 1
+                home.strict = home.strict or self._strict
+            self._basedirs[path] = home
+        return home
+
+
+def _last_user(home: _Home | BasedirHome) -> bool:
+    with _mutex:
+        home.users -= 1
+        if home.users > 0:
+            return False
+        # A new store on the directory begins with a home of its own: files and locks bear that.
+        table: dict[Path, Any] = _homes if isinstance(home, _Home) else _basedirs
+        for path in [path for path, known in table.items() if known is home]:
+            del table[path]
+        return True
+
+
+async def _finish(home: _Home | BasedirHome) -> None:
+    loop = asyncio.get_running_loop()
+    closing = []
+    for handle in PROCESS.of_home(home):
+        if handle.loop is loop:
+            closing.append(handle.begin_close())
+        else:
+            PROCESS.evict(handle)
+    for closed in closing:
+        await asyncio.shield(closed)
+    await _perform(home.worker, home.finish)
+    home.worker.close()
+
+
+async def _perform(worker: ThreadWorker, run: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[None] = loop.create_future()
+
+    def done(result: Any) -> None:
+        if outcome.cancelled():
+            return
+        if isinstance(result, StateError):
+            outcome.set_exception(result)
+        else:
+            outcome.set_result(None)
+
+    worker.submit(Job(run, done, loop, alone=True))
+    await outcome
+
+
+def _forked() -> None:
+    global _mutex  # noqa: PLW0603 - the parent may have held it
+    _mutex = threading.Lock()
+    # Kept for ever: to close the parent's database from here would meddle with its files.
+    _left_to_the_parent.extend(_homes.values())
+    _homes.clear()
+    _basedirs.clear()
+
+
+_left_to_the_parent: list[_Home] = []
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

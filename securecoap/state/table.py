@@ -1,0 +1,263 @@
+"""Which contexts are owned: one handle for a fingerprint in a process, and the waiting for other owners.
+
+The table of the process is asked before any lock, as the operating system's locks are the process's and do not keep it
+from itself. After a fork the child owns nothing. Bounded by the contexts that are configured; peers cannot grow it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+from securecoap.errors import ContextInUse, StateError
+from securecoap.state.handle import Handle
+from securecoap.state.worker import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from securecoap.state.handle import Claim
+    from securecoap.state.protocol import StateRequest
+    from securecoap.state.worker import Worker
+
+__all__ = ["PROCESS", "Home", "Table"]
+
+_TICK = 0.05
+"""Seconds between two looks at a lock that another process holds: no system tells when it becomes free."""
+
+
+class Home(Protocol):
+    """Where the state of some contexts is: one object for each place."""
+
+    @property
+    def worker(self) -> Worker:
+        """Where the jobs of its contexts run."""
+
+    def claim(self, requests: Sequence[StateRequest]) -> list[Claim | None]:
+        """Lock each context, void its window and reserve its first numbers; ``None`` where another process owns it.
+
+        Runs in the worker's thread. Locks are given up by the caller if the transaction fails, here if this raises.
+
+        Raises:
+            StateError: nothing was changed.
+        """
+
+
+class _Pending:
+    """Somebody is at the disk for this context."""
+
+    __slots__ = ("loop", "settled")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.settled: asyncio.Future[None] = loop.create_future()
+
+
+class _Attempt:
+    """One job that claims contexts, and what becomes of it if its caller has gone."""
+
+    def __init__(self, table: Table, home: Home, requests: list[StateRequest], pending: _Pending) -> None:
+        self._table = table
+        self._home = home
+        self._requests = requests
+        self._pending = pending
+        self._claims: list[Claim | None] = []
+        self.outcome: asyncio.Future[list[Handle]] = pending.loop.create_future()
+
+    def submit(self) -> None:
+        self._home.worker.submit(Job(self._run, self._done, self._pending.loop, settle=self._settle, lost=self._lost))
+
+    def _run(self) -> list[Claim | None]:
+        self._claims = self._home.claim(self._requests)
+        return self._claims
+
+    def _settle(self, committed: bool) -> None:
+        if not committed:
+            self._unlock()
+
+    def _lost(self) -> None:
+        self._unlock()
+        self._table.drop(self._requests, self._pending)
+
+    def _unlock(self) -> None:
+        for claim in self._claims:
+            if claim is not None:
+                claim.backing.unlock()
+        self._claims = []
+
+    def _done(self, outcome: list[Claim | None] | StateError) -> None:
+        handles = []
+        if not isinstance(outcome, StateError):
+            handles = self._table.enter(self._home, self._requests, outcome, self._pending.loop)
+        self._table.drop(self._requests, self._pending)
+        self._pending.settled.set_result(None)
+        if self.outcome.cancelled():
+            for handle in handles:
+                handle.begin_close()
+        elif isinstance(outcome, StateError):
+            self.outcome.set_exception(outcome)
+        else:
+            self.outcome.set_result(handles)
+
+
+class Table:
+    """The handles of a process, by fingerprint."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._entries: dict[bytes, Handle | _Pending] = {}
+
+    async def open(self, home: Home, requests: Sequence[StateRequest], wait: float) -> list[Handle]:
+        """Own every context, or none.
+
+        Raises:
+            ContextInUse: not all became free in time.
+            StateError: the store's fault.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait
+        remaining = {request.fingerprint: request for request in requests}
+        opened: dict[bytes, Handle] = {}
+        try:
+            while True:
+                settling = await self._round(home, remaining, opened, loop)
+                if not remaining:
+                    break
+                left = deadline - loop.time()
+                if left <= 0:
+                    labels = ", ".join(request.label for request in remaining.values())
+                    raise ContextInUse(f"in use by another process: {labels}")  # noqa: TRY301 - ends as any other
+                if settling:
+                    await asyncio.wait(settling, timeout=min(left, _TICK))
+                else:
+                    await asyncio.sleep(min(left, _TICK))
+        except BaseException:
+            for handle in opened.values():
+                _give_up(handle)
+            raise
+        handles = [opened.pop(request.fingerprint, None) for request in requests]
+        by_key = {handle.fingerprint: handle for handle in handles if handle is not None}
+        for index, request in enumerate(requests):
+            if handles[index] is None:  # asked for twice in one call
+                by_key[request.fingerprint].share()
+        return [by_key[request.fingerprint] for request in requests]
+
+    def of_home(self, home: Home) -> list[Handle]:
+        """The handles that are open there."""
+        with self._mutex:
+            return [entry for entry in self._entries.values() if isinstance(entry, Handle) and entry.home is home]
+
+    def enter(
+        self, home: Home, requests: list[StateRequest], claims: list[Claim | None], loop: asyncio.AbstractEventLoop
+    ) -> list[Handle]:
+        """Make the handles of claims that are durable."""
+        handles = []
+        with self._mutex:
+            for request, claim in zip(requests, claims, strict=True):
+                if claim is not None:
+                    handle = Handle(
+                        request.fingerprint, request.label, claim,
+                        home=home, worker=home.worker, loop=loop, on_closed=self._remove,
+                    )  # fmt: skip
+                    self._entries[request.fingerprint] = handle
+                    handles.append(handle)
+        return handles
+
+    def drop(self, requests: list[StateRequest], pending: _Pending) -> None:
+        """Free the places that still are pending."""
+        with self._mutex:
+            for request in requests:
+                if self._entries.get(request.fingerprint) is pending:
+                    del self._entries[request.fingerprint]
+
+    def evict(self, handle: Handle) -> None:
+        """End a handle at once, without saving anything: its event loop is another one."""
+        handle.abandon(unlock=True)
+        self._remove(handle)
+
+    def forked(self) -> None:
+        """This is a child: the numbers in memory and the locks are its parent's."""
+        self._mutex = threading.Lock()
+        entries, self._entries = self._entries, {}
+        for entry in entries.values():
+            if isinstance(entry, Handle):
+                entry.abandon(unlock=False)
+
+    async def _round(
+        self,
+        home: Home,
+        remaining: dict[bytes, StateRequest],
+        opened: dict[bytes, Handle],
+        loop: asyncio.AbstractEventLoop,
+    ) -> set[asyncio.Future[None]]:
+        """Move what can be had now from ``remaining`` to ``opened``; what is returned ends before more can be had."""
+        pending = _Pending(loop)
+        settling: set[asyncio.Future[None]] = set()
+        mine = []
+        with self._mutex:
+            for key, request in remaining.items():
+                entry = self._current(key)
+                if entry is None:
+                    self._entries[key] = pending
+                    mine.append(request)
+                elif entry.loop is not loop:
+                    continue
+                elif isinstance(entry, _Pending):
+                    settling.add(entry.settled)
+                elif entry.closed is not None:
+                    settling.add(entry.closed)
+                elif entry.home is home:
+                    entry.share()
+                    opened[key] = entry
+                else:
+                    for other in mine:
+                        del self._entries[other.fingerprint]
+                    # Each of two stores would believe to know the highest number.
+                    raise ContextInUse(f"{request.label}: open already with another state directory")
+        if mine:
+            for handle in await self._claim(home, mine, pending):
+                opened[handle.fingerprint] = handle
+        for key in [key for key in remaining if key in opened]:
+            del remaining[key]
+        return settling
+
+    def _current(self, key: bytes) -> Handle | _Pending | None:
+        """The owner of a context in this process, unless it has gone without closing: its loop is closed."""
+        entry = self._entries.get(key)
+        if isinstance(entry, Handle) and entry.loop.is_closed() and (entry.closed is None or not entry.held):
+            # What it had reserved is lost, and never used again.
+            entry.abandon(unlock=True)
+            return None
+        return entry
+
+    async def _claim(self, home: Home, mine: list[StateRequest], pending: _Pending) -> list[Handle]:
+        attempt = _Attempt(self, home, mine, pending)
+        attempt.submit()
+        try:
+            return await attempt.outcome
+        except asyncio.CancelledError:
+            outcome = attempt.outcome
+            if not outcome.cancelled() and outcome.exception() is None:  # cancelled after it was done
+                for handle in outcome.result():
+                    handle.begin_close()
+            raise
+
+    def _remove(self, handle: Handle) -> None:
+        with self._mutex:
+            if self._entries.get(handle.fingerprint) is handle:
+                del self._entries[handle.fingerprint]
+
+
+def _give_up(handle: Handle) -> None:
+    handle.users -= 1
+    if handle.users == 0:
+        handle.begin_close()
+
+
+PROCESS = Table()
+"""The contexts in durable stores that this process owns."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=PROCESS.forked)
