@@ -1,0 +1,118 @@
+"""The seam behind which a DTLS engine stands: what a transport may ask of one, and what it is told.
+
+``Endpoint`` (in Python) is the first engine; one around another library would be one more module with the same
+methods. No IO, no clock: the transport hands in datagrams, ``now`` (seconds, monotonic) and randomness. Must not know
+any engine.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from securecoap.dtls.parameters import PskCredential
+    from securecoap.dtls.session import Role
+    from securecoap.errors import HandshakeFailed
+
+__all__ = ["DtlsEngine", "DtlsEvents", "DtlsSession", "EndReason"]
+
+
+class EndReason(Enum):
+    """Why a session is gone; the value is a text for a person."""
+
+    CLOSED = "closed by this end"
+    CLOSED_BY_PEER = "closed by the peer"
+    ALERT = "ended by a fatal alert of the peer"
+    REPLACED = "replaced by a new session of the same peer"
+    IDLE = "idle for too long"
+    EVICTED = "the longest idle one when there were too many sessions"
+    EXHAUSTED = "no record numbers are left"
+    LOST = "the peer does not answer in it any more"
+
+
+class DtlsSession(Protocol):
+    """What a transport sees of a session. ``claims`` are proved: a session is there only when Finished was verified."""
+
+    @property
+    def peer(self) -> Hashable:
+        """The address with which it was made."""
+
+    @property
+    def role(self) -> Role:
+        """Which side this end is."""
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the keys."""
+
+    @property
+    def identity(self) -> bytes:
+        """The PSK identity."""
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """What the peer has proved to be, outermost label first."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can still be used."""
+
+    @property
+    def last_seen(self) -> float:
+        """When the peer's latest authentic record came."""
+
+    owner: Any
+    """For the transport: its address object."""
+
+
+class DtlsEvents(Protocol):
+    """What an engine tells. Called while a method of the engine runs; they may call ``send`` and ``close``."""
+
+    def transmit(self, datagram: bytes, peer: Any, /) -> None:
+        """Put a datagram on the wire; a failure to do so is like its loss."""
+
+    def application_data(self, session: Any, data: bytes, /) -> None:
+        """Take one authentic record of application data."""
+
+    def session_established(self, session: Any, /) -> None:
+        """Take a session whose Finished was verified."""
+
+    def session_ended(self, session: Any, reason: EndReason, /) -> None:
+        """Forget a session: it neither sends nor receives any more."""
+
+    def handshake_failed(self, peer: Any, role: Role, error: HandshakeFailed, /) -> None:
+        """Take notice of a handshake that did not succeed; a server's are for the log."""
+
+
+class DtlsEngine(Protocol):
+    """All sessions of one bound endpoint."""
+
+    def receive(self, datagram: bytes, peer: Any, now: float, /) -> None:
+        """Take any datagram; what is not for us is dropped."""
+
+    def connect(self, peer: Any, credential: PskCredential, now: float, /) -> None:
+        """Begin a handshake. It ends in ``session_established`` or ``handshake_failed``."""
+
+    def cancel(self, peer: Any, /) -> None:
+        """Drop a handshake that ``connect`` began; nothing more is sent or told."""
+
+    def send(self, session: Any, data: bytes, /) -> bool:
+        """Send one record of application data; ``False`` if the session is gone."""
+
+    def close(self, session: Any, reason: EndReason = EndReason.CLOSED, /) -> None:
+        """Send close_notify and end the session."""
+
+    def session(self, peer: Any, /) -> Any | None:
+        """Return the live session with this address."""
+
+    def next_timeout(self) -> float | None:
+        """Return when ``handle_timeout`` has to be called; ask again after each call into the engine."""
+
+    def handle_timeout(self, now: float, /) -> None:
+        """Do what is due."""
+
+    def shutdown(self) -> None:
+        """Close every session and drop every handshake."""

@@ -1,0 +1,149 @@
+"""Fragmentation and bounded reassembly of handshake messages (RFC 6347 section 4.2.2 and 4.2.3).
+
+Pieces may come in any order, overlap, repeat and be cut differently in a retransmission. Memory is spent only on bytes
+that came in, never on a length that was announced. Must not know what the messages mean.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from securecoap.dtls.alerts import Alert, HandshakeFault
+from securecoap.dtls.messages import HANDSHAKE_HEADER_LENGTH, Fragment
+
+__all__ = ["LOOKAHEAD", "Assembled", "Reassembly", "split_handshake"]
+
+LOOKAHEAD: Final = 10
+"""Messages beyond the next one for which fragments are kept: more than any flight has."""
+_MAX_PIECES: Final = 256
+"""Disjoint pieces of one message; a peer that needs more sends pieces that are too small."""
+
+
+class Assembled(NamedTuple):
+    """A whole handshake message, and the bytes it adds to the transcript (as if it had never been cut)."""
+
+    message_type: int
+    message_sequence: int
+    body: bytes
+
+    def transcript(self) -> bytes:
+        """Header and body as RFC 6347 section 4.2.6 wants them hashed."""
+        length = len(self.body).to_bytes(3, "big")
+        sequence = self.message_sequence.to_bytes(2, "big")
+        return bytes((self.message_type,)) + length + sequence + b"\x00\x00\x00" + length + self.body
+
+
+class _Partial:
+    """One message under way: disjoint pieces, sorted by offset."""
+
+    __slots__ = ("length", "message_type", "pieces")
+
+    def __init__(self, message_type: int, length: int) -> None:
+        self.message_type = message_type
+        self.length = length
+        self.pieces: list[tuple[int, bytes]] = []
+
+    def add(self, offset: int, data: bytes) -> int:
+        """Put in what is new; return how many bytes that was."""
+        pieces = self.pieces
+        if not pieces and len(data) == self.length:
+            pieces.append((offset, data))
+            return len(data)
+        end = offset + len(data)
+        fresh: list[tuple[int, bytes]] = []
+        position = offset
+        for start, held in pieces:
+            if start >= end:
+                break
+            if start > position:
+                fresh.append((position, data[position - offset : start - offset]))
+            position = max(position, start + len(held))
+        if position < end:
+            fresh.append((position, data[position - offset :]))
+        if not fresh:
+            return 0
+        merged: list[tuple[int, bytes]] = []
+        for start, held in sorted(pieces + fresh):
+            if merged and merged[-1][0] + len(merged[-1][1]) == start:
+                first, before = merged.pop()
+                merged.append((first, before + held))
+            else:
+                merged.append((start, held))
+        self.pieces = merged
+        return sum(len(part) for _, part in fresh)
+
+    def whole(self) -> bytes | None:
+        if self.length == 0:
+            return b""
+        if len(self.pieces) == 1 and len(self.pieces[0][1]) == self.length:
+            return self.pieces[0][1]
+        return None
+
+
+class Reassembly:
+    """Puts fragments together and gives the messages out in order.
+
+    Bounded by ``limit`` bytes over all unfinished messages and by the pieces of one message (beyond, the handshake
+    fails), and by the sequence numbers ``LOOKAHEAD`` ahead (beyond, a fragment is dropped).
+    """
+
+    __slots__ = ("_held", "_limit", "_partial", "next_sequence")
+
+    def __init__(self, next_sequence: int, limit: int) -> None:
+        self.next_sequence = next_sequence
+        self._limit = limit
+        self._held = 0
+        self._partial: dict[int, _Partial] = {}
+
+    def add(self, fragment: Fragment) -> None:
+        """Take one fragment; a foreign, old or contradicting one is dropped.
+
+        Raises:
+            HandshakeFault: the message, or all of them together, is beyond the limit.
+        """
+        ahead = fragment.message_sequence - self.next_sequence
+        if ahead < 0 or ahead > LOOKAHEAD:
+            return
+        if fragment.message_length > self._limit:
+            raise HandshakeFault(Alert.HANDSHAKE_FAILURE, "a handshake message is too long")
+        partial = self._partial.get(fragment.message_sequence)
+        if partial is None:
+            partial = _Partial(fragment.message_type, fragment.message_length)
+            self._partial[fragment.message_sequence] = partial
+        elif partial.message_type != fragment.message_type or partial.length != fragment.message_length:
+            return
+        self._held += partial.add(fragment.offset, fragment.data)
+        if self._held > self._limit or len(partial.pieces) > _MAX_PIECES:
+            raise HandshakeFault(Alert.HANDSHAKE_FAILURE, "too many handshake bytes under reassembly")
+
+    def next_message(self) -> Assembled | None:
+        """Return the next message in order, or ``None`` while it is not complete."""
+        partial = self._partial.get(self.next_sequence)
+        if partial is None:
+            return None
+        body = partial.whole()
+        if body is None:
+            return None
+        del self._partial[self.next_sequence]
+        self._held -= len(body)
+        sequence = self.next_sequence
+        self.next_sequence = sequence + 1
+        return Assembled(partial.message_type, sequence, body)
+
+
+def split_handshake(message: bytes, room: int) -> list[bytes]:
+    """Cut a whole message (header and body) into fragments of at most ``room`` bytes, header included.
+
+    Args:
+        message: as ``encode_handshake`` makes it.
+        room: bytes for one record's fragment; anything up to the header's 12 counts as 13.
+    """
+    if len(message) <= room:
+        return [message]
+    step = max(room - HANDSHAKE_HEADER_LENGTH, 1)
+    head, body = message[:6], message[HANDSHAKE_HEADER_LENGTH:]
+    fragments = []
+    for offset in range(0, len(body), step):
+        part = body[offset : offset + step]
+        fragments.append(head + offset.to_bytes(3, "big") + len(part).to_bytes(3, "big") + part)
+    return fragments

@@ -1,0 +1,218 @@
+"""Handshake messages: their header, and one parser and encoder for each body (RFC 6347 section 4.2.2, 4.3.2).
+
+Bodies follow RFC 5246 section 7.4; the PSK forms of the key exchange messages RFC 4279 section 2. Bytes become frozen
+values once, here. Must not know states, records or keys; bytes that do not parse raise ``HandshakeFault``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from securecoap.dtls.alerts import Alert, HandshakeFault
+from securecoap.dtls.extensions import encode_extensions, read_extensions
+from securecoap.dtls.reader import Reader, vector
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "DTLS_1_0",
+    "DTLS_1_2",
+    "HANDSHAKE_HEADER_LENGTH",
+    "RANDOM_LENGTH",
+    "ClientHello",
+    "Fragment",
+    "HandshakeType",
+    "HelloVerifyRequest",
+    "ServerHello",
+    "encode_handshake",
+    "parse_fragments",
+    "parse_psk_client_key_exchange",
+    "parse_psk_server_key_exchange",
+]
+
+DTLS_1_0: Final = 0xFEFF
+DTLS_1_2: Final = 0xFEFD
+HANDSHAKE_HEADER_LENGTH: Final = 12
+RANDOM_LENGTH: Final = 32
+_NULL_COMPRESSION: Final = b"\x00"
+
+
+class HandshakeType(IntEnum):
+    """Handshake message types (RFC 6347 section 4.3.2; RFC 5077)."""
+
+    HELLO_REQUEST = 0
+    CLIENT_HELLO = 1
+    SERVER_HELLO = 2
+    HELLO_VERIFY_REQUEST = 3
+    NEW_SESSION_TICKET = 4
+    CERTIFICATE = 11
+    SERVER_KEY_EXCHANGE = 12
+    CERTIFICATE_REQUEST = 13
+    SERVER_HELLO_DONE = 14
+    CERTIFICATE_VERIFY = 15
+    CLIENT_KEY_EXCHANGE = 16
+    FINISHED = 20
+
+
+class Fragment(NamedTuple):
+    """A piece of a handshake message, as it stands in a record."""
+
+    message_type: int
+    message_length: int
+    message_sequence: int
+    offset: int
+    data: bytes
+
+
+def parse_fragments(payload: bytes) -> list[Fragment]:
+    """Return the fragments of one handshake record; the list ends before the first one that does not fit.
+
+    A record may have several (RFC 6347 section 4.2.3). Bytes that are no fragment are dropped, not answered: nothing
+    says who sent them.
+    """
+    fragments = []
+    position, end = 0, len(payload)
+    while end - position >= HANDSHAKE_HEADER_LENGTH:
+        length = int.from_bytes(payload[position + 1 : position + 4], "big")
+        offset = int.from_bytes(payload[position + 6 : position + 9], "big")
+        start = position + HANDSHAKE_HEADER_LENGTH
+        stop = start + int.from_bytes(payload[position + 9 : position + 12], "big")
+        if stop > end or offset + stop - start > length:
+            break
+        # An empty piece of a message that is not empty says nothing.
+        if stop > start or length == 0:
+            sequence = int.from_bytes(payload[position + 4 : position + 6], "big")
+            fragments.append(Fragment(payload[position], length, sequence, offset, payload[start:stop]))
+        position = stop
+    return fragments
+
+
+def encode_handshake(message_type: HandshakeType, message_sequence: int, body: bytes) -> bytes:
+    """Return a whole message with its header, as it goes into the transcript (RFC 6347 section 4.2.6)."""
+    length = len(body).to_bytes(3, "big")
+    return bytes((message_type,)) + length + message_sequence.to_bytes(2, "big") + b"\x00\x00\x00" + length + body
+
+
+@dataclass(frozen=True, slots=True)
+class ClientHello:
+    """RFC 6347 section 4.2.1, RFC 5246 section 7.4.1.2."""
+
+    version: int
+    random: bytes
+    session_id: bytes = b""
+    cookie: bytes = b""
+    cipher_suites: tuple[int, ...] = ()
+    compression_methods: bytes = _NULL_COMPRESSION
+    extensions: Mapping[int, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, body: bytes) -> ClientHello:
+        """Parse the body of a whole message."""
+        reader = Reader(body)
+        version = reader.integer(2)
+        random = reader.take(RANDOM_LENGTH)
+        session_id = reader.vector(1)
+        cookie = reader.vector(1)
+        suites = reader.vector(2, 2)
+        compression = reader.vector(1, 1)
+        extensions = read_extensions(reader)
+        if len(session_id) > 32 or len(suites) % 2:
+            raise HandshakeFault(Alert.DECODE_ERROR, "a ClientHello has an impossible length")
+        codes = tuple(int.from_bytes(suites[i : i + 2], "big") for i in range(0, len(suites), 2))
+        return cls(version, random, session_id, cookie, codes, compression, extensions)
+
+    def encode(self) -> bytes:
+        """Return the body."""
+        return (
+            self._before_cookie() + vector(self.cookie, 1) + self._after_cookie() + encode_extensions(self.extensions)
+        )
+
+    def cookie_parameters(self) -> bytes:
+        """Return what the cookie is bound to: all that the second ClientHello must repeat (RFC 6347 section 4.2.1)."""
+        return self._before_cookie() + self._after_cookie()
+
+    def _before_cookie(self) -> bytes:
+        return self.version.to_bytes(2, "big") + self.random + vector(self.session_id, 1)
+
+    def _after_cookie(self) -> bytes:
+        suites = b"".join(code.to_bytes(2, "big") for code in self.cipher_suites)
+        return vector(suites, 2) + vector(self.compression_methods, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class HelloVerifyRequest:
+    """RFC 6347 section 4.2.1. Its version says nothing about the one that will be negotiated."""
+
+    cookie: bytes
+
+    @classmethod
+    def parse(cls, body: bytes) -> HelloVerifyRequest:
+        """Parse the body of a whole message."""
+        reader = Reader(body)
+        reader.take(2)
+        cookie = reader.vector(1)
+        reader.finish()
+        return cls(cookie)
+
+    def encode(self) -> bytes:
+        """Return the body."""
+        return DTLS_1_0.to_bytes(2, "big") + vector(self.cookie, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerHello:
+    """RFC 5246 section 7.4.1.3."""
+
+    version: int
+    random: bytes
+    session_id: bytes
+    cipher_suite: int
+    compression_method: int = 0
+    extensions: Mapping[int, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, body: bytes) -> ServerHello:
+        """Parse the body of a whole message."""
+        reader = Reader(body)
+        version = reader.integer(2)
+        random = reader.take(RANDOM_LENGTH)
+        session_id = reader.vector(1)
+        suite = reader.integer(2)
+        compression = reader.integer(1)
+        extensions = read_extensions(reader)
+        if len(session_id) > 32:
+            raise HandshakeFault(Alert.DECODE_ERROR, "a session id is too long")
+        return cls(version, random, session_id, suite, compression, extensions)
+
+    def encode(self) -> bytes:
+        """Return the body."""
+        return b"".join(
+            (
+                self.version.to_bytes(2, "big"),
+                self.random,
+                vector(self.session_id, 1),
+                self.cipher_suite.to_bytes(2, "big"),
+                bytes((self.compression_method,)),
+                encode_extensions(self.extensions),
+            )
+        )
+
+
+def parse_psk_server_key_exchange(body: bytes) -> bytes:
+    """Return the identity hint (RFC 4279 section 2)."""
+    return _only_vector(body)
+
+
+def parse_psk_client_key_exchange(body: bytes) -> bytes:
+    """Return the identity (RFC 4279 section 2): any bytes, up to 65535 of them."""
+    return _only_vector(body)
+
+
+def _only_vector(body: bytes) -> bytes:
+    reader = Reader(body)
+    content = reader.vector(2)
+    reader.finish()
+    return content

@@ -1,0 +1,226 @@
+"""The record layer: headers, AEAD protection, replay window (RFC 6347 section 4.1; RFC 5288, RFC 6655).
+
+Per application record this is one method call down and one up, so nonces and additional data are put together from
+precomputed parts, and no object is made but bytes. Must not know handshakes or peers: what fails here is dropped
+without a word (section 4.1.2.7), which for a caller is ``None`` or an empty list.
+
+Record: type(1) version(2) epoch(2) sequence(6) length(2); protected ones go on with explicit nonce(8) ciphertext tag. A
+record with a connection ID (RFC 9146) has another type and header: it would be a sibling of ``parse_records``' loop
+body.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from cryptography.exceptions import InvalidTag
+
+from securecoap.dtls.messages import DTLS_1_0, DTLS_1_2
+
+if TYPE_CHECKING:
+    from securecoap.dtls.suites import Aead, CipherSuite
+
+__all__ = [
+    "MAX_PLAINTEXT",
+    "RECORD_HEADER_LENGTH",
+    "ContentType",
+    "PlaintextWriter",
+    "ReadProtection",
+    "Record",
+    "SequenceExhausted",
+    "WriteProtection",
+    "parse_records",
+    "plaintext_record",
+]
+
+RECORD_HEADER_LENGTH: Final = 13
+MAX_PLAINTEXT: Final = 2**14
+_MAX_CIPHERTEXT: Final = MAX_PLAINTEXT + 2048
+_EXPLICIT_NONCE_LENGTH: Final = 8
+_BODY: Final = RECORD_HEADER_LENGTH + _EXPLICIT_NONCE_LENGTH
+_WINDOW: Final = 64
+_WINDOW_MASK: Final = (1 << _WINDOW) - 1
+_MAX_SEQUENCE: Final = (1 << 48) - 1
+_VERSION: Final = DTLS_1_2.to_bytes(2, "big")
+_EPOCH_0_VERSIONS: Final = frozenset({DTLS_1_0, DTLS_1_2})
+
+
+class ContentType(IntEnum):
+    """Record content types (RFC 5246 section 6.2.1)."""
+
+    CHANGE_CIPHER_SPEC = 20
+    ALERT = 21
+    HANDSHAKE = 22
+    APPLICATION_DATA = 23
+
+
+_CONTENT_TYPES: Final = frozenset(ContentType)
+_HEADS: Final = {content_type: bytes((content_type,)) + _VERSION for content_type in ContentType}
+_APPLICATION_HEAD: Final = _HEADS[ContentType.APPLICATION_DATA]
+
+
+class SequenceExhausted(Exception):
+    """An epoch has used all of its 2**48 sequence numbers; sending on would repeat a nonce (RFC 6347 section 4.1)."""
+
+
+class Record(NamedTuple):
+    """One record of a datagram: where it stands, and what its header says."""
+
+    content_type: int
+    epoch: int
+    sequence: int
+    start: int
+    end: int
+
+    def fragment(self, datagram: bytes) -> bytes:
+        """Return what stands behind the header."""
+        return datagram[self.start + RECORD_HEADER_LENGTH : self.end]
+
+
+def parse_records(datagram: bytes) -> list[Record]:
+    """Return the records of a datagram; it ends at the first bytes that are none (RFC 6347 section 4.1.2.7).
+
+    A record of an unknown type or a foreign version is passed over: its length still tells where the next one starts.
+    """
+    records = []
+    start, size = 0, len(datagram)
+    while size - start >= RECORD_HEADER_LENGTH:
+        length = (datagram[start + 11] << 8) | datagram[start + 12]
+        end = start + RECORD_HEADER_LENGTH + length
+        if end > size or length > _MAX_CIPHERTEXT:
+            break
+        content_type = datagram[start]
+        version = (datagram[start + 1] << 8) | datagram[start + 2]
+        epoch = (datagram[start + 3] << 8) | datagram[start + 4]
+        # Before the version is agreed upon a peer may name DTLS 1.0 (section 4.2.1); afterwards it may not.
+        if content_type in _CONTENT_TYPES and (version == DTLS_1_2 or (epoch == 0 and version in _EPOCH_0_VERSIONS)):
+            sequence = int.from_bytes(datagram[start + 5 : start + 11], "big")
+            records.append(Record(content_type, epoch, sequence, start, end))
+        start = end
+    return records
+
+
+def plaintext_record(content_type: ContentType, sequence: int, fragment: bytes) -> bytes:
+    """Return a record of epoch 0."""
+    return _HEADS[content_type] + sequence.to_bytes(8, "big") + len(fragment).to_bytes(2, "big") + fragment
+
+
+class PlaintextWriter:
+    """Writes records of epoch 0, from a given sequence number on."""
+
+    __slots__ = ("next_sequence",)
+
+    overhead = RECORD_HEADER_LENGTH
+
+    def __init__(self, next_sequence: int) -> None:
+        self.next_sequence = next_sequence
+
+    def seal(self, content_type: ContentType, fragment: bytes) -> bytes:
+        """Return the next record.
+
+        Raises:
+            SequenceExhausted: a peer made us start at the end of the number space.
+        """
+        sequence = self.next_sequence
+        if sequence > _MAX_SEQUENCE:
+            raise SequenceExhausted
+        self.next_sequence = sequence + 1
+        return plaintext_record(content_type, sequence, fragment)
+
+
+class WriteProtection:
+    """Seals the records of one epoch."""
+
+    __slots__ = ("_encrypt", "_end", "_salt", "_tag_and_nonce", "next_number", "overhead")
+
+    def __init__(self, suite: CipherSuite, key: bytes, implicit_iv: bytes, epoch: int) -> None:
+        aead: Aead = suite.aead(key)
+        self._encrypt = aead.encrypt
+        self._salt = implicit_iv
+        self._tag_and_nonce = _EXPLICIT_NONCE_LENGTH + suite.tag_length
+        self.overhead = RECORD_HEADER_LENGTH + self._tag_and_nonce
+        # Epoch and sequence number are one 64-bit number on the wire, in the nonce and in the additional data.
+        self.next_number = epoch << 48
+        self._end = (epoch + 1) << 48
+
+    def seal_application(self, plaintext: bytes) -> bytes:
+        """Return the next application data record.
+
+        Raises:
+            SequenceExhausted: the epoch has no number left.
+        """
+        number = self.next_number
+        if number >= self._end:
+            raise SequenceExhausted
+        self.next_number = number + 1
+        number8 = number.to_bytes(8, "big")
+        length = len(plaintext)
+        return (
+            _APPLICATION_HEAD
+            + number8
+            + (length + self._tag_and_nonce).to_bytes(2, "big")
+            + number8
+            + self._encrypt(self._salt + number8, plaintext, number8 + _APPLICATION_HEAD + length.to_bytes(2, "big"))
+        )
+
+    def seal(self, content_type: ContentType, plaintext: bytes) -> bytes:
+        """Return the next record of any type; raises as ``seal_application`` does."""
+        number = self.next_number
+        if number >= self._end:
+            raise SequenceExhausted
+        self.next_number = number + 1
+        number8 = number.to_bytes(8, "big")
+        head = _HEADS[content_type]
+        length = len(plaintext)
+        sealed = self._encrypt(self._salt + number8, plaintext, number8 + head + length.to_bytes(2, "big"))
+        return head + number8 + (length + self._tag_and_nonce).to_bytes(2, "big") + number8 + sealed
+
+
+class ReadProtection:
+    """Opens the records of one epoch and refuses replays (RFC 6347 section 4.1.2.6).
+
+    The window is one integer of 64 bits: bit n says that ``highest`` - n was received. The shift is clamped, because
+    the peer's number decides how far it would go.
+    """
+
+    __slots__ = ("_decrypt", "_highest", "_minimum", "_salt", "_window", "epoch")
+
+    def __init__(self, suite: CipherSuite, key: bytes, implicit_iv: bytes, epoch: int) -> None:
+        aead: Aead = suite.aead(key)
+        self._decrypt = aead.decrypt
+        self._salt = implicit_iv
+        self._minimum = _EXPLICIT_NONCE_LENGTH + suite.tag_length
+        self.epoch = epoch
+        self._highest = -1
+        self._window = 0
+
+    def open(self, datagram: bytes, start: int, end: int) -> bytes | None:
+        """Return the plaintext of the record at ``start``; ``None`` if it is a replay, too old, too short or forged.
+
+        The caller has checked type, version, epoch and length. Only a record that is authentic moves the window.
+        """
+        length = end - start - RECORD_HEADER_LENGTH - self._minimum
+        if length < 0:
+            return None
+        number8 = datagram[start + 3 : start + 11]
+        sequence = int.from_bytes(number8[2:], "big")
+        ahead = sequence - self._highest
+        if ahead <= 0 and (ahead <= -_WINDOW or self._window >> -ahead & 1):
+            return None
+        try:
+            plaintext = self._decrypt(
+                self._salt + datagram[start + RECORD_HEADER_LENGTH : start + _BODY],
+                datagram[start + _BODY : end],
+                number8 + datagram[start : start + 3] + length.to_bytes(2, "big"),
+            )
+        except InvalidTag:
+            return None
+        if length > MAX_PLAINTEXT:
+            return None
+        if ahead > 0:
+            self._highest = sequence
+            self._window = (self._window << ahead & _WINDOW_MASK) | 1 if ahead < _WINDOW else 1
+        else:
+            self._window |= 1 << -ahead
+        return plaintext

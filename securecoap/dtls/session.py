@@ -1,0 +1,131 @@
+"""An established session: the keys of one epoch, and what its Finished has proved (RFC 6347 section 4.1).
+
+Made by a handshake that is complete, and only then. Must not know sockets, other sessions or the layers above:
+``owner`` is theirs to fill. Resumption and saved state would keep their secrets beside the protections here; nothing
+does so far.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+from securecoap.dtls.alerts import ALERT_FATAL, ALERT_WARNING, Alert, encode_alert
+from securecoap.dtls.flights import FlightMessage, pack
+from securecoap.dtls.messages import DTLS_1_2
+from securecoap.dtls.records import ContentType, ReadProtection, WriteProtection
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from securecoap.dtls.suites import CipherSuite
+
+__all__ = ["Role", "Session"]
+
+_REPEAT_INTERVAL: Final = 0.5
+"""Seconds between two answers to a retransmitted Finished."""
+
+
+class Role(Enum):
+    """Which side of the handshake this end was."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+
+class Session:
+    """One DTLS session and epoch with one peer.
+
+    Attributes:
+        peer: the address from which it was made.
+        epoch: of both directions; 1 after a handshake.
+        identity: the PSK identity that was used.
+        claims: what the peer has proved to be.
+        client_random: of its handshake: tells a delayed ClientHello from a new one.
+        established_at: when Finished was verified.
+        last_seen: when the latest authentic record came.
+        application_head: the first five bytes of each application record that can be meant for it.
+        alive: whether the endpoint still has it.
+        owner: anything the layer above wants to find again.
+        read: opens records.
+        seal_application: returns a record for application data.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_final_flight",
+        "_repeated_at",
+        "_write",
+        "alive",
+        "application_head",
+        "claims",
+        "client_random",
+        "epoch",
+        "established_at",
+        "identity",
+        "last_seen",
+        "owner",
+        "peer",
+        "read",
+        "role",
+        "seal_application",
+        "serial",
+        "suite",
+    )
+
+    def __init__(
+        self,
+        *,
+        peer: Hashable,
+        role: Role,
+        suite: CipherSuite,
+        read: ReadProtection,
+        write: WriteProtection,
+        identity: bytes,
+        claims: tuple[str, ...],
+        client_random: bytes,
+        now: float,
+        final_flight: Sequence[FlightMessage],
+    ) -> None:
+        self.peer = peer
+        self.role = role
+        self.suite = suite
+        self.epoch = read.epoch
+        self.identity = identity
+        self.claims = claims
+        self.client_random = client_random
+        self.established_at = now
+        self.last_seen = now
+        head = bytes((ContentType.APPLICATION_DATA,)) + DTLS_1_2.to_bytes(2, "big")
+        self.application_head = head + self.epoch.to_bytes(2, "big")
+        self.alive = True
+        self.owner: Any = None
+        self.serial = 0
+        self.read = read
+        self._write = write
+        self.seal_application = write.seal_application
+        self._final_flight: Sequence[FlightMessage] = final_flight
+        self._repeated_at = now
+
+    def __repr__(self) -> str:
+        state = "alive" if self.alive else "ended"
+        return f"<Session {self.role.value} {self.peer!r} epoch {self.epoch} {self.suite.name} {state}>"
+
+    def alert_record(self, alert: Alert, *, fatal: bool) -> bytes:
+        """Return a protected alert record."""
+        return self._write.seal(ContentType.ALERT, encode_alert(ALERT_FATAL if fatal else ALERT_WARNING, alert))
+
+    def repeat_final_flight(self, size: int, now: float, lifetime: float) -> list[bytes]:
+        """Answer a retransmitted Finished: ours was lost (RFC 6347 section 4.2.4).
+
+        Args:
+            size: bytes of a datagram.
+            now: the time.
+            lifetime: seconds for which the flight is kept after the handshake.
+        """
+        if now - self.established_at > lifetime:
+            self._final_flight = ()
+        if now - self._repeated_at < _REPEAT_INTERVAL or not self._final_flight:
+            return []
+        self._repeated_at = now
+        return pack(self._final_flight, size)
