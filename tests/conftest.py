@@ -1,0 +1,9 @@
+"""Settings of the whole suite."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+# No test depends on how fast the machine is, so no example has a deadline.
+settings.register_profile("securecoap", deadline=None, print_blob=True)
+settings.load_profile("securecoap")
