@@ -11,7 +11,7 @@ import re
 from enum import IntEnum
 from typing import Final
 
-__all__ = ["CODES", "IDEMPOTENT_METHODS", "SAFE_METHODS", "Code", "code_text", "dotted", "parse_code"]
+__all__ = ["CODES", "DEFAULT_RESPONSE_CODES", "IDEMPOTENT_METHODS", "SAFE_METHODS", "Code", "code_text", "dotted", "parse_code"]
 
 
 class Code(IntEnum):
@@ -179,3 +179,15 @@ def parse_code(text: str) -> int:
     elif (code := _BY_NAME.get(text.lower())) is not None:
         return CODES[code]
     raise ValueError(f"not a CoAP code: {text!r}")
+
+
+DEFAULT_RESPONSE_CODES: Final[dict[int, Code]] = {
+    Code.GET: Code.CONTENT,
+    Code.POST: Code.CHANGED,
+    Code.PUT: Code.CHANGED,
+    Code.DELETE: Code.DELETED,
+    Code.FETCH: Code.CONTENT,
+    Code.PATCH: Code.CHANGED,
+    Code.IPATCH: Code.CHANGED,
+}
+"""The code of a response that names none, by the method of its request."""

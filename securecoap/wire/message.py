@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from securecoap.wire.uri import ParsedUri
 
-__all__ = ["ACK", "CON", "NON", "RST", "Message", "decode_body", "encode_message"]
+__all__ = ["ACK", "CON", "NON", "RST", "Message", "NoResponse", "decode_body", "encode_message"]
 
 CON: Final = 0
 NON: Final = 1
@@ -231,6 +231,10 @@ class Message:
 
 
 _NO_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+NoResponse: Final = Message.inner(0, _NO_OPTIONS, b"", None, b"")
+"""What a handler returns when the client is not to be answered; a Confirmable request is still acknowledged."""
 
 
 def _authority(parsed: ParsedUri) -> str:
