@@ -194,11 +194,9 @@ def resolve_uri(base: str, reference: str) -> str:
     match = _ABSOLUTE.fullmatch(base)
     if match is None:
         raise UriError(f"not an absolute URI with a host: {_shown(base)}")
-    if _ANY_REFERENCE.fullmatch(reference) is None:
-        raise UriError(f"characters that no URI has: {_shown(reference)}")
-    parts = _REFERENCE.fullmatch(reference)
+    parts = _REFERENCE.fullmatch(reference) if _ANY_REFERENCE.fullmatch(reference) else None
     if parts is None:
-        raise UriError(f"not a URI reference: {_shown(reference)}")
+        raise UriError(f"characters that no URI has: {_shown(reference)}")
     scheme, authority, path, query, fragment = parts.groups()
     if scheme is not None:
         path = _without_dots(path)
