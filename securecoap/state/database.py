@@ -34,6 +34,7 @@ LOCKS = "state.lock"
 
 _SETUP_PLACE = 1 << 62  # beyond the id of any context
 _BUSY = 10.0
+_NAMED = 100  # contexts in one line of the log
 _TICK = 0.02
 
 _log = logging.getLogger(__name__)
@@ -175,7 +176,7 @@ class Database:
                 "If one of them was used before, its peers refuse its messages at best, and nonces are used twice at "
                 "worst: give it new keys, or restore the state directory.",
                 self.directory,
-                ", ".join(labels),
+                ", ".join(labels[:_NAMED]) + (f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else ""),
             )
         schema.migrate(connection)
         connection.execute("COMMIT")

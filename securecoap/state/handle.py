@@ -100,7 +100,7 @@ class Handle:
 
     __slots__ = (
         "__weakref__", "_backing", "_busy", "_count", "_end", "_fault_logged", "_fingerprint", "_label", "_low",
-        "_next", "_on_closed", "_shared", "_stopped", "_waiters", "_window", "_worker", "closed", "companion", "home",
+        "_mark", "_next", "_on_closed", "_shared", "_stopped", "_waiters", "_window", "_worker", "closed", "companion", "home",
         "loop", "users",
     )  # fmt: skip
 
@@ -127,6 +127,7 @@ class Handle:
         self._on_closed = on_closed
         self._window = claim.window
         self._next, self._end = claim.chunk
+        self._mark = self._end  # the end of what was asked for last; the worker's
         self._count = FIRST_CHUNK
         self._low = self._low_water()
         self._busy = False
@@ -208,7 +209,7 @@ class Handle:
         self.closed = closed = self.loop.create_future()
         if self._shared and self.companion is None:
             window = None
-        unused, end = self._next, self._end
+        unused = self._next
         self.stop()
 
         def done(outcome: StateError | None) -> None:
@@ -219,7 +220,7 @@ class Handle:
 
         self._worker.submit(
             Job(
-                lambda: self._backing.give_back(unused, end, window),
+                lambda: self._backing.give_back(unused, self._mark, window),
                 done,
                 self.loop,
                 settle=lambda _committed: self._backing.unlock(),
@@ -254,7 +255,12 @@ class Handle:
         self._low = self._end
         self._count = count = min(self._count * _GROWTH, LARGEST_CHUNK)
         start = self._end
-        self._worker.submit(Job(lambda: self._backing.extend(start, count), self._granted, self.loop))
+        self._worker.submit(Job(lambda: self._extend(start, count), self._granted, self.loop))
+
+    def _extend(self, start: int, count: int) -> Chunk:
+        chunk = self._backing.extend(start, count)
+        self._mark = chunk.end
+        return chunk
 
     def _granted(self, outcome: Chunk | StateError) -> None:
         if self._stopped:

@@ -1,0 +1,63 @@
+"""The saved window's change of size, the fingerprint, and that every store is one."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from securecoap.oscore.window import ReplayWindow
+from securecoap.state import MemoryStateStore, NullStateStore, SqliteStateStore
+from securecoap.state.fingerprint import fingerprint
+from securecoap.state.protocol import ContextState, SavedWindow, StateStore
+
+_stores: list[type[StateStore]] = [MemoryStateStore, NullStateStore, SqliteStateStore]
+
+
+def test_every_store_has_the_protocol():
+    for store in _stores:
+        for name in ("open", "open_many", "close"):
+            assert callable(getattr(store, name))
+    for name in ("next_number", "reserve", "take_window", "close", "exhausted", "label", "fingerprint"):
+        assert hasattr(ContextState, name)
+
+
+@given(
+    received=st.lists(st.integers(0, 200), min_size=1, max_size=60),
+    before=st.integers(1, 64),
+    after=st.integers(1, 64),
+)
+def test_a_window_of_another_size_accepts_nothing_twice(received, before, after):
+    window = ReplayWindow(before)
+    accepted = []
+    for number in received:
+        if window.accepts(number):
+            window.mark(number)
+            accepted.append(number)
+    fitted = SavedWindow(window.highest, window.seen, before).fit(after)
+    restored = ReplayWindow(after)
+    restored.restore(fitted.highest, fitted.seen)
+    assert not any(restored.accepts(number) for number in accepted)
+    assert restored.accepts(window.highest + 1)
+    # What both windows know is kept: a number that was never received and is recent enough stays acceptable.
+    for number in range(max(0, window.highest - min(before, after) + 1), window.highest):
+        assert restored.accepts(number) is (number not in accepted)
+
+
+def test_fit_of_an_empty_window():
+    assert SavedWindow(-1, 0, 32).fit(64) == SavedWindow(-1, 0, 64)
+
+
+def test_fingerprint_depends_on_everything_the_nonce_does_and_shows_nothing():
+    key, iv, sender = b"k" * 16, b"i" * 13, b"\x01"
+    base = fingerprint(key, iv, sender, 10)
+    assert len(base) == 32
+    assert base == fingerprint(key, iv, sender, 10)
+    others = {
+        fingerprint(b"l" * 16, iv, sender, 10),
+        fingerprint(key, b"j" * 13, sender, 10),
+        fingerprint(key, iv, b"", 10),
+        fingerprint(key, iv, b"\x02", 10),
+        fingerprint(key, iv, sender, 1),
+        fingerprint(key, iv[:12], iv[12:] + sender, 10),
+    }
+    assert len(others) == 6
+    assert base not in others
+    assert key not in base
