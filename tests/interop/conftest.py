@@ -42,7 +42,8 @@ SERVER_CREDENTIALS = {":sensor-17": {"dtls": DTLS}, ":sensor-18": {"oscore": OSC
 LARGE = bytes(i % 251 for i in range(65536))
 
 if not all((ROOT / "securecoap" / part).exists() for part in ("context.py", "cli/serve.py")):
-    collect_ignore_glob = ["test_*.py"]  # nothing to talk with yet
+    # nothing to talk with yet
+    collect_ignore = ["test_aiocoap.py", "test_libcoap.py", "test_node_coap.py", "test_dtls_tools.py"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -56,11 +56,11 @@ def make_environment(directory: Path, requirements: list[str], *, python: str | 
     """
     python = python or str(getattr(sys, "_base_executable", sys.executable))
     interpreter = directory / "bin" / "python"
-    wanted = _stamp(requirements)
-    stamp = directory / ".securecoap-stamp"
-    if interpreter.exists() and _runs(interpreter) and stamp.exists() and stamp.read_text() == wanted:
+    alive = interpreter.exists() and _runs(interpreter)
+    stamp = _Stamp(directory, requirements)
+    if alive and stamp.known:
         return str(interpreter)
-    if not (interpreter.exists() and _runs(interpreter)):
+    if not alive:
         say(f"making {_shown(directory)}")
         made = subprocess.run([python, "-m", "venv", "--clear", str(directory)], check=False)
         if made.returncode != 0:
@@ -72,7 +72,7 @@ def make_environment(directory: Path, requirements: list[str], *, python: str | 
     )  # fmt: skip
     if installed.returncode != 0:
         fail(f"pip could not install {' '.join(requirements)}: its message stands above", 1)
-    stamp.write_text(wanted)
+    stamp.write()
     return str(interpreter)
 
 
@@ -153,9 +153,24 @@ def _build_environment() -> dict[str, str]:
     return {**os.environ, "PATH": f"{SHIMS}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
 
 
-def _stamp(requirements: list[str]) -> str:
-    project = (ROOT / "pyproject.toml").read_bytes() if any(item.startswith(".") for item in requirements) else b""
-    return f"{' '.join(requirements)}\n{sha256(project).hexdigest()}\n"
+class _Stamp:
+    """Which requirements an environment was given, and for which pyproject.toml; a new one makes all of them old."""
+
+    def __init__(self, directory: Path, requirements: list[str]) -> None:
+        self._path = directory / ".securecoap-stamp"
+        self._project = sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+        self._wanted = " ".join(requirements)
+
+    @property
+    def known(self) -> bool:
+        return self._wanted in self._lines()
+
+    def write(self) -> None:
+        self._path.write_text("\n".join([self._project, *self._lines(), self._wanted, ""]))
+
+    def _lines(self) -> list[str]:
+        lines = self._path.read_text().splitlines() if self._path.exists() else [""]
+        return lines[1:] if lines[0] == self._project else []
 
 
 def _runs(interpreter: Path) -> bool:
