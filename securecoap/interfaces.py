@@ -94,7 +94,7 @@ class EndpointAddress:
     Neither an address nor its repr has key material.
     """
 
-    __slots__ = ()
+    __slots__ = ()  # those that can be confirmed have the slot themselves
 
     maximum_block_size_exp: ClassVar[int] = 6
     """The largest block size exponent the transport takes (RFC 7959 section 2.2): 6 is 1024 bytes."""

@@ -13,7 +13,7 @@ from securecoap.config import Limits
 from securecoap.errors import Unreachable
 from securecoap.interfaces import EndpointAddress, Exchange
 from securecoap.wire import numbers
-from securecoap.wire.codes import Code
+from securecoap.wire.codes import DEFAULT_RESPONSE_CODES, Code
 from securecoap.wire.message import ACK, CON, Message
 
 if TYPE_CHECKING:
@@ -31,21 +31,22 @@ _RANDOM_POOL: Final = 2048
 class IncomingRequest(Exchange):
     """A `PlumbingRequest` that came from a peer; its responses go back there."""
 
-    __slots__ = ("_callbacks", "_manager", "ended", "request")
+    __slots__ = ("_callbacks", "_manager", "ended", "request", "was_answered")
 
     def __init__(self, manager: TokenManager, request: Message) -> None:
         self.request = request
         self.ended = False
+        self.was_answered = False
         self._manager = manager
         self._callbacks: list[Cancel] | None = None
 
     def add_response(self, message: Message, *, is_last: bool = True) -> None:
-        """Send a response (or notification); the message given is not changed."""
+        """Send a response (or notification); the message given is not changed. Without a code it has the method's."""
         if self.ended:
             return
         request = self.request
         exchange = request.exchange
-        code = message.code or 0
+        code = message.code or DEFAULT_RESPONSE_CODES.get(request.code or 0, Code.CONTENT)
         if is_last:
             self.ended = True
             self._manager.forget_incoming(self)
@@ -55,7 +56,13 @@ class IncomingRequest(Exchange):
         response = Message.inner(code, message.options, message.payload, request.remote, request.token)
         response.exchange = exchange
         response.confirmable = message.confirmable
+        self.was_answered = True
         self._manager.below.send_message(response)
+
+    @property
+    def is_confirmable(self) -> bool:
+        """Whether it came as a Confirmable message; separate responses then do too."""
+        return self.request.mtype in (CON, None)
 
     def suppress_response(self) -> None:
         """There will be no response; an acknowledgement that is due still goes out (RFC 7967 section 2)."""

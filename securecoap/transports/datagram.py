@@ -2,8 +2,8 @@
 
 It reads with ``add_reader`` and drains the socket in bounded batches (``create_datagram_endpoint`` asks for a 256 KiB
 buffer per datagram). On a wildcard bind the packet information (RFC 3542, RFC 7252 section 8.2.1) tells which address
-was asked, and the answer leaves from there. ICMP errors come from the socket's error queue with the datagram they quote. On
-systems without these the socket works without them. Nothing here knows CoAP.
+was asked, and the answer leaves from there. ICMP errors come from the socket's error queue with the datagram they
+quote. On systems without these the socket works without them. Nothing here knows CoAP.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ class UdpInterface:
             return remote if type(remote) is UdpAddress and remote.interface is self else None
         if message.scheme not in {None, "coap"} or message.unresolved_remote is None or self.is_multicast:
             return None
-        peer = await resolve(self._loop, message.unresolved_remote, 5683, self._socket.family)
+        peer = await resolve(self._loop, f"coap://{message.unresolved_remote}", self._socket.family)
         return self._address(peer)
 
     async def shutdown(self) -> None:
@@ -155,28 +155,25 @@ class UdpInterface:
         self._earlier.clear()
 
 
-async def resolve(
-    loop: asyncio.AbstractEventLoop, authority: str, default_port: int, family: socket.AddressFamily
-) -> SocketAddress:
-    """The socket address of ``host`` or ``host:port`` for a socket of that family; IPv4 is mapped for an IPv6 one.
+async def resolve(loop: asyncio.AbstractEventLoop, uri: str, family: socket.AddressFamily) -> SocketAddress:
+    """The socket address of a URI's authority for a socket of that family; IPv4 is mapped for an IPv6 one.
 
     Raises:
         Unreachable: there is none.
         UriError: the authority is malformed.
     """
-    uri = parse_uri(f"coap://{authority}")
-    port = default_port if uri.port == 5683 and not authority.endswith(":5683") else uri.port
-    flags = socket.AI_NUMERICHOST if is_ip_literal(uri.host) else 0
+    parsed = parse_uri(uri)
+    flags = socket.AI_NUMERICHOST if is_ip_literal(parsed.host) else 0
     try:
-        found = await loop.getaddrinfo(uri.host, port, type=socket.SOCK_DGRAM, flags=flags)
+        found = await loop.getaddrinfo(parsed.host, parsed.port, type=socket.SOCK_DGRAM, flags=flags)
     except OSError as error:
-        raise Unreachable(error.errno, f"{uri.host} does not resolve: {error.strerror}") from error
+        raise Unreachable(error.errno, f"{parsed.host} does not resolve: {error.strerror}") from error
     for entry_family, _, _, _, address in found:
         if entry_family == family:
             return address[:2] if family == socket.AF_INET else (*address[:2], 0, *address[3:])
         if entry_family == socket.AF_INET and family == socket.AF_INET6:
             return (f"::ffff:{address[0]}", address[1], 0, 0)
-    raise Unreachable(f"{uri.host} has no address that this endpoint can reach")
+    raise Unreachable(f"{parsed.host} has no address that this endpoint can reach")
 
 
 def host_text(address: SocketAddress) -> str:

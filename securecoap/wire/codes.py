@@ -11,7 +11,16 @@ import re
 from enum import IntEnum
 from typing import Final
 
-__all__ = ["CODES", "DEFAULT_RESPONSE_CODES", "IDEMPOTENT_METHODS", "SAFE_METHODS", "Code", "code_text", "dotted", "parse_code"]
+__all__ = [
+    "CODES",
+    "DEFAULT_RESPONSE_CODES",
+    "IDEMPOTENT_METHODS",
+    "SAFE_METHODS",
+    "Code",
+    "code_text",
+    "dotted",
+    "parse_code",
+]
 
 
 class Code(IntEnum):

@@ -12,14 +12,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.errors import FormatError
-from securecoap.wire.codes import Code, code_text
+from securecoap.wire.codes import CODES, code_text
 from securecoap.wire.options import Options, decode_options
 from securecoap.wire.uri import compose_uri, is_ip_literal, parse_uri
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from securecoap.wire.uri import ParsedUri
 
 __all__ = ["ACK", "CON", "NON", "RST", "Message", "NoResponse", "decode_body", "encode_message"]
 
@@ -30,9 +28,6 @@ RST: Final = 3
 _TYPE_NAMES: Final = ("CON", "NON", "ACK", "RST")
 
 _HEADER: Final = Struct(">BBH")
-_CODES: Final[tuple[int, ...]] = tuple(
-    Code(value) if value in Code._value2member_map_ else value for value in range(256)
-)
 _NO_OPTIONS: Final = Options.received(())
 
 # Devices send the same options over and over. What follows the token of a short GET or DELETE (they carry no payload
@@ -119,7 +114,7 @@ class Message:
         """
         parsed = parse_uri(uri)
         self.scheme = parsed.scheme
-        self.unresolved_remote = _authority(parsed)
+        self.unresolved_remote = parsed.hostinfo
         options = self.options
         # Section 6.4 step 5: a literal address is the datagram's own destination and is not said again.
         options.uri_host = None if is_ip_literal(parsed.host) else parsed.host
@@ -128,7 +123,11 @@ class Message:
 
     @property
     def uri(self) -> str | None:
-        """The URI that a request is for, put together from options and address (RFC 7252 section 6.5)."""
+        """The URI that a request is for, put together from options and address (RFC 7252 section 6.5).
+
+        Raises:
+            UriError: the options, which a peer may have chosen, do not make one.
+        """
         options = self.options
         if options.proxy_uri is not None:
             return options.proxy_uri
@@ -170,7 +169,7 @@ class Message:
             message.payload = b""
         else:
             message.options, message.payload = decode_body(data[end:], code)
-        message.code = _CODES[code]
+        message.code = CODES[code]
         message.mtype = first >> 4 & 3
         message.mid = mid
         message.token = token
@@ -184,7 +183,7 @@ class Message:
     def inner(cls, code: int, options: Options, payload: bytes, remote: Any, token: bytes) -> Message:
         """A message as a layer makes it, of parts that are already in their final form."""
         message = cls.__new__(cls)
-        message.code = _CODES[code]
+        message.code = CODES[code]
         message.options = options
         message.payload = payload
         message.remote = remote
@@ -235,11 +234,6 @@ _NO_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 NoResponse: Final = Message.inner(0, _NO_OPTIONS, b"", None, b"")
 """What a handler returns when the client is not to be answered; a Confirmable request is still acknowledged."""
-
-
-def _authority(parsed: ParsedUri) -> str:
-    host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
-    return host if parsed.port is None else f"{host}:{parsed.port}"
 
 
 def _extended_length(data: bytes, nibble: int) -> tuple[int, int]:

@@ -225,6 +225,7 @@ class Options:
                     or not definition.minimum <= len(value) <= definition.maximum
                     or (number == previous and not definition.repeatable)
                     or (number in _TEXT and decode_text(value) is None)
+                    or (number == numbers.URI_PATH and value in {b".", b".."})  # section 5.10.1: never sent
                 ):
                     return number
             previous = number

@@ -1,0 +1,356 @@
+"""From an incoming request to its response: access, routing, blocks, observation, errors (RFC 7252 section 5).
+
+A plain request for a plain handler goes straight through `Server.handle`; what needs more takes the longer way. The
+server knows resources by their contract only, and addresses only as what they claim. Errors of handlers are logged here
+and never leave as more than 5.00.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final
+
+from securecoap.config import Limits, TransportParameters
+from securecoap.core.blockwise import Assemblies, first_block, take_block
+from securecoap.core.observe import Observation, Observations
+from securecoap.core.tasks import start
+from securecoap.errors import (
+    BadRequest,
+    ErrorResponse,
+    MethodNotAllowed,
+    NotFound,
+    ProxyingNotSupported,
+    RequestEntityIncomplete,
+    RequestEntityTooLarge,
+    ServiceUnavailable,
+)
+from securecoap.wire import numbers
+from securecoap.wire.block import BERT_EXPONENT, Block
+from securecoap.wire.codes import CODES, SAFE_METHODS, Code
+from securecoap.wire.message import Message, NoResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from securecoap.core.tokens import IncomingRequest
+    from securecoap.interfaces import EndpointAddress, Randomness, Resource, ResourceTree, Scheduler
+
+__all__ = ["Server", "error_message"]
+
+_logger = logging.getLogger(__name__)
+
+# Options that decide whether the request is ours at all ...
+_GATE: Final = sum(
+    1 << number
+    for number in (numbers.URI_HOST, numbers.URI_PORT, numbers.PROXY_URI, numbers.PROXY_SCHEME, numbers.HOP_LIMIT)
+)
+# ... and those that take it off the short way.
+_SPECIAL: Final = sum(1 << number for number in (numbers.BLOCK1, numbers.BLOCK2, numbers.OBSERVE))
+_OBSERVE: Final = 1 << numbers.OBSERVE
+_BLOCK1: Final = 1 << numbers.BLOCK1
+_BLOCK2: Final = 1 << numbers.BLOCK2
+_SAFE: Final = frozenset(int(code) for code in SAFE_METHODS)
+_METHODS: Final = frozenset(int(code) for code in CODES if 0 < code < 32)
+_LARGEST_PAYLOAD: Final = 1024
+
+
+def _nothing_there(request: Message) -> ErrorResponse:
+    return NotFound() if request.code in _METHODS else MethodNotAllowed()  # section 5.8
+
+
+def error_message(error: ErrorResponse) -> Message:
+    """The response that an error of a handler stands for."""
+    message = Message(error.code, error.diagnostic.encode())
+    if error.max_age is not None:
+        message.options.max_age = error.max_age
+    if isinstance(error, RequestEntityTooLarge) and error.size1 is not None:
+        message.options.size1 = error.size1
+    return message
+
+
+class Server:
+    """Answers incoming requests from a tree of resources; a `RequestHandler`.
+
+    Args:
+        root: a `ResourceTree` (a Site), one `Resource` for every path, or ``None`` for a pure client (4.04 then).
+        scheduler: time and tasks.
+        randomness: for the first observe sequence number.
+        authorize: called with each request before anything else looks at it; raises `ErrorResponse` to refuse.
+        is_own_name: whether a Uri-Host (lower case) is this server, at the address the request came in on.
+        limits: bounds; uses those of bodies, observations and ``requests_under_way``.
+        parameters: EXCHANGE_LIFETIME is how long unfinished bodies are kept.
+    """
+
+    def __init__(
+        self,
+        root: ResourceTree | Resource | None,
+        scheduler: Scheduler,
+        randomness: Randomness,
+        *,
+        authorize: Callable[[Message], None] | None = None,
+        is_own_name: Callable[[str, EndpointAddress], bool] | None = None,
+        limits: Limits | None = None,
+        parameters: TransportParameters | None = None,
+    ) -> None:
+        self._find: Callable[[tuple[str, ...]], tuple[Any, Mapping[str, str]] | None] = getattr(root, "find", None) or (
+            lambda _path: None if root is None else (root, {})
+        )
+        self._scheduler = scheduler
+        self._authorize = authorize
+        self._is_own_name = is_own_name
+        self._limits = limits or Limits()
+        self._assemblies = Assemblies(self._limits, (parameters or TransportParameters()).exchange_lifetime)
+        self._observations = Observations(self._limits, int.from_bytes(randomness.randbytes(3), "big"))
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def handle(self, incoming: IncomingRequest) -> None:
+        """Answer a request, now or later. See `RequestHandler.handle`."""
+        request = incoming.request
+        present = request.options.present
+        try:
+            if present & _GATE:
+                self._check_gate(request)
+            if self._authorize is not None:
+                self._authorize(request)
+            found = self._find(request.options.uri_path)
+            if found is None:
+                raise _nothing_there(request)  # noqa: TRY301  # answered like any handler's error
+            resource, parameters = found
+            if parameters:
+                request.parameters = parameters
+            if present & _SPECIAL:
+                self._handle_special(incoming, resource)
+                return
+            dispatch = getattr(resource, "dispatch", None)
+            result = resource.render(request) if dispatch is None else dispatch(request)
+        except ErrorResponse as error:
+            incoming.add_response(error_message(error))
+        except Exception as error:  # noqa: BLE001  # a handler may raise anything, and the server goes on
+            self._crashed(incoming, error)
+        else:
+            if type(result) is Message and len(result.payload) <= _LARGEST_PAYLOAD and result is not NoResponse:
+                incoming.add_response(result)
+            else:
+                self._finish(incoming, result, self._respond)
+
+    # The longer way.
+
+    def _check_gate(self, request: Message) -> None:
+        """Refuse what is not meant for this server, before any policy is asked (section 5.7.2, 5.10.2; RFC 8768)."""
+        options = request.options
+        if options.proxy_uri is not None or options.proxy_scheme is not None:
+            raise ProxyingNotSupported
+        if options.hop_limit == 0:
+            raise BadRequest("Hop-Limit is 0")
+        host = options.uri_host
+        if host is not None and self._is_own_name is not None and not self._is_own_name(host.lower(), request.remote):
+            raise NotFound("this server does not have that name")
+
+    def _handle_special(self, incoming: IncomingRequest, resource: Resource) -> None:
+        request = incoming.request
+        block1, block2 = request.options.block1, request.options.block2
+        if block2 is not None and block2.size_exponent == BERT_EXPONENT:
+            raise BadRequest("block size exponent 7 is not for this transport")
+        assembles = getattr(resource, "assembles_bodies", None)
+        if (block1 is None and (block2 is None or block2.number == 0)) or assembles is True:
+            self._assembled(incoming, resource)
+        elif assembles is False:
+            self._observed(incoming, resource)
+        else:
+
+            def decided(whole: bool) -> None:
+                (self._assembled if whole else self._observed)(incoming, resource)
+
+            self._run(incoming, resource.needs_blockwise_assembly(request), decided)
+
+    def _assembled(self, incoming: IncomingRequest, resource: Resource) -> None:
+        """Go on with whole bodies (RFC 7959 section 2.4 and 2.5)."""
+        request = incoming.request
+        now = self._scheduler.time()
+        block1 = request.options.block1
+        if block1 is not None:
+            if block1.number and request.options.if_none_match:
+                raise BadRequest("If-None-Match belongs to the first block")  # RFC 7959 section 2.10
+            body = self._assemblies.add_block(request, block1, now)
+            if body is None:
+                answer = Message(Code.CONTINUE)
+                answer.options.block1 = Block(block1.number, more=True, size_exponent=min(block1.size_exponent, 6))
+                incoming.add_response(answer)
+                return
+            request.payload = body
+        block2 = request.options.block2
+        if block2 is not None and block2.number and block1 is None:
+            kept = self._assemblies.response(request, block2, now)
+            if kept is not None:
+                incoming.add_response(take_block(kept, block2))
+                return
+            if request.code not in _SAFE:  # rendering again would carry it out again
+                raise RequestEntityIncomplete
+        self._observed(incoming, resource)
+
+    def _observed(self, incoming: IncomingRequest, resource: Resource) -> None:
+        """Register an observation if one is asked for and taken, and render."""
+        request = incoming.request
+        if (
+            request.options.present & _OBSERVE
+            and request.options.observe == 0
+            and request.code in (Code.GET, Code.FETCH)
+            and getattr(resource, "is_observable", hasattr(resource, "add_observation"))
+            and (request.options.block2 is None or request.options.block2.number == 0)
+            and self._observations.has_room(request.remote)
+        ):
+
+            def render_again(observation: Observation) -> None:
+                self._render(incoming, resource, lambda _incoming, response: self._notify(observation, response))
+
+            observation = Observation(self._observations, incoming, render_again)
+
+            def registered(_: object) -> None:
+                if observation.is_accepted:
+                    render_again(observation)
+                else:
+                    self._render(incoming, resource, self._respond)
+
+            self._run(incoming, resource.add_observation(request, observation), registered)  # type: ignore[attr-defined]  # it is_observable
+        else:
+            self._render(incoming, resource, self._respond)
+
+    def _render(
+        self, incoming: IncomingRequest, resource: Resource, respond: Callable[[IncomingRequest, Message], object]
+    ) -> None:
+        dispatch = getattr(resource, "dispatch", None)
+        try:
+            result = resource.render(incoming.request) if dispatch is None else dispatch(incoming.request)
+        except ErrorResponse as error:
+            respond(incoming, error_message(error))
+        except Exception as error:  # noqa: BLE001  # a handler may raise anything, and the server goes on
+            self._crashed(incoming, error, respond)
+        else:
+            self._finish(incoming, result, respond)
+
+    def _finish(
+        self,
+        incoming: IncomingRequest,
+        result: object,
+        respond: Callable[[IncomingRequest, Message], object],
+    ) -> None:
+        """Answer with what a handler returned, or will return."""
+        if isinstance(result, Coroutine):
+            self._run(incoming, result, lambda response: self._finish(incoming, response, respond), respond)
+        elif isinstance(result, Message):
+            respond(incoming, result)
+        else:
+            self._crashed(incoming, TypeError(f"a handler returned {type(result).__name__}, not a Message"), respond)
+
+    def _respond(self, incoming: IncomingRequest, response: Message) -> None:
+        """Send a response, or the block of it that the client asks for or can take."""
+        if response is NoResponse:
+            incoming.suppress_response()
+            return
+        request = incoming.request
+        block1, block2 = request.options.block1, request.options.block2
+        exponent = min(6 if block2 is None else block2.size_exponent, 6)
+        if response.options.block2 is None and (block2 is not None or len(response.payload) > 16 << exponent):
+            wanted = Block(0 if block2 is None else block2.number, more=False, size_exponent=exponent)
+            try:
+                part = take_block(response, wanted)
+            except BadRequest as error:
+                incoming.add_response(error_message(error))
+                return
+            block = part.options.block2
+            if block is not None and block.more and not wanted.number:
+                self._assemblies.keep_response(request, response, self._scheduler.time())
+            response = part
+        if block1 is not None and response.options.block1 is None and (response.code or 0) != Code.CONTINUE:
+            answer = response.copy()
+            answer.code = response.code
+            answer.options.block1 = Block(block1.number, more=False, size_exponent=min(block1.size_exponent, 6))
+            response = answer
+        incoming.add_response(response)
+
+    def _notify(self, observation: Observation, response: Message) -> None:
+        if response is NoResponse:
+            return
+        block2 = observation.incoming.request.options.block2
+        exponent = min(6 if block2 is None else block2.size_exponent, 6)
+        if len(response.payload) > 16 << exponent and response.options.block2 is None:
+            response = first_block(response, exponent)  # RFC 7959 section 2.6: the client fetches the rest
+        observation.send(response)
+
+    # Work that waits.
+
+    def _run(
+        self,
+        incoming: IncomingRequest,
+        coroutine: Coroutine[Any, Any, Any],
+        done: Callable[[Any], object],
+        respond: Callable[[IncomingRequest, Message], object] | None = None,
+    ) -> None:
+        """Run a coroutine for a request, go on with its result, and cancel it when the client loses interest."""
+        if len(self._tasks) >= self._limits.requests_under_way:
+            coroutine.close()
+            incoming.add_response(error_message(ServiceUnavailable(max_age=5)))
+            return
+        respond = respond or _answer
+
+        def finished(task: asyncio.Task[Any]) -> None:
+            self._tasks.discard(task)
+            if task.cancelled():
+                incoming.suppress_response()
+                return
+            error = task.exception()
+            if error is None:
+                error = self._attempt(done, task.result())
+            if isinstance(error, ErrorResponse):
+                respond(incoming, error_message(error))
+            elif error is not None:
+                self._crashed(incoming, error, respond)
+
+        task = start(self._scheduler, coroutine)
+        if task.done():
+            finished(task)
+        else:
+            self._tasks.add(task)
+            incoming.on_interest_end(lambda: _cancel(task))
+            task.add_done_callback(finished)
+
+    @staticmethod
+    def _attempt(done: Callable[[Any], object], result: object) -> Exception | None:
+        try:
+            done(result)
+        except Exception as error:  # noqa: BLE001  # as in `handle`
+            return error
+        return None
+
+    def _crashed(
+        self,
+        incoming: IncomingRequest,
+        error: BaseException,
+        respond: Callable[[IncomingRequest, Message], object] | None = None,
+    ) -> None:
+        """5.00 for the client; the cause, with its traceback, for the log."""
+        code = incoming.request.code
+        path = "/".join(incoming.request.options.uri_path)
+        _logger.error("the handler for %s /%s failed", code, path, exc_info=error)
+        (respond or _answer)(incoming, Message(Code.INTERNAL_SERVER_ERROR))
+
+    def discard_peer(self, remote: EndpointAddress) -> None:
+        """Release bodies of an address whose session has ended."""
+        self._assemblies.discard_of(remote)
+
+    async def close(self) -> None:
+        """Cancel the handlers that still work, and wait for them."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _cancel(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+
+
+def _answer(incoming: IncomingRequest, response: Message) -> None:
+    incoming.add_response(response)
