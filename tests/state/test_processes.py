@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import select
 import shutil
 import signal
 import subprocess
@@ -118,7 +119,7 @@ def test_a_waiter_that_is_cancelled_never_owns(tmp_path):
             await waiting
         process.stdin.close()
         process.wait(LIMIT)
-        state = await store.open(key(1), label=":mine", wait=0)
+        state = await store.open(key(1), label=":mine", wait=LIMIT)  # the last attempt may still be at the disk
         assert state.users == 1
         await store.close()
 
@@ -159,10 +160,8 @@ def test_failing_fsync_stops_the_numbers(tmp_path):
 def test_many_processes_make_one_store(tmp_path):
     processes = [start("hold", tmp_path, "sqlite") for _ in range(3)]
     owned = []
-    for _ in processes:
+    while processes:
         # One owns it; when it is killed, the next one does.
-        import select
-
         ready, _, _ = select.select([process.stdout for process in processes], [], [], LIMIT)
         (process,) = [process for process in processes if process.stdout in ready]
         owned.append(int(process.stdout.readline().split()[1]))
@@ -171,4 +170,5 @@ def test_many_processes_make_one_store(tmp_path):
         process.stdin.close()
         process.stdout.close()
         processes.remove(process)
+    assert len(owned) == 3
     assert owned == sorted(set(owned))
