@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from conftest import (
+
+from tests.interop.harness import (
     DTLS,
     LARGE,
     OSCORE,
@@ -18,7 +19,7 @@ from conftest import (
     run,
     write_json,
 )
-from relay import Relay
+from tests.interop.relay import Relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable

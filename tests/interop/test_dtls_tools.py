@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import IDENTITY, PSK, SERVER_CREDENTIALS, Ours, program
+
+from tests.interop.harness import IDENTITY, PSK, SERVER_CREDENTIALS, Ours, program
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,9 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import DTLS, IDENTITY, LARGE, PSK, SERVER_CREDENTIALS, Ours, program, run
-from relay import Relay
+
+from tests.interop.harness import DTLS, IDENTITY, LARGE, PSK, SERVER_CREDENTIALS, Ours, program, run
+from tests.interop.relay import Relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable

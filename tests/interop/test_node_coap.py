@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conftest import LARGE, Ours, node_script, run
+from tests.interop.harness import LARGE, Ours, node_script, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable

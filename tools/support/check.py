@@ -78,7 +78,7 @@ def _mypy(*arguments: str) -> bool:
 
 
 def _mypy_tests() -> bool:
-    """Tests need not be annotated, nor show that a value is not None; what they call has to exist and fit all the same."""
+    """Tests need not be annotated, nor show that a value is not None; what they call has to exist and fit."""
     loose = ["--allow-untyped-defs", "--allow-incomplete-defs", "--allow-untyped-calls", "--allow-any-generics"]
     loose += ["--allow-untyped-decorators", "--no-warn-unreachable", "--check-untyped-defs", "--no-warn-return-any"]
     loose += ["--no-strict-equality", "--no-strict-optional", "--no-warn-unused-ignores", "--no-warn-redundant-casts"]
