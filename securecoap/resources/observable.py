@@ -1,0 +1,190 @@
+"""Observable resources: who is to be told of changes, and telling them without holding up the loop (RFC 7641).
+
+Rendering, sequence numbers, bounds and the fate of a notification are the server's; a resource holds what the server
+gave it, `ServerObservation` objects, and triggers them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Final
+
+from securecoap.resources.resource import Resource
+from securecoap.wire.codes import Code
+from securecoap.wire.message import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from securecoap.interfaces import Scheduler, ServerObservation
+
+__all__ = ["BATCH", "ObservableResource", "ObservationSet"]
+
+BATCH: Final = 50
+"""Observations triggered in one turn of the loop: between batches acknowledgements are read, which would otherwise
+overflow the socket's buffer."""
+
+
+class ObservationSet:
+    """Observations of one state, triggered together.
+
+    An `ObservableResource` has one. A resource that stands for many states, as one under a template does, keeps one for
+    each. The bound is the server's (``Limits.observations``). Everything here is to be called in the loop's thread.
+
+    Args:
+        count_changed: called with the number of observations whenever it has changed.
+        scheduler: what to schedule with; ``None`` is the running event loop.
+    """
+
+    __slots__ = (
+        "_announced",
+        "_count_changed",
+        "_due",
+        "_is_renewed",
+        "_last",
+        "_observations",
+        "_scheduled_on",
+        "scheduler",
+    )
+
+    def __init__(
+        self, count_changed: Callable[[int], object] | None = None, scheduler: Scheduler | None = None
+    ) -> None:
+        self.scheduler = scheduler
+        self._count_changed = count_changed
+        self._announced = 0
+        self._observations: dict[object, ServerObservation] = {}
+        self._due: deque[object] = deque()
+        self._is_renewed = False
+        self._last: Message | None = None
+        # The loop on which a batch is scheduled; one that was closed before it came to that is never seen again.
+        self._scheduled_on: Scheduler | None = None
+
+    def __len__(self) -> int:
+        return len(self._observations)
+
+    def accept(self, server_observation: ServerObservation) -> None:
+        """Accept an observation and keep it until it ends."""
+        key = object()
+        self._observations[key] = server_observation  # first: accept() may end it
+        try:
+            server_observation.accept(partial(self._remove, key))
+        except BaseException:
+            self._observations.pop(key, None)
+            raise
+        self._announce()
+
+    def changed(self) -> None:
+        """Trigger every observation, soon; called again before that, it is one change."""
+        if self._observations:
+            self._is_renewed = True
+            self._schedule()
+
+    def end(self, response: Message | None = None) -> None:
+        """End every observation with a last response, soon.
+
+        Args:
+            response: ``None`` is 4.04, as for a resource that is gone (RFC 7641 section 3.2).
+        """
+        if self._observations:
+            self._last = Message(Code.NOT_FOUND) if response is None else response
+            self.changed()
+
+    def _remove(self, key: object) -> None:
+        if self._observations.pop(key, None) is not None:
+            self._announce()
+
+    def _announce(self) -> None:
+        count = len(self._observations)
+        if count != self._announced:
+            self._announced = count
+            if self._count_changed is not None:
+                self._count_changed(count)
+
+    def _schedule(self) -> None:
+        scheduler = self.scheduler or asyncio.get_running_loop()
+        if self._scheduled_on is not scheduler:
+            self._scheduled_on = scheduler
+            scheduler.call_soon(self._advance)
+
+    def _advance(self) -> None:
+        """Trigger a batch. A change amid a round puts those that were told already behind those that wait."""
+        if self._is_renewed:
+            self._is_renewed = False
+            self._due = deque(dict.fromkeys(chain(self._due, self._observations)))
+        due = self._due
+        last = self._last
+        try:
+            for _ in range(min(len(due), BATCH)):
+                observation = self._observations.get(due.popleft())
+                if observation is None:
+                    continue
+                if last is None:
+                    observation.trigger()
+                else:
+                    observation.trigger(last, is_last=True)
+        finally:  # an observation that fails does not cost the others theirs
+            self._scheduled_on = None
+            if due or self._is_renewed:
+                self._schedule()
+            else:
+                self._last = None
+
+
+class ObservableResource(Resource):
+    """A resource that tells its observers of changes: call `changed` when the state is another.
+
+    Every observer is then rendered anew through the same handlers (GET or FETCH), so that each gets what it may see.
+
+    Attributes:
+        same_for_all: whether one notification may be sent to all observers with equal requests, whoever they are and
+            whatever they have proved; otherwise only to those with equal claims.
+        scheduler: what `changed` schedules with; ``None`` is the running event loop.
+    """
+
+    same_for_all: bool = False
+    scheduler: Scheduler | None = None
+    # Made with the first observation, so that a subclass need not call __init__.
+    _observation_set: ObservationSet | None = None
+
+    async def add_observation(self, request: Message, server_observation: ServerObservation) -> None:  # noqa: ARG002  # the seam's signature
+        """Accept an observation; override it to refuse some (do not accept), or to keep them by what they observe."""
+        self.observations.accept(server_observation)
+
+    @property
+    def observations(self) -> ObservationSet:
+        """Those that the default `add_observation` has accepted and that have not ended."""
+        found = self._observation_set
+        if found is None:
+            found = self._observation_set = ObservationSet(self.update_observation_count, self.scheduler)
+        return found
+
+    @property
+    def observation_count(self) -> int:
+        """How many observations there are."""
+        found = self._observation_set
+        return 0 if found is None else len(found)
+
+    def changed(self) -> None:
+        """Tell every observer, soon. Costs nothing without observers; several calls in one turn of the loop are one.
+
+        To be called in the thread of the event loop (elsewhere: ``loop.call_soon_threadsafe(resource.changed)``).
+
+        Raises:
+            RuntimeError: called outside of the event loop, while there are observers.
+        """
+        found = self._observation_set
+        if found is not None:
+            found.changed()
+
+    def end_observations(self, response: Message | None = None) -> None:
+        """End every observation, soon, with a last response: 4.04 if none is given. Threads: as `changed`."""
+        found = self._observation_set
+        if found is not None:
+            found.end(response)
+
+    def update_observation_count(self, count: int) -> None:
+        """Called with the number of observations whenever it has changed, to work only while somebody looks."""
