@@ -100,8 +100,8 @@ class Handle:
 
     __slots__ = (
         "__weakref__", "_backing", "_busy", "_count", "_end", "_fault_logged", "_fingerprint", "_label", "_low",
-        "_mark", "_next", "_on_closed", "_shared", "_stopped", "_waiters", "_window", "_worker", "closed", "companion", "home",
-        "loop", "users",
+        "_mark", "_next", "_on_closed", "_shared", "_stopped", "_waiters", "_window", "_worker", "closed", "companion",
+        "home", "loop", "users",
     )  # fmt: skip
 
     def __init__(

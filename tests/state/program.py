@@ -16,6 +16,10 @@ from securecoap.state.protocol import SavedWindow, StateRequest
 from securecoap.state.sqlite import SqliteStateStore
 
 
+def say(*words):
+    os.write(1, " ".join(map(str, words)).encode() + b"\n")
+
+
 def key(index):
     return bytes([index]) * 32
 
@@ -48,11 +52,11 @@ async def hold(directory, kind):
     store = SqliteStateStore(Path(directory) / "state")
     basedir = Path(directory) / "context" if kind == "basedir" else None
     state = await store.open(key(1), label=":held", basedir=basedir)
-    print("owned", await _next(state), flush=True)
+    say("owned", await _next(state))
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     await state.close(SavedWindow(5, 0b11, 32))
     await store.close()
-    print("closed", flush=True)
+    say("closed")
 
 
 async def limited(directory):
@@ -68,23 +72,23 @@ async def limited(directory):
         while True:
             numbers.append(await _next(state))
     except StateError:
-        print("failed after", numbers[-1], flush=True)
+        say("failed after", numbers[-1])
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    print("went on with", await _next(state), flush=True)
+    say("went on with", await _next(state))
 
 
 async def sync(directory, switch):
     store = SqliteStateStore(directory)
     state = await store.open(key(1), label=":sync")
-    Path(switch).touch()
+    os.close(os.open(switch, os.O_CREAT | os.O_RDWR))
     numbers = []
     try:
         while True:
             numbers.append(await _next(state))
     except StateError:
-        print("failed after", numbers[-1], flush=True)
-    Path(switch).unlink()
-    print("went on with", await _next(state), flush=True)
+        say("failed after", numbers[-1])
+    os.remove(switch)  # noqa: PTH107 - blocking is what is wanted here
+    say("went on with", await _next(state))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,15 @@ def _nothing_stays_open():
     assert not PROCESS._entries
 
 
+def names_in(directory):
+    return sorted(path.name for path in directory.iterdir())
+
+
+async def use_up(state, used):
+    while True:
+        used.append(await number(state))
+
+
 def sequence(directory):
     return json.loads((directory / "sequence.json").read_bytes())
 
@@ -66,7 +75,7 @@ def test_reservation_and_unknown_window_are_in_the_file_before_use(tmp_path):
     use(tmp_path, work)
     assert sequence(tmp_path) == {"next-to-send": 3070, "received": {"index": 9, "bitfield": (1 << 31) | 1}}
     assert not (tmp_path / "state").exists()
-    assert sorted(os.listdir(tmp_path)) == ["lock", "sequence.json"]
+    assert names_in(tmp_path) == ["lock", "sequence.json"]
 
 
 def test_missing_file_is_a_warning_or_with_strict_an_error(tmp_path, caplog):
@@ -112,12 +121,11 @@ def test_failing_fsync_hands_out_nothing_and_leaves_no_litter(tmp_path):
         fault = True
         used = []
         with pytest.raises(StateError, match="Input/output"):
-            while True:
-                used.append(await number(state))
+            await use_up(state, used)
         fault = False
         await number(state)
         assert len(used) == FIRST_CHUNK
-        assert sorted(os.listdir(tmp_path)) == ["lock", "sequence.json"]
+        assert names_in(tmp_path) == ["lock", "sequence.json"]
 
     use(tmp_path, work, sync=sync)
 
@@ -141,8 +149,7 @@ def test_file_that_vanishes_stops_the_numbers(tmp_path):
     async def work(state):
         (tmp_path / "sequence.json").unlink()
         with pytest.raises(StateError, match="deleted"):
-            while True:
-                await number(state)
+            await use_up(state, [])
 
     use(tmp_path, work)
 

@@ -38,7 +38,7 @@ def test_no_number_twice_over_kills(tmp_path):
     kills = int(os.environ.get("SECURECOAP_TEST_KILLS", "20"))
     seed = int(os.environ.get("SECURECOAP_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
     chance = random.Random(seed)
-    print("seed", seed, "kills", kills)
+    sys.stdout.write(f"seed {seed} kills {kills}\n")
     log = tmp_path / "log"
     contexts = 3
     for _ in range(kills):
@@ -59,7 +59,7 @@ def test_no_number_twice_over_kills(tmp_path):
     assert len(used) == contexts
     for numbers in used.values():
         assert numbers == sorted(set(numbers))
-    print("numbers", len(lines))
+    sys.stdout.write(f"numbers {len(lines)}\n")
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "basedir"])

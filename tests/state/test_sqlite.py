@@ -12,8 +12,8 @@ import pytest
 from securecoap.errors import ContextInUse, StateError
 from securecoap.state import schema
 from securecoap.state.handle import FIRST_CHUNK
-from securecoap.state.locks import RangeLocks
 from securecoap.state.location import default_state_directory
+from securecoap.state.locks import RangeLocks
 from securecoap.state.protocol import MAX_SEQUENCE_NUMBER, SavedWindow, StateRequest
 from securecoap.state.sqlite import SqliteStateStore
 from securecoap.state.table import PROCESS
@@ -28,6 +28,15 @@ def _nothing_stays_open():
     yield
     assert not PROCESS._entries
     assert not RangeLocks._of_process
+
+
+def names_in(directory):
+    return sorted(path.name for path in directory.iterdir())
+
+
+async def use_up(state, used):
+    while True:
+        used.append(await number(state))
 
 
 class Disk:
@@ -153,7 +162,7 @@ def test_only_the_owner_can_read(tmp_path):
     async def main():
         store = SqliteStateStore(directory)
         await store.open(FP, label=":a")
-        names = sorted(os.listdir(directory))
+        names = names_in(directory)
         assert names == ["state.lock", "state.sqlite3", "state.sqlite3-shm", "state.sqlite3-wal"]
         for name in names:
             assert stat.S_IMODE((directory / name).stat().st_mode) == 0o600, name
@@ -207,13 +216,11 @@ def test_fault_of_the_disk_gives_no_number_and_recovery_reuses_none(tmp_path, st
         disk.fail_on, disk.after = statement, after
         used = []
         with pytest.raises(StateError, match="disk I/O error"):
-            while True:
-                used.append(await number(state))
+            await use_up(state, used)
         assert used == list(range(FIRST_CHUNK))
         connections = disk.opened
         disk.fail_on = None
-        for _ in range(1000):
-            used.append(await number(state))
+        used += [await number(state) for _ in range(1000)]
         assert disk.opened > connections
         assert used == sorted(set(used))
         assert rows(tmp_path)[FP] > used[-1]
@@ -485,7 +492,7 @@ def test_forked_child_owns_nothing(tmp_path):
         child = os.fork()
         if child == 0:
             os._exit(0 if state.next_number() is None and not PROCESS._entries else 1)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0  # noqa: ASYNC222 - it ends at once
         assert state.next_number() == 1
         await store.close()
 
