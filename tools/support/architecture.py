@@ -268,7 +268,7 @@ def _only_address_text(module: Module) -> bool:
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "socket"
     }
-    return used <= {"AF_INET", "AF_INET6", "inet_ntop", "inet_pton"}
+    return bool(used) and used <= {"AF_INET", "AF_INET6", "inet_ntop", "inet_pton"}
 
 
 def _docstrings(modules: dict[str, Module]) -> list[Fault]:
