@@ -1,0 +1,101 @@
+"""Reading keys and certificates in PEM or DER (RFC 7468, RFC 5280, RFC 5958): parsed, so that what is kept is sound.
+
+Gives DER throughout. Must not know entries; no error has a byte of a key in it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_der_private_key,
+    load_der_public_key,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+__all__ = ["KeyFault", "certificates", "matching_public_key", "private_key", "public_key", "public_key_of"]
+
+_PEM: Final = b"-----BEGIN "
+_ERRORS: Final = (ValueError, TypeError, UnsupportedAlgorithm)
+_MINIMUM_RSA: Final = 2048
+
+
+class KeyFault(ValueError):
+    """Bytes that are not the key or certificate expected; the text is for the person who wrote the file."""
+
+
+def private_key(data: bytes) -> bytes:
+    """A private key without passphrase, as PKCS #8.
+
+    Raises:
+        KeyFault: it is none, or of a kind or length that is not used.
+    """
+    try:
+        key = load_pem_private_key(data, None) if _PEM in data else load_der_private_key(data, None)
+    except _ERRORS:
+        raise KeyFault("not a private key in PEM or DER without passphrase") from None
+    if not isinstance(key, (ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey, rsa.RSAPrivateKey)):
+        raise KeyFault("a private key of a kind that is not used: ECDSA, Ed25519 or RSA is expected")
+    _check_rsa(key)
+    return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+
+
+def public_key(data: bytes) -> bytes:
+    """A public key, as SubjectPublicKeyInfo.
+
+    Raises:
+        KeyFault: it is none, or of a kind or length that is not used.
+    """
+    try:
+        key = load_pem_public_key(data) if _PEM in data else load_der_public_key(data)
+    except _ERRORS:
+        raise KeyFault("not a public key in PEM or DER") from None
+    if not isinstance(key, (ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey, rsa.RSAPublicKey)):
+        raise KeyFault("a public key of a kind that is not used: ECDSA, Ed25519 or RSA is expected")
+    _check_rsa(key)
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def matching_public_key(private: bytes) -> bytes:
+    """The public key of a private key that `private_key` gave."""
+    key = load_der_private_key(private, None)
+    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def certificates(data: bytes) -> tuple[bytes, ...]:
+    """The certificates of a PEM file, in its order, or one in DER.
+
+    Raises:
+        KeyFault: there is none, or one that does not parse.
+    """
+    try:
+        found = x509.load_pem_x509_certificates(data) if _PEM in data else [x509.load_der_x509_certificate(data)]
+        return tuple(certificate.public_bytes(Encoding.DER) for certificate in found)
+    except _ERRORS:
+        raise KeyFault("not a certificate in PEM or DER") from None
+
+
+def public_key_of(certificate: bytes) -> bytes:
+    """The public key of a certificate that `certificates` gave.
+
+    Raises:
+        KeyFault: the key is of a kind that is not used.
+    """
+    try:
+        key = x509.load_der_x509_certificate(certificate).public_key()
+        return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except _ERRORS:
+        raise KeyFault("a certificate with a key of a kind that is not used") from None
+
+
+def _check_rsa(key: object) -> None:
+    if isinstance(key, (rsa.RSAPrivateKey, rsa.RSAPublicKey)) and key.key_size < _MINIMUM_RSA:
+        raise KeyFault(f"an RSA key has {_MINIMUM_RSA} bits at least")

@@ -1,0 +1,367 @@
+"""The kinds of credentials, each with the table of its members: from parsed JSON to a `Credential`.
+
+Must not know labels, references or requests.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from securecoap.credentials import keys
+from securecoap.credentials.algorithms import AEAD_ALGORITHMS, DEFAULT_ALGORITHM, DEFAULT_HASH, HASH_NAMES
+from securecoap.credentials.basedir import read_basedir
+from securecoap.credentials.models import (
+    Credential,
+    DtlsPsk,
+    DtlsRpk,
+    DtlsX509,
+    EdhocOscore,
+    OscoreContext,
+    TlsCertificate,
+    digest,
+)
+from securecoap.credentials.secret import Secret
+from securecoap.credentials.sources import SourceError
+from securecoap.credentials.values import (
+    Parser,
+    Reading,
+    integer,
+    parse_bool,
+    parse_list,
+    parse_object,
+    parse_octets,
+    parse_path,
+    parse_text,
+)
+
+if TYPE_CHECKING:
+    from securecoap.credentials.faults import Place
+
+__all__ = ["KINDS", "MAXIMUM_IDENTITY", "MAXIMUM_PSK", "SHORT_KEY"]
+
+MAXIMUM_PSK: Final = 512
+"""Bytes of the longest pre-shared key: OpenSSL's limit; RFC 4279 section 5.3 asks for 64."""
+MAXIMUM_IDENTITY: Final = 256
+"""Bytes of the longest PSK identity: OpenSSL's limit; RFC 4279 section 5.3 asks for 128."""
+SHORT_KEY: Final = 16
+"""A key with fewer bytes is weaker than the ciphers that it feeds."""
+
+_DEFAULT_WINDOW: Final = 32
+_MAXIMUM_WINDOW: Final = 4096
+_MAXIMUM_ID_CONTEXT: Final = 255  # the kid context's length is one byte (RFC 8613 section 6.1)
+
+Common = dict[str, Any]
+"""The fields that every `Credential` has, as keyword arguments."""
+
+
+def _dtls(reading: Reading, value: Any, place: Place, common: Common) -> Credential | None:
+    got = reading.members(value, place, _DTLS, ("psk", "client-identity"))
+    if got is None:
+        return None
+    psk: bytes = got["psk"]
+    identity: bytes = got["client-identity"]
+    hint: bytes | None = got.get("identity-hint")
+    if not 1 <= len(psk) <= MAXIMUM_PSK:
+        reading.fault(place / "psk", f"the key's length is not in 1 to {MAXIMUM_PSK} bytes")
+        return None
+    for name, text in (("client-identity", identity), ("identity-hint", hint)):
+        if text is not None and not 1 <= len(text) <= MAXIMUM_IDENTITY:
+            reading.fault(place / name, f"its length is not in 1 to {MAXIMUM_IDENTITY} bytes")
+            return None
+    _warn_of_weakness(reading, psk, place / "psk", value["psk"])
+    material = digest([b"dtls", _label(common), identity, psk, hint or b""])
+    return DtlsPsk(**common, key=material, identity=identity, psk=Secret(psk), identity_hint=hint)
+
+
+def _label(common: Common) -> bytes:
+    return str(common["label"]).encode("utf-8", "surrogatepass")
+
+
+def _warn_of_weakness(reading: Reading, key: bytes, place: Place, written: Any) -> None:
+    if len(key) < SHORT_KEY:
+        reading.report.warning(place, f"the key has fewer than {SHORT_KEY} bytes")
+    taken = isinstance(written, Mapping) and not {"file", "env", "command"}.isdisjoint(written)
+    if taken and key.endswith(b"\n") and key.rstrip(b"\n").isascii() and key.rstrip(b"\n").decode().isprintable():
+        reading.report.warning(place, "the text ends with a line break, which is part of the key")
+
+
+def _rpk(reading: Reading, value: Any, place: Place, common: Common) -> Credential | None:
+    got = reading.members(value, place, _RPK, ("private-key", "peer-keys"))
+    if got is None:
+        return None
+    private: bytes = got["private-key"]
+    public = keys.matching_public_key(private)
+    if got.get("public-key", public) != public:
+        reading.fault(place / "public-key", "it does not belong to the private key")
+        return None
+    peers: tuple[tuple[str, bytes], ...] = got["peer-keys"]
+    if len({key for _, key in peers}) != len(peers):
+        reading.fault(place / "peer-keys", "one public key is given twice")
+        return None
+    material = digest([b"rpk", _label(common), private, *(key for _, key in peers)])
+    return DtlsRpk(**common, key=material, private_key=Secret(private), public_key=public, peer_keys=peers)
+
+
+def _x509(reading: Reading, value: Any, place: Place, common: Common) -> Credential | None:
+    got = reading.members(value, place, _X509)
+    if got is None:
+        return None
+    chain: tuple[bytes, ...] = got.get("certificate", ())
+    private: bytes | None = got.get("private-key")
+    authorities = tuple(dict.fromkeys(certificate for group in got.get("ca", ()) for certificate in group))
+    if bool(chain) != (private is not None):
+        reading.fault(place, "certificate and private-key belong together")
+        return None
+    if not chain and not authorities:
+        reading.fault(place, "certificate with private-key, or ca, or all of them, are expected")
+        return None
+    if private is not None:
+        try:
+            matches = keys.public_key_of(chain[0]) == keys.matching_public_key(private)
+        except keys.KeyFault as error:
+            reading.fault(place / "certificate", str(error))
+            return None
+        if not matches:
+            reading.fault(place / "private-key", "it does not belong to the first certificate")
+            return None
+    material = digest([b"x509", _label(common), private or b"", *chain, b"", *authorities])
+    return DtlsX509(
+        **common,
+        key=material,
+        certificates=chain,
+        private_key=None if private is None else Secret(private),
+        authorities=authorities,
+        peer_names=got.get("peer-names"),
+    )
+
+
+def _oscore(reading: Reading, value: Any, place: Place, common: Common) -> Credential | None:
+    basedir = None
+    if isinstance(value, Mapping) and "basedir" in value:
+        if len(value) != 1:
+            reading.fault(place, "basedir stands alone: the directory has the rest")
+            return None
+        place = place / "basedir"
+        basedir = parse_path(reading, value["basedir"], place)
+        if basedir is None:
+            return None
+        value = read_basedir(reading, basedir, place)
+        if value is None:
+            return None
+    # What comes out of a directory has no place of its own in the file.
+    got = reading.members(value, place, _OSCORE, ("secret", "sender-id", "recipient-id"))
+    return None if got is None else _oscore_context(reading, got, place, common, basedir, value["secret"])
+
+
+def _oscore_context(
+    reading: Reading, got: dict[str, Any], place: Place, common: Common, basedir: Any, written: Any
+) -> Credential | None:
+    algorithm = got.get("algorithm", DEFAULT_ALGORITHM)
+    secret: bytes = got["secret"]
+    salt: bytes = got.get("salt", b"")
+    id_context: bytes | None = got.get("id-context")
+    sound = True
+    for name in ("sender-id", "recipient-id"):
+        if len(got[name]) > algorithm.maximum_id_length:
+            longest = f"{algorithm.maximum_id_length} byte" + ("s" if algorithm.maximum_id_length > 1 else "")
+            reading.fault(place / name, f"longer than {algorithm.name} allows ({longest}, RFC 8613 section 3.3)")
+            sound = False
+    if got["sender-id"] == got["recipient-id"]:
+        reading.fault(place / "recipient-id", "the same as sender-id: both sides would use the same key and nonces")
+        sound = False
+    if not secret:
+        reading.fault(place / "secret", "the key is empty")
+        sound = False
+    if id_context is not None and len(id_context) > _MAXIMUM_ID_CONTEXT:
+        reading.fault(place / "id-context", f"longer than {_MAXIMUM_ID_CONTEXT} bytes")
+        sound = False
+    if not sound:
+        return None
+    _warn_of_weakness(reading, secret, place / "secret", written)
+    hash_name: str = got.get("kdf-hashfun", DEFAULT_HASH)
+    parts = [secret, salt, got["sender-id"], got["recipient-id"], id_context or b"", b"\1" * (id_context is not None)]
+    return OscoreContext(
+        **common,
+        key=digest([b"oscore", _label(common), *parts, algorithm.name.encode(), hash_name.encode()]),
+        secret=Secret(secret),
+        salt=salt,
+        sender_id=got["sender-id"],
+        recipient_id=got["recipient-id"],
+        id_context=id_context,
+        algorithm=algorithm,
+        hash_name=hash_name,
+        window=got.get("window", _DEFAULT_WINDOW),
+        echo=got.get("echo", True),
+        basedir=basedir,
+    )
+
+
+def _edhoc(reading: Reading, value: Any, place: Place, common: Common) -> Credential | None:
+    got = reading.members(value, place, _EDHOC, ("suite", "method"))
+    if got is None:
+        return None
+    if "private-key" in got and "private-key-file" in got:
+        reading.fault(place / "private-key", "private-key and private-key-file exclude each other")
+        return None
+    own = got.get("own-cred")
+    private = got.get("private-key", got.get("private-key-file"))
+    anonymous = own == {"unauthenticated": True}
+    style = got.get("own-cred-style")
+    if anonymous and (private is not None or style not in (None, "by-value")):
+        reading.fault(place / "own-cred", "unauthenticated goes without a key, and only by-value")
+        return None
+    if not anonymous and len({own is None, style is None, private is None}) > 1:
+        reading.fault(place, "own-cred, own-cred-style and a private key belong together")
+        return None
+    material = digest([b"edhoc", _label(common), private or b"", repr((own, got.get("peer-cred"))).encode()])
+    return EdhocOscore(
+        **common,
+        key=material,
+        suite=got["suite"],
+        method=got["method"],
+        own_credential=own,
+        own_credential_style=style,
+        peer_credential=got.get("peer-cred"),
+        private_key=None if private is None else Secret(private),
+        use_combined=got.get("use-combined-edhoc"),
+    )
+
+
+def _tlscert(reading: Reading, value: Any, place: Place, common: Common) -> Credential | None:
+    got = reading.members(value, place, _TLSCERT, ("certfile",))
+    if got is None:
+        return None
+    try:
+        found = keys.certificates(reading.sources.file(got["certfile"]))
+    except (SourceError, keys.KeyFault) as error:
+        reading.fault(place / "certfile", str(error))
+        return None
+    material = digest([b"tlscert", _label(common), *found])
+    return TlsCertificate(**common, key=material, file=got["certfile"], certificates=found)
+
+
+def _key_value(parse: Callable[[bytes], Any]) -> Parser:
+    def parser(reading: Reading, value: Any, place: Place) -> Any:
+        data = reading.octets(value, place)
+        if data is None:
+            return None
+        try:
+            return parse(data)
+        except keys.KeyFault as error:
+            reading.fault(place, str(error))
+            return None
+
+    return parser
+
+
+def _peer_keys(reading: Reading, value: Any, place: Place) -> tuple[tuple[str, bytes], ...] | None:
+    one = _key_value(keys.public_key)
+    if isinstance(value, (list, tuple)):
+        listed = parse_list(one)(reading, value, place)
+        return None if listed is None else tuple(("", key) for key in listed)
+    if not isinstance(value, Mapping) or not value:
+        reading.fault(place, "a list of public keys, or an object from labels to public keys, is expected, not empty")
+        return None
+    named: list[tuple[str, bytes]] = []
+    for label, member in value.items():
+        if not isinstance(label, str) or len(label) < 2 or not label.startswith(":"):
+            reading.fault(place, 'a peer\'s label begins with ":"')
+            continue
+        if (key := one(reading, member, place / label)) is not None:
+            named.append((label, key))
+    return tuple(named) if len(named) == len(value) else None
+
+
+def _algorithm(reading: Reading, value: Any, place: Place) -> Any:
+    usable = isinstance(value, (str, int)) and not isinstance(value, bool)
+    found = AEAD_ALGORITHMS.get(value) if usable else None
+    if found is None:
+        names = ", ".join(name for name in AEAD_ALGORITHMS if isinstance(name, str))
+        reading.fault(place, f"no AEAD algorithm of COSE that is known here; known: {names}")
+    return found
+
+
+def _hash(reading: Reading, value: Any, place: Place) -> str | None:
+    found = HASH_NAMES.get(value) if isinstance(value, str) else None
+    if found is None:
+        reading.fault(place, "one of SHA-256, SHA-384, SHA-512 is expected")
+    return found
+
+
+def _style(reading: Reading, value: Any, place: Place) -> str | None:
+    if value in ("by-key-id", "by-value"):
+        return str(value)
+    reading.fault(place, "by-key-id or by-value is expected")
+    return None
+
+
+def _private_file(reading: Reading, value: Any, place: Place) -> bytes | None:
+    path = parse_path(reading, value, place)
+    if path is None:
+        return None
+    try:
+        return reading.sources.file(path)
+    except SourceError as error:
+        reading.fault(place, str(error))
+        return None
+
+
+def _private_object(reading: Reading, value: Any, place: Place) -> bytes | None:
+    content = parse_object(reading, value, place)
+    try:
+        return None if content is None else json.dumps(dict(content)).encode()
+    except (TypeError, ValueError, RecursionError):
+        reading.fault(place, "a COSE key as a JSON object is expected")
+        return None
+
+
+_DTLS: Final[dict[str, Parser]] = {
+    "psk": parse_octets,
+    "client-identity": parse_octets,
+    "identity-hint": parse_octets,
+}
+_RPK: Final[dict[str, Parser]] = {
+    "private-key": _key_value(keys.private_key),
+    "public-key": _key_value(keys.public_key),
+    "peer-keys": _peer_keys,
+}
+_X509: Final[dict[str, Parser]] = {
+    "certificate": _key_value(keys.certificates),
+    "private-key": _key_value(keys.private_key),
+    "ca": parse_list(_key_value(keys.certificates)),
+    "peer-names": parse_list(parse_text),
+}
+_OSCORE: Final[dict[str, Parser]] = {
+    "secret": parse_octets,
+    "salt": parse_octets,
+    "sender-id": parse_octets,
+    "recipient-id": parse_octets,
+    "id-context": parse_octets,
+    "algorithm": _algorithm,
+    "kdf-hashfun": _hash,
+    "window": integer(1, _MAXIMUM_WINDOW),
+    "echo": parse_bool,
+}
+_EDHOC: Final[dict[str, Parser]] = {
+    "suite": integer(-65536, 65535),
+    "method": integer(0, 3),
+    "own-cred": parse_object,
+    "own-cred-style": _style,
+    "peer-cred": parse_object,
+    "private-key": _private_object,
+    "private-key-file": _private_file,
+    "use-combined-edhoc": parse_bool,
+}
+_TLSCERT: Final[dict[str, Parser]] = {"certfile": parse_path}
+
+KINDS: Final[dict[str, Callable[[Reading, Any, Place, Common], Credential | None]]] = {
+    "dtls": _dtls,
+    "dtls-rpk": _rpk,
+    "dtls-x509": _x509,
+    "oscore": _oscore,
+    "edhoc-oscore": _edhoc,
+    "tlscert": _tlscert,
+}
+"""Every kind that has key material, and its parser."""

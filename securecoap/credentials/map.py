@@ -1,0 +1,222 @@
+"""`CredentialsMap`: all credentials of an endpoint, with one look-up for each role.
+
+A map is immutable; a reload makes a new one. One file serves both roles, and each role reads it in its own way:
+
+- **Client.** The patterns are the map: the most specific one for a request's URI decides what protects it
+  (``client.py``). A label is used only where a pattern leads to it.
+- **Server, keys.** Peers are found by what they present, PSK identity or OSCORE kid, through indexes over every
+  credential in the map: those under a label, those inside of lists, and those that stand directly under a pattern,
+  whose label is the pattern. The last are also the client's own; `for_server` keeps those for foreign authorities out
+  of the server's indexes, so that a server does not let in whoever it talks to as a client.
+- **Server, policy.** The patterns say what a request has to prove (``policy.py``); a pattern never makes a label a
+  peer, nor keeps one from being one.
+
+Must not know sessions, sockets or messages.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from itertools import count, islice
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from securecoap.credentials.client import USABLE_KINDS, ClientCredentials, Selection
+from securecoap.credentials.loading import load_entries
+from securecoap.credentials.models import Credential, DtlsPsk, Entry, OscoreContext
+from securecoap.credentials.policy import OwnNames, Policy
+from securecoap.credentials.resolution import MAXIMUM_CANDIDATES, Role, leaves
+
+if TYPE_CHECKING:
+    from securecoap.credentials.sources import Sources
+
+__all__ = ["CredentialsMap", "as_credentials_map"]
+
+_GENERATIONS = count(1)
+
+
+class CredentialsMap:
+    """Checked credentials; made by `load`, `from_dict` or `as_credentials_map`.
+
+    Attributes:
+        entries: read-only, by name, in order.
+        warnings: what deserves a look, one text each, with file, line and place.
+        policy: what requests have to prove, for a server.
+        generation: another number for each map that is made in a process.
+    """
+
+    __slots__ = (
+        "_by_key",
+        "_client",
+        "_contexts",
+        "_exact",
+        "_identities",
+        "entries",
+        "generation",
+        "policy",
+        "warnings",
+    )
+
+    def __init__(
+        self, entries: Mapping[str, Entry], warnings: tuple[str, ...] = (), own: OwnNames | None = None
+    ) -> None:
+        self.entries: Mapping[str, Entry] = MappingProxyType(dict(entries))
+        self.warnings = warnings
+        self.generation = next(_GENERATIONS)
+        self.policy = Policy(dict(entries))
+        self._client = ClientCredentials(dict(entries))
+        self._by_key: dict[bytes, Credential] = {}
+        self._identities: dict[bytes, DtlsPsk] = {}
+        contexts: dict[bytes, list[OscoreContext]] = {}
+        exact: dict[tuple[bytes, bytes], list[OscoreContext]] = {}
+        for entry, credential in leaves(dict(entries)):
+            self._by_key[credential.key] = credential
+            if own is not None and entry.pattern is not None and not own.covers(entry.pattern):
+                continue
+            if isinstance(credential, DtlsPsk):
+                self._identities[credential.identity] = credential
+            elif isinstance(credential, OscoreContext):
+                contexts.setdefault(credential.recipient_id, []).append(credential)
+                if credential.id_context is not None:
+                    exact.setdefault((credential.recipient_id, credential.id_context), []).append(credential)
+        self._contexts = {kid: tuple(found) for kid, found in contexts.items()}
+        self._exact = {kid: tuple(found) for kid, found in exact.items()}
+
+    @classmethod
+    def load(
+        cls, *paths: str | os.PathLike[str], role: Role | None = None, sources: Sources | None = None
+    ) -> CredentialsMap:
+        """Read JSON files; entries of later ones replace those of earlier ones, ``null`` deletes.
+
+        Args:
+            paths: the files.
+            role: ``"client"`` or ``"server"``; without it what is a fault for either is a fault.
+            sources: where ``file``, ``env`` and ``command`` values come from.
+
+        Raises:
+            CredentialsFault: with all faults of all files.
+        """
+        return cls(*load_entries(paths, role=role, outside=sources))
+
+    @classmethod
+    def from_dict(
+        cls,
+        data: Mapping[str, Any],
+        *,
+        base: str | os.PathLike[str] | None = None,
+        role: Role | None = None,
+        sources: Sources | None = None,
+    ) -> CredentialsMap:
+        """Take what `json.load` would give for a file; byte values may be ``bytes``.
+
+        Args:
+            data: the entries.
+            base: the directory to which paths are relative; the working directory by default.
+            role: as for `load`.
+            sources: as for `load`.
+
+        Raises:
+            CredentialsFault: with all faults.
+        """
+        return cls(*load_entries([data], base=None if base is None else Path(base), role=role, outside=sources))
+
+    def __repr__(self) -> str:
+        return f"<CredentialsMap of {len(self.entries)} entries, generation {self.generation}>"
+
+    def select(
+        self,
+        scheme: str,
+        host: str,
+        port: int | None,
+        segments: tuple[str, ...],
+        method: int,
+        *,
+        now: float,
+        multicast: bool = False,
+        proxied: bool = False,
+        usable: frozenset[str] = USABLE_KINDS,
+    ) -> Selection:
+        """Decide what protects a client's request; see `ClientCredentials.select`.
+
+        Raises:
+            CredentialsMissing: a credential is meant for the request and cannot be used; nothing may be sent.
+        """
+        return self._client.select(
+            scheme, host, port, segments, method, now=now, multicast=multicast, proxied=proxied, usable=usable
+        )
+
+    def pattern_for(self, scheme: str, host: str, port: int, segments: tuple[str, ...], method: int) -> str | None:
+        """The pattern that decides about a client's request, for messages to a person."""
+        return self._client.pattern_for(scheme, host, port, segments, method)
+
+    def find_psk(self, identity: bytes, now: float) -> DtlsPsk | None:
+        """The credential of the peer that presents a PSK identity, if it is valid now; it has proved nothing yet."""
+        found = self._identities.get(identity)
+        return found if found is not None and found.validity.covers(now) else None
+
+    def find_oscore(self, kid: bytes, kid_context: bytes | None, now: float) -> tuple[OscoreContext, ...]:
+        """The contexts, valid now, that a received kid may mean, 16 at most, to be tried in turn (RFC 8613).
+
+        Args:
+            kid: the sender's id, our recipient id.
+            kid_context: the id context, or ``None`` if the message has none: then every context with this recipient id.
+            now: seconds since 1970.
+        """
+        found = self._contexts.get(kid, ()) if kid_context is None else self._exact.get((kid, kid_context), ())
+        if len(found) == 1:
+            return found if found[0].validity.covers(now) else ()
+        return tuple(islice((context for context in found if context.validity.covers(now)), MAXIMUM_CANDIDATES))
+
+    def current(self, credential: Credential) -> Credential | None:
+        """What this map has for a credential of an earlier map: the same label, kind and key material.
+
+        ``None`` if it is gone. The claims and the validity are those of this map.
+        """
+        return self._by_key.get(credential.key)
+
+    def for_server(self, own: OwnNames) -> CredentialsMap:
+        """The map of a server that answers to ``own``: peers are not found by credentials for other authorities."""
+        return CredentialsMap(self.entries, self.warnings, own)
+
+    @property
+    def serves_dtls(self) -> bool:
+        """Whether any peer can be found by a PSK identity."""
+        return bool(self._identities)
+
+    @property
+    def serves_oscore(self) -> bool:
+        """Whether any peer can be found by an OSCORE kid."""
+        return bool(self._contexts)
+
+    @property
+    def identity_hint(self) -> bytes | None:
+        """The hint that a DTLS server sends (RFC 4279 section 2), if the entries agree on one."""
+        hints = {found.identity_hint for found in self._identities.values() if found.identity_hint is not None}
+        return hints.pop() if len(hints) == 1 else None
+
+    def credentials(self) -> tuple[Credential, ...]:
+        """Every credential, in the order of the file."""
+        return tuple(credential for _, credential in leaves(dict(self.entries)))
+
+
+def as_credentials_map(
+    source: str | os.PathLike[str] | Mapping[str, Any] | CredentialsMap | Iterable[str | os.PathLike[str]] | None,
+    *,
+    role: Role | None = None,
+) -> CredentialsMap:
+    """What an API takes as ``credentials``: a path, several paths, a dict, a map, or ``None`` for no credentials.
+
+    Raises:
+        CredentialsFault: with all faults.
+    """
+    if isinstance(source, CredentialsMap):
+        return source
+    if source is None:
+        return CredentialsMap({})
+    if isinstance(source, Mapping):
+        return CredentialsMap.from_dict(source, role=role)
+    if isinstance(source, (str, os.PathLike)):
+        return CredentialsMap.load(source, role=role)
+    return CredentialsMap.load(*source, role=role)

@@ -1,0 +1,230 @@
+"""What an entry is once it has been parsed: credentials, and the references and groups that lead to them.
+
+All values are frozen and complete: whoever holds one need not check it again. Credentials are compared by identity;
+across a reload they are compared by `Credential.key`. Must not know files, JSON or requests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from securecoap.credentials.algorithms import AeadParameters
+    from securecoap.credentials.faults import Place
+    from securecoap.credentials.patterns import UriPattern
+    from securecoap.credentials.secret import Secret
+
+__all__ = [
+    "ALWAYS",
+    "Credential",
+    "DtlsPsk",
+    "DtlsRpk",
+    "DtlsX509",
+    "EdhocOscore",
+    "Entry",
+    "Group",
+    "Node",
+    "OscoreContext",
+    "Reference",
+    "TlsCertificate",
+    "Unprotected",
+    "Validity",
+    "digest",
+]
+
+_DIGEST_KEY = secrets.token_bytes(32)
+
+
+def digest(parts: Iterable[bytes]) -> bytes:
+    """A name for ``parts`` that tells equal from different and nothing else, within this process."""
+    keyed = hmac.new(_DIGEST_KEY, digestmod=hashlib.sha256)
+    for part in parts:
+        keyed.update(len(part).to_bytes(8, "big"))
+        keyed.update(part)
+    return keyed.digest()
+
+
+class Validity(NamedTuple):
+    """A span of time in seconds since 1970; from ``not_before`` on, up to and without ``not_after``."""
+
+    not_before: float = float("-inf")
+    not_after: float = float("inf")
+
+    def covers(self, now: float) -> bool:
+        """Whether ``now`` lies in the span."""
+        return self.not_before <= now < self.not_after
+
+    def meet(self, other: Validity) -> Validity:
+        """The time that lies in both."""
+        return Validity(max(self.not_before, other.not_before), min(self.not_after, other.not_after))
+
+
+ALWAYS = Validity()
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Credential:
+    """What all kinds have.
+
+    Attributes:
+        label: the label or pattern under which it stands; for one inside a list its place (``:g.any-of[0]``).
+        claims: what a peer that proves it may claim: labels, outermost first, then the entry's own claims.
+        own_claims: the entry's own.
+        validity: when it may be used.
+        key: equal for the same label, kind and material, also across reloads; means nothing in another process.
+        place: where it stands, for messages.
+    """
+
+    kind: ClassVar[str] = ""
+    usable: ClassVar[bool] = False
+    """Whether this version can do anything with the kind."""
+
+    label: str
+    claims: tuple[str, ...] = ()
+    own_claims: tuple[str, ...] = ()
+    validity: Validity = ALWAYS
+    key: bytes = field(default=b"", repr=False)
+    place: Place | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class DtlsPsk(Credential):
+    """A pre-shared key for DTLS (RFC 4279)."""
+
+    kind: ClassVar[str] = "dtls"
+    usable: ClassVar[bool] = True
+
+    identity: bytes
+    psk: Secret
+    identity_hint: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class DtlsRpk(Credential):
+    """A raw public key for DTLS (RFC 7250). Keys are SubjectPublicKeyInfo and PKCS #8, in DER.
+
+    Attributes:
+        peer_keys: label of each peer, or an empty one where the file gives a list, and its public key.
+    """
+
+    kind: ClassVar[str] = "dtls-rpk"
+
+    private_key: Secret
+    public_key: bytes
+    peer_keys: tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class DtlsX509(Credential):
+    """Certificates for DTLS (RFC 7252 section 9.1.3.3), in DER; own certificate first."""
+
+    kind: ClassVar[str] = "dtls-x509"
+
+    certificates: tuple[bytes, ...]
+    private_key: Secret | None
+    authorities: tuple[bytes, ...]
+    peer_names: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class OscoreContext(Credential):
+    """The input of an OSCORE security context (RFC 8613 section 3.2); ids from the view of the file's owner.
+
+    Attributes:
+        hash_name: COSE's name of the hash function of HKDF.
+        window: size of the replay window.
+        echo: whether the first request after a start is challenged (appendix B.1.2).
+        basedir: the directory in aiocoap's form that has the context and its sequence numbers, or ``None``.
+    """
+
+    kind: ClassVar[str] = "oscore"
+    usable: ClassVar[bool] = True
+
+    secret: Secret
+    salt: bytes = field(repr=False)
+    sender_id: bytes
+    recipient_id: bytes
+    id_context: bytes | None
+    algorithm: AeadParameters
+    hash_name: str
+    window: int
+    echo: bool
+    basedir: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class EdhocOscore(Credential):
+    """An EDHOC credential set (RFC 9528), with the members of aiocoap's form."""
+
+    kind: ClassVar[str] = "edhoc-oscore"
+
+    suite: int
+    method: int
+    own_credential: Any = field(repr=False)
+    own_credential_style: str | None
+    peer_credential: Any = field(repr=False)
+    private_key: Secret | None
+    use_combined: bool | None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class TlsCertificate(Credential):
+    """The certificates that a client trusts for ``coaps+tcp`` and ``coaps+ws`` (RFC 8323)."""
+
+    kind: ClassVar[str] = "tlscert"
+
+    file: Path
+    certificates: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """A label that stands for what it names."""
+
+    label: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """``any-of`` or ``all-of``."""
+
+    kind: Literal["any-of", "all-of"]
+    members: tuple[Node, ...]
+    place: Place
+    validity: Validity = ALWAYS
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unprotected:
+    """No security is asked for."""
+
+    place: Place
+    validity: Validity = ALWAYS
+
+
+Node = Credential | Reference | Group | Unprotected
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """One member of the file.
+
+    Attributes:
+        name: the key: a label or a pattern.
+        pattern: the parsed pattern, ``None`` for a label.
+        methods: codes of the methods to which a pattern applies, ``None`` for all.
+    """
+
+    name: str
+    node: Node
+    place: Place
+    pattern: UriPattern | None = None
+    methods: frozenset[int] | None = None

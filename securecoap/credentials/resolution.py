@@ -1,0 +1,241 @@
+"""Where references lead: the checks over all entries, and the claims of each credential.
+
+Faults found here concern several entries: references that lead nowhere or in a circle, one identity or one sender
+context used twice, groups that make no sense. Must not know requests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Literal
+
+from securecoap.credentials.faults import printable
+from securecoap.credentials.models import (
+    Credential,
+    DtlsPsk,
+    Entry,
+    Group,
+    Node,
+    OscoreContext,
+    Reference,
+    Unprotected,
+    digest,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from securecoap.credentials.faults import Place, Report
+
+__all__ = ["MAXIMUM_ALTERNATIVES", "Role", "check", "leaves", "with_claims"]
+
+Role = Literal["client", "server"]
+
+MAXIMUM_DEPTH: Final = 64
+"""How many references may follow each other; people write two."""
+MAXIMUM_ALTERNATIVES: Final = 1_000_000
+"""Ways to satisfy one entry: any-of adds them up, all-of multiplies them."""
+MAXIMUM_CANDIDATES: Final = 16
+"""OSCORE contexts with one recipient id and id context: a received message is tried with each."""
+
+
+def nodes(node: Node) -> Iterator[Node]:
+    """``node`` and everything that stands inside of it, not behind references."""
+    yield node
+    if isinstance(node, Group):
+        for member in node.members:
+            yield from nodes(member)
+
+
+def leaves(entries: dict[str, Entry]) -> Iterator[tuple[Entry, Credential]]:
+    """Every credential, with the entry in which it stands, in the order of the file."""
+    for entry in entries.values():
+        for node in nodes(entry.node):
+            if isinstance(node, Credential):
+                yield entry, node
+
+
+def check(entries: dict[str, Entry], report: Report, role: Role | None) -> None:
+    """Note every fault that concerns more than one entry."""
+    sound = _check_references(entries, report)
+    if sound:
+        _check_groups(entries, report, role)
+    _check_identities(entries, report)
+    _check_claims(entries, report)
+    for _, credential in leaves(entries):
+        if not credential.usable and credential.place is not None:
+            report.warning(
+                credential.place, f"{credential.kind} is not usable yet: nothing can be sent or served with it"
+            )
+
+
+def _check_references(entries: dict[str, Entry], report: Report) -> bool:
+    sound = True
+    references = {
+        name: [node for node in nodes(entry.node) if isinstance(node, Reference)] for name, entry in entries.items()
+    }
+    for found in references.values():
+        for reference in found:
+            if reference.label not in entries:
+                report.fault(reference.place, f"there is no {printable(reference.label)}")
+                sound = False
+    finished: set[str] = set()
+    for start in entries:
+        if start in finished:
+            continue
+        path = [start]
+        on_path = {start: 0}
+        pending = [iter(references[start])]
+        while pending:
+            following = next(pending[-1], None)
+            if following is None:
+                pending.pop()
+                name = path.pop()
+                del on_path[name]
+                finished.add(name)
+                continue
+            reference = following
+            if reference.label in on_path:
+                circle = " -> ".join(printable(name) for name in [*path[on_path[reference.label] :], reference.label])
+                report.fault(reference.place, f"leads in a circle: {circle}")
+                sound = False
+            elif reference.label in entries and reference.label not in finished:
+                path.append(reference.label)
+                on_path[reference.label] = len(path) - 1
+                pending.append(iter(references[reference.label]))
+    return sound and _check_depth(entries, references, report)
+
+
+def _check_depth(entries: dict[str, Entry], references: dict[str, list[Reference]], report: Report) -> bool:
+    depths: dict[str, int] = {}
+    for start in entries:
+        pending = [start]
+        while pending:
+            name = pending[-1]
+            below = [reference.label for reference in references[name]]
+            missing = [label for label in below if label not in depths]
+            if missing:
+                pending.extend(missing)
+                continue
+            pending.pop()
+            depths[name] = 1 + max((depths[label] for label in below), default=0)
+    for name, depth in depths.items():
+        if depth > MAXIMUM_DEPTH:
+            report.fault(entries[name].place, f"more than {MAXIMUM_DEPTH} references follow each other")
+            return False
+    return True
+
+
+def _check_groups(entries: dict[str, Entry], report: Report, role: Role | None) -> None:
+    counts: dict[str, int] = {}
+    open_labels: dict[str, bool] = {}
+
+    def count(node: Node) -> int:
+        if isinstance(node, Reference):
+            if node.label not in counts:
+                counts[node.label] = count(entries[node.label].node)
+            return counts[node.label]
+        if isinstance(node, Group):
+            total = 0 if node.kind == "any-of" else 1
+            for member in node.members:
+                total = total + count(member) if node.kind == "any-of" else total * count(member)
+                if total > MAXIMUM_ALTERNATIVES:
+                    return MAXIMUM_ALTERNATIVES + 1
+            return total
+        return 1
+
+    def is_open(node: Node) -> bool:
+        if isinstance(node, Reference):
+            if node.label not in open_labels:
+                open_labels[node.label] = is_open(entries[node.label].node)
+            return open_labels[node.label]
+        return isinstance(node, Unprotected)
+
+    for entry in entries.values():
+        if count(entry.node) > MAXIMUM_ALTERNATIVES:
+            report.fault(entry.place, f"more than {MAXIMUM_ALTERNATIVES} combinations of credentials")
+        for node in nodes(entry.node):
+            if not isinstance(node, Group) or (node.kind == "any-of" and role == "server"):
+                continue
+            for member in node.members:
+                if is_open(member) and not isinstance(member, Credential):
+                    why = (
+                        "unprotected in an any-of: a client would send plain text where a credential was meant"
+                        if node.kind == "any-of"
+                        else "unprotected in an all-of asks for nothing"
+                    )
+                    report.fault(member.place, why)
+
+
+def _check_identities(entries: dict[str, Entry], report: Report) -> None:
+    identities: dict[bytes, Place] = {}
+    senders: dict[bytes, Place] = {}
+    recipients: dict[tuple[bytes, bytes | None], int] = {}
+    for _, credential in leaves(entries):
+        place = credential.place
+        if place is None:  # only hand-made credentials have none
+            continue
+        if isinstance(credential, DtlsPsk):
+            first = identities.setdefault(credential.identity, place)
+            if first is not place:
+                report.fault(place / "client-identity", f"the same identity as in {first}; refer to one entry instead")
+        elif isinstance(credential, OscoreContext):
+            context = credential.id_context
+            mark = b"\1" * (context is not None)
+            parts = (credential.secret.reveal(), credential.salt, credential.sender_id, context or b"", mark)
+            first = senders.setdefault(digest(parts), place)
+            if first is not place:
+                report.fault(place, f"the same sender context as in {first}: nonces would be used twice")
+            shared = (credential.recipient_id, context)
+            recipients[shared] = recipients.get(shared, 0) + 1
+            if recipients[shared] == MAXIMUM_CANDIDATES + 1:
+                report.fault(
+                    place,
+                    f"more than {MAXIMUM_CANDIDATES} contexts share one recipient-id and id-context: "
+                    "a received message would have to be tried with each",
+                )
+
+
+def _check_claims(entries: dict[str, Entry], report: Report) -> None:
+    patterns = {entry.name for entry in entries.values() if entry.pattern is not None}
+    places = {credential.label for _, credential in leaves(entries)} - entries.keys()
+    for name in entries.keys() & places:
+        report.fault(entries[name].place, "the name is that of an entry inside of a list")
+    for _, credential in leaves(entries):
+        for claim in credential.own_claims:
+            if (claim in patterns or claim in places) and credential.place is not None:
+                report.fault(
+                    credential.place, "a claim is the name of a pattern: that is for who proves its credential"
+                )
+
+
+def with_claims(entries: dict[str, Entry]) -> dict[str, Entry]:
+    """Give every credential the claims of a peer that proves it: all labels that lead to it, outermost first.
+
+    The order is by the number of references to the credential, then that of the file; labels of groups are no claims.
+    ``entries`` must have passed `check`.
+    """
+    aliases: dict[str, list[tuple[int, str]]] = {}
+    for entry in entries.values():
+        if entry.pattern is not None or not isinstance(entry.node, Reference):
+            continue
+        distance, node = 0, entry.node
+        target: Node = node
+        while isinstance(target, Reference):
+            distance += 1
+            node = target
+            target = entries[node.label].node
+        aliases.setdefault(node.label, []).append((distance, entry.name))
+    return {
+        name: replace(entry, node=_claimed(entry.node, aliases.get(name, ()), direct=True))
+        for name, entry in entries.items()
+    }
+
+
+def _claimed(node: Node, aliases: list[tuple[int, str]] | tuple[()], *, direct: bool) -> Node:
+    if isinstance(node, Credential):
+        outer = [alias for _, alias in sorted(aliases, key=lambda found: -found[0])] if direct else []
+        return replace(node, claims=(*outer, node.label, *node.own_claims))
+    if isinstance(node, Group):
+        return replace(node, members=tuple(_claimed(member, (), direct=False) for member in node.members))
+    return node
