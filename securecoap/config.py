@@ -30,8 +30,9 @@ class TransportParameters:
     """Bytes per second, on average, to a peer that does not answer (section 4.7)."""
     max_latency: float = 100.0
     empty_ack_delay: float = 0.1
-    """How long a handler may think before its request is acknowledged by an Empty message (section 5.2.2). Not an RFC value:
-    far below ``ack_timeout``, so that the client does not retransmit."""
+    """How long a handler may think before its request is acknowledged by an Empty message (section 5.2.2).
+
+    Not an RFC value: far below ``ack_timeout``, so that the client does not retransmit."""
     non_timeout: float = 10.0
     """How long a non-confirmable request waits for its response, when the caller names no limit."""
 
@@ -78,13 +79,15 @@ class TransportParameters:
 class Limits:
     """Bounds of every table that a peer can make grow; each says what happens at the bound.
 
-    A peer whose address is not confirmed (no DTLS session, OSCORE message or Echo came from there) never evicts a confirmed one.
+    A peer whose address is not confirmed (no DTLS session, OSCORE message or Echo came from there) never evicts a
+    confirmed one.
     """
 
     peers: int = 100_000
     """Peers with message-layer state. At the bound the longest idle, unconfirmed one without an open exchange goes."""
     deduplication_bytes: int = 64 * 1024 * 1024
-    """Stored answers of all peers. Answers to safe requests leave first; then new unsafe requests of unconfirmed peers get 5.03."""
+    """Stored answers of all peers. Answers to safe requests leave first; then new unsafe requests of unconfirmed peers
+    get 5.03."""
     queued_per_peer: int = 1_000
     """Confirmable messages that wait for NSTART to one peer. At the bound the request fails."""
     requests_under_way: int = 10_000

@@ -28,6 +28,7 @@ __all__ = [
     "DirectResource",
     "EndpointAddress",
     "Exchange",
+    "IncomingPlumbing",
     "MessageDispatcher",
     "MessageInterface",
     "Observable",
@@ -110,6 +111,10 @@ class EndpointAddress:
     """Whether the message came in on a multicast address of ours (RFC 7252 section 8.1)."""
     authenticated_claims: tuple[str, ...] = ()
     """What the peer has proved: labels and claims of its credential, outermost first."""
+    local_host: str | None = None
+    """The literal of our own address that the peer used, if known."""
+    local_port: int | None = None
+    """Our own port that the peer used, if known."""
     dedup_offset: int = 0
     """Added to Message IDs for deduplication: peers count them for each of our addresses (a multiple of 65536)."""
     confirmed: bool = False
@@ -122,11 +127,6 @@ class EndpointAddress:
     def hostinfo(self) -> str:
         """``host`` or ``host:port`` as in a URI, without a default port."""
         raise NotImplementedError
-
-    @property
-    def local_host(self) -> str | None:
-        """The literal of our own address that the peer used, if known."""
-        return None
 
     @property
     def uri(self) -> str:
@@ -269,10 +269,27 @@ class RequestInterface(Protocol):
         """As `TokenInterface.fill_or_recognize_remote`."""
 
 
+class IncomingPlumbing(PlumbingRequest, Protocol):
+    """A `PlumbingRequest` that came from a peer."""
+
+    was_answered: bool
+    """Whether a response was sent already."""
+
+    @property
+    def is_confirmable(self) -> bool:
+        """Whether it came as a Confirmable message; separate responses then do too."""
+
+    def suppress_response(self) -> None:
+        """There will be no response; an acknowledgement that is due still goes out."""
+
+    def failed(self, error: Exception) -> None:
+        """A response was rejected or never acknowledged: interest has ended."""
+
+
 class RequestHandler(Protocol):
     """Takes incoming requests."""
 
-    def handle(self, request: PlumbingRequest) -> None:
+    def handle(self, incoming: IncomingPlumbing) -> None:
         """Answer the request, now or later."""
 
 

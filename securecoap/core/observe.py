@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from securecoap.config import Limits
-    from securecoap.core.tokens import IncomingRequest
-    from securecoap.interfaces import Cancel, EndpointAddress
+    from securecoap.interfaces import Cancel, EndpointAddress, IncomingPlumbing
     from securecoap.wire.message import Message
 
 __all__ = ["Observation", "Observations"]
@@ -36,7 +35,9 @@ class Observation(Exchange):
 
     __slots__ = ("_callback", "_is_dirty", "_render", "_table", "ended", "incoming", "is_accepted", "is_outstanding")
 
-    def __init__(self, table: Observations, incoming: IncomingRequest, render: Callable[[Observation], object]) -> None:
+    def __init__(
+        self, table: Observations, incoming: IncomingPlumbing, render: Callable[[Observation], object]
+    ) -> None:
         self.incoming = incoming
         self.is_accepted = False
         self.is_outstanding = False

@@ -34,8 +34,7 @@ from securecoap.wire.message import Message, NoResponse
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from securecoap.core.tokens import IncomingRequest
-    from securecoap.interfaces import EndpointAddress, Randomness, Resource, ResourceTree, Scheduler
+    from securecoap.interfaces import EndpointAddress, IncomingPlumbing, Randomness, Resource, ResourceTree, Scheduler
 
 __all__ = ["Server", "error_message"]
 
@@ -105,7 +104,7 @@ class Server:
         self._observations = Observations(self._limits, int.from_bytes(randomness.randbytes(3), "big"))
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def handle(self, incoming: IncomingRequest) -> None:
+    def handle(self, incoming: IncomingPlumbing) -> None:
         """Answer a request, now or later. See `RequestHandler.handle`."""
         request = incoming.request
         present = request.options.present
@@ -148,7 +147,7 @@ class Server:
         if host is not None and self._is_own_name is not None and not self._is_own_name(host.lower(), request.remote):
             raise NotFound("this server does not have that name")
 
-    def _handle_special(self, incoming: IncomingRequest, resource: Resource) -> None:
+    def _handle_special(self, incoming: IncomingPlumbing, resource: Resource) -> None:
         request = incoming.request
         block1, block2 = request.options.block1, request.options.block2
         if block2 is not None and block2.size_exponent == BERT_EXPONENT:
@@ -165,7 +164,7 @@ class Server:
 
             self._run(incoming, resource.needs_blockwise_assembly(request), decided)
 
-    def _assembled(self, incoming: IncomingRequest, resource: Resource) -> None:
+    def _assembled(self, incoming: IncomingPlumbing, resource: Resource) -> None:
         """Go on with whole bodies (RFC 7959 section 2.4 and 2.5)."""
         request = incoming.request
         now = self._scheduler.time()
@@ -190,7 +189,7 @@ class Server:
                 raise RequestEntityIncomplete
         self._observed(incoming, resource)
 
-    def _observed(self, incoming: IncomingRequest, resource: Resource) -> None:
+    def _observed(self, incoming: IncomingPlumbing, resource: Resource) -> None:
         """Register an observation if one is asked for and taken, and render."""
         request = incoming.request
         if (
@@ -218,7 +217,7 @@ class Server:
             self._render(incoming, resource, self._respond)
 
     def _render(
-        self, incoming: IncomingRequest, resource: Resource, respond: Callable[[IncomingRequest, Message], object]
+        self, incoming: IncomingPlumbing, resource: Resource, respond: Callable[[IncomingPlumbing, Message], object]
     ) -> None:
         dispatch = getattr(resource, "dispatch", None)
         try:
@@ -232,9 +231,9 @@ class Server:
 
     def _finish(
         self,
-        incoming: IncomingRequest,
+        incoming: IncomingPlumbing,
         result: object,
-        respond: Callable[[IncomingRequest, Message], object],
+        respond: Callable[[IncomingPlumbing, Message], object],
     ) -> None:
         """Answer with what a handler returned, or will return."""
         if isinstance(result, Coroutine):
@@ -244,7 +243,7 @@ class Server:
         else:
             self._crashed(incoming, TypeError(f"a handler returned {type(result).__name__}, not a Message"), respond)
 
-    def _respond(self, incoming: IncomingRequest, response: Message) -> None:
+    def _respond(self, incoming: IncomingPlumbing, response: Message) -> None:
         """Send a response, or the block of it that the client asks for or can take."""
         if response is NoResponse:
             incoming.suppress_response()
@@ -283,10 +282,10 @@ class Server:
 
     def _run(
         self,
-        incoming: IncomingRequest,
+        incoming: IncomingPlumbing,
         coroutine: Coroutine[Any, Any, Any],
         done: Callable[[Any], object],
-        respond: Callable[[IncomingRequest, Message], object] | None = None,
+        respond: Callable[[IncomingPlumbing, Message], object] | None = None,
     ) -> None:
         """Run a coroutine for a request, go on with its result, and cancel it when the client loses interest."""
         if len(self._tasks) >= self._limits.requests_under_way:
@@ -326,9 +325,9 @@ class Server:
 
     def _crashed(
         self,
-        incoming: IncomingRequest,
+        incoming: IncomingPlumbing,
         error: BaseException,
-        respond: Callable[[IncomingRequest, Message], object] | None = None,
+        respond: Callable[[IncomingPlumbing, Message], object] | None = None,
     ) -> None:
         """5.00 for the client; the cause, with its traceback, for the log."""
         code = incoming.request.code
@@ -352,5 +351,5 @@ def _cancel(task: asyncio.Task[Any]) -> None:
     task.cancel()
 
 
-def _answer(incoming: IncomingRequest, response: Message) -> None:
+def _answer(incoming: IncomingPlumbing, response: Message) -> None:
     incoming.add_response(response)

@@ -132,7 +132,7 @@ class StateStore(Protocol):
             StateError: the store cannot be read or written, or is missing and strict.
         """
 
-    async def open_many(self, requests: Sequence[StateRequest], *, wait: float = DEFAULT_WAIT) -> list[ContextState]:
+    async def open_many(self, requests: Sequence[StateRequest], *, wait: float = DEFAULT_WAIT) -> Sequence[ContextState]:
         """Own many contexts in one transaction, all or none; the handles are in the order of the requests.
 
         A server calls it with every context it has, before it reads its first datagram.
@@ -141,6 +141,9 @@ class StateStore(Protocol):
             ContextInUse: as `open`; names the contexts.
             StateError: as `open`.
         """
+
+    async def close_many(self, closings: Sequence[tuple[ContextState, SavedWindow | None]]) -> None:
+        """`ContextState.close` for many handles of this store in a few transactions: an orderly shutdown."""
 
     async def close(self) -> None:
         """Let go of files and threads. Handles that are still open are closed without a window."""

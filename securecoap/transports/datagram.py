@@ -113,6 +113,7 @@ class DatagramSocket:
         loop: reads it until `close`.
         received: called with each datagram, its source, and the packed local address it was sent to (``None`` unless
             the bind is a wildcard and the system tells).
+        packet_info: whether a wildcard bind has to know local addresses; a client need not.
         failed: called with an error, the peer it is about, and the datagram of ours that it quotes (or its beginning).
     """
 
@@ -122,6 +123,8 @@ class DatagramSocket:
         loop: asyncio.AbstractEventLoop,
         received: Callable[[bytes, SocketAddress, bytes | None], object],
         failed: Callable[[Exception, SocketAddress, bytes], object],
+        *,
+        packet_info: bool = True,
     ) -> None:
         self.family = sock.family
         self.address: SocketAddress = sock.getsockname()
@@ -130,7 +133,7 @@ class DatagramSocket:
         self._received = received
         self._failed = failed
         self._closed = False
-        wildcard = is_wildcard(self.address[0]) and hasattr(sock, "recvmsg")
+        wildcard = packet_info and is_wildcard(self.address[0]) and hasattr(sock, "recvmsg")
         loop.add_reader(sock.fileno(), self._read_messages if wildcard else self._read)
 
     def _read(self) -> None:

@@ -37,7 +37,8 @@ class UdpAddress(EndpointAddress):
     """
 
     __slots__ = (
-        "_hash", "confirmed", "dedup_offset", "interface", "is_multicast", "is_multicast_locally", "local", "peer",
+        "_hash", "confirmed", "dedup_offset", "interface", "is_multicast", "is_multicast_locally", "local",
+        "local_host", "local_port", "peer",
     )  # fmt: skip
 
     def __init__(self, interface: UdpInterface, peer: SocketAddress, local: bytes | None, dedup_offset: int) -> None:
@@ -50,6 +51,8 @@ class UdpAddress(EndpointAddress):
         self.confirmed = False
         self.is_multicast = ip_address(host_text(peer)).is_multicast
         self.is_multicast_locally = interface.is_multicast or to_group
+        self.local_host = host_text(interface.address) if local is None else _packed_host(local)
+        self.local_port = interface.address[1]
         self._hash = hash((id(interface), peer))
 
     def __eq__(self, other: object) -> bool:
@@ -65,11 +68,6 @@ class UdpAddress(EndpointAddress):
         """``host`` or ``host:port``."""
         return hostinfo(self.peer, 5683)
 
-    @property
-    def local_host(self) -> str:
-        """The literal of our address that the peer used."""
-        return host_text(self.interface.address) if self.local is None else _packed_host(self.local)
-
     def __repr__(self) -> str:
         return f"<UdpAddress {self.hostinfo}>"
 
@@ -81,6 +79,7 @@ class UdpInterface:
         host, port: where to bind; see `open_socket`.
         above: takes what comes in.
         loop: reads the socket.
+        packet_info: whether a wildcard bind answers from the address that was asked; a client need not know.
 
     Attributes:
         address: the socket address really bound.
@@ -92,11 +91,21 @@ class UdpInterface:
 
     scheme: Final = "coap"
 
-    def __init__(self, host: str, port: int, above: MessageDispatcher, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        above: MessageDispatcher,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        packet_info: bool = True,
+    ) -> None:
         self.is_multicast = ip_address(host.partition("%")[0]).is_multicast
         self._above = above
         self._loop = loop
-        self._socket = DatagramSocket(open_socket(host, port), loop, self._received, self._failed)
+        self._socket = DatagramSocket(
+            open_socket(host, port), loop, self._received, self._failed, packet_info=packet_info
+        )
         self.address = self._socket.address
         # Two generations, so that strangers cannot make it grow; an address made again equals the earlier one.
         self._known: dict[SocketAddress | tuple[SocketAddress, bytes], UdpAddress] = {}

@@ -1,0 +1,498 @@
+"""The one place where layers are put together: an endpoint that is client and server at once (the design, section 4).
+
+For each bound socket there is one stack: interface, message layer, OSCORE, tokens. All stacks share the server, the
+security contexts and the credentials. What a layer does is not decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import weakref
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from securecoap.config import Limits, TransportParameters
+from securecoap.core.client import ClientRequest
+from securecoap.core.messages import MessageManager
+from securecoap.core.serving import Server
+from securecoap.core.tokens import TokenManager
+from securecoap.errors import CoapError, ConfigurationError, RequestFailed, RequestTimeout, ResetReceived, Unreachable
+from securecoap.interfaces import Exchange
+from securecoap.keyring import Keyring
+from securecoap.oscore.layer import OscoreLayer
+from securecoap.transports.udp import UdpInterface
+from securecoap.wire.codes import Code
+from securecoap.wire.message import Message
+from securecoap.wire.uri import ParsedUri, is_ip_literal, parse_uri
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from types import TracebackType
+
+    from securecoap.credentials import CredentialsMap
+    from securecoap.interfaces import (
+        MessageDispatcher,
+        MessageInterface,
+        RequestInterface,
+        Resource,
+        ResourceTree,
+    )
+
+__all__ = ["Context"]
+
+_SCHEMES: Final = ("coap", "coaps")
+_UNSET: Final = -1.0  # no time limit was given: the RFC's span holds
+
+
+class _Stack:
+    """Interface, message layer, OSCORE and tokens over one socket."""
+
+    def __init__(self, scheme: str, manager: MessageManager, oscore: OscoreLayer, tokens: TokenManager) -> None:
+        self.scheme = scheme
+        self.manager = manager
+        self.oscore = oscore
+        self.tokens = tokens
+
+    async def shutdown(self) -> None:
+        self.tokens.close()
+        self.manager.close()
+        await self.manager.interface.shutdown()
+
+
+class _Ping(Exchange):
+    """An Empty Confirmable message, whose Reset says that somebody is there (RFC 7252 section 4.3)."""
+
+    __slots__ = ("answer",)
+
+    def __init__(self, answer: asyncio.Future[None]) -> None:
+        self.answer = answer
+
+    def failed(self, error: Exception) -> None:
+        if self.answer.done():
+            return
+        if isinstance(error, ResetReceived):
+            self.answer.set_result(None)
+        else:
+            self.answer.set_exception(error)
+
+
+class Context:
+    """An endpoint. Make one with `client` or `server` and use it as an async context manager.
+
+    Attributes:
+        endpoints: URIs of what is bound, with their real ports; empty for a client.
+        credentials: the `CredentialsMap` in use, or ``None``.
+    """
+
+    def __init__(
+        self,
+        *,
+        site: ResourceTree | Resource | None = None,
+        bind: Sequence[str] = (),
+        credentials: CredentialsMap | str | os.PathLike[str] | dict[str, Any] | None = None,
+        state: str | os.PathLike[str] | None = None,
+        names: Iterable[str] = (),
+        engine: str = "python",
+        limits: Limits | None = None,
+        parameters: TransportParameters | None = None,
+        strict_state: bool = False,
+        insecure: bool = False,
+        state_wait: float = 10.0,
+        keylog: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.endpoints: list[str] = []
+        self._limits = limits or Limits()
+        self._parameters = parameters or TransportParameters()
+        self._site = site
+        self._binds = [self._parse_bind(one) for one in bind]
+        self._engine = engine
+        self._keylog = keylog
+        self._random = random.SystemRandom()
+        self._keyring = Keyring(
+            credentials,
+            state=state,
+            strict_state=strict_state,
+            names=names,
+            bound=[one.host for one in self._binds],
+            limits=self._limits,
+            wait=state_wait,
+        )
+        self.credentials = self._keyring.credentials
+        if self._binds and self.credentials is None and not insecure:
+            self._require_loopback()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._server: Server | None = None
+        self._stacks: list[_Stack] = []
+        self._client_stacks: dict[str, _Stack] = {}
+        self._requests: weakref.WeakSet[ClientRequest] = weakref.WeakSet()
+        self._closed: asyncio.Event | None = None
+
+    @classmethod
+    def client(
+        cls,
+        credentials: CredentialsMap | str | os.PathLike[str] | dict[str, Any] | None = None,
+        *,
+        state: str | os.PathLike[str] | None = None,
+        site: ResourceTree | Resource | None = None,
+        engine: str = "python",
+        limits: Limits | None = None,
+        parameters: TransportParameters | None = None,
+        strict_state: bool = False,
+        state_wait: float = 10.0,
+        keylog: str | os.PathLike[str] | None = None,
+    ) -> Context:
+        """An endpoint that sends requests.
+
+        Args:
+            credentials: a file, its content as a dict, or a `CredentialsMap`.
+            state: directory for what must survive a restart; by default the user's state directory.
+            site: answers requests that servers send back over the same sessions.
+            engine: of DTLS, ``python`` or ``tinydtls``.
+            limits: bounds of every table.
+            parameters: timing of the message layer.
+            strict_state: whether a state directory that does not exist yet is an error.
+            state_wait: seconds to wait for another process that owns a security context.
+            keylog: file to which DTLS secrets are appended (NSS key log format), for debugging.
+
+        Raises:
+            CredentialsFault: the credentials are faulty; every fault is named.
+        """
+        return cls(
+            credentials=credentials,
+            state=state,
+            site=site,
+            engine=engine,
+            limits=limits,
+            parameters=parameters,
+            strict_state=strict_state,
+            state_wait=state_wait,
+            keylog=keylog,
+        )
+
+    @classmethod
+    def server(
+        cls,
+        site: ResourceTree | Resource,
+        bind: Sequence[str] | None = None,
+        credentials: CredentialsMap | str | os.PathLike[str] | dict[str, Any] | None = None,
+        *,
+        state: str | os.PathLike[str] | None = None,
+        names: Iterable[str] = (),
+        engine: str = "python",
+        limits: Limits | None = None,
+        parameters: TransportParameters | None = None,
+        strict_state: bool = False,
+        insecure: bool = False,
+        state_wait: float = 10.0,
+        keylog: str | os.PathLike[str] | None = None,
+    ) -> Context:
+        """An endpoint that answers requests.
+
+        Args:
+            site: the resources.
+            bind: URIs of addresses, ``coap://[::]`` and ``coaps://[::]`` by default with credentials, ``coap://[::1]``
+                without. Port 0 takes any; a multicast address joins its group.
+            names: host names that this server answers to, beside its addresses.
+            insecure: whether a server without credentials may be reached from other machines.
+
+        The other arguments are as for `client`.
+
+        Raises:
+            CredentialsFault: the credentials are faulty; every fault is named.
+            ConfigurationError: the binds do not fit the credentials.
+        """
+        if bind is None:
+            bind = ["coap://[::1]"] if credentials is None else ["coap://[::]", "coaps://[::]"]
+        return cls(
+            site=site,
+            bind=bind,
+            credentials=credentials,
+            state=state,
+            names=names,
+            engine=engine,
+            limits=limits,
+            parameters=parameters,
+            strict_state=strict_state,
+            insecure=insecure,
+            state_wait=state_wait,
+            keylog=keylog,
+        )
+
+    @staticmethod
+    def _parse_bind(text: str) -> ParsedUri:
+        uri = parse_uri(text)
+        if uri.scheme not in _SCHEMES:
+            raise ConfigurationError(f"{text}: cannot serve {uri.scheme}")
+        if uri.host != "localhost" and not is_ip_literal(uri.host):
+            raise ConfigurationError(f"{text}: a bind names an address; host names go to names=")
+        return uri._replace(host="::1") if uri.host == "localhost" else uri
+
+    def _require_loopback(self) -> None:
+        from ipaddress import ip_address  # noqa: PLC0415  # only a server without credentials asks
+
+        for bind in self._binds:
+            if not ip_address(bind.host.partition("%")[0]).is_loopback:
+                raise ConfigurationError(
+                    f"{bind.scheme}://{bind.hostinfo}: without credentials a server is for this machine only; "
+                    "give it credentials, or say insecure=True (--insecure)"
+                )
+
+    # Life.
+
+    async def start(self) -> None:
+        """Open state and sockets. ``async with`` does it.
+
+        Raises:
+            Unreachable: an address cannot be bound.
+            StateError, ContextInUse: durable state cannot be had.
+            ConfigurationError: a coaps bind without DTLS credential.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._closed = asyncio.Event()
+        self._keyring.attach(self._loop)
+        self._server = Server(
+            self._site,
+            self._loop,
+            self._random,
+            authorize=self._keyring.authorize if self._keyring.is_restricted else None,
+            is_own_name=self._keyring.is_own_name if self._keyring.is_restricted else None,
+            limits=self._limits,
+            parameters=self._parameters,
+        )
+        try:
+            if self._binds:
+                await self._keyring.open_all()  # before the first datagram: replay windows are void now
+            for bind in self._binds:
+                stack = self._open_stack(bind.scheme, bind.host, bind.port)
+                self._stacks.append(stack)
+                self.endpoints.append(stack.manager.interface.endpoint)  # type: ignore[attr-defined]  # ours has it
+        except BaseException:
+            await self.shutdown()
+            raise
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.shutdown()
+
+    async def serve_forever(self) -> None:
+        """Wait until the context is shut down (or the waiting is cancelled)."""
+        if self._closed is None:
+            raise ConfigurationError("the context has not been started; use it in 'async with'")
+        await self._closed.wait()
+
+    async def shutdown(self) -> None:
+        """End every request, observation and session, and close state and sockets. Harmless when done already."""
+        for request in list(self._requests):
+            request.cancel()
+        if self._server is not None:
+            await self._server.close()
+        stacks, self._stacks, self._client_stacks = [*self._stacks], [], {}
+        for stack in stacks:
+            await stack.shutdown()
+        await self._keyring.close()
+        if self._closed is not None:
+            self._closed.set()
+
+    def _open_stack(self, scheme: str, host: str, port: int, *, is_client: bool = False) -> _Stack:
+        loop, server = self._loop, self._server
+        if loop is None or server is None:
+            raise ConfigurationError("the context has not been started; use it in 'async with'")
+        manager = MessageManager(loop, self._random, self._parameters, self._limits, self._keyring.credentials)
+        oscore = OscoreLayer(manager, self._keyring, loop, self._random, self._limits)
+        tokens = TokenManager(oscore, server, self._random, self._limits)
+        manager.above = oscore
+        oscore.above = tokens
+        manager.interface = self._open_interface(scheme, host, port, manager, is_client=is_client)
+        self._keyring.add_layer(oscore)
+        return _Stack(scheme, manager, oscore, tokens)
+
+    def _open_interface(
+        self, scheme: str, host: str, port: int, above: MessageDispatcher, *, is_client: bool
+    ) -> MessageInterface:
+        assert self._loop is not None
+        if scheme == "coap":
+            return UdpInterface(host, port, above, self._loop, packet_info=not is_client)
+        raise ConfigurationError(f"no transport for {scheme}")
+
+    # Requests.
+
+    def request(self, message: Message) -> ClientRequest:
+        """Send a request; see `securecoap.interfaces.Request`. The message is not changed.
+
+        Raises:
+            ConfigurationError: the context has not been started, or the message is no request.
+        """
+        if self._loop is None or (self._closed is not None and self._closed.is_set()):
+            raise ConfigurationError("the context is not running; use it in 'async with'")
+        if message.code is None or not 0 < message.code < 32:
+            raise ConfigurationError("a request needs a method as its code")
+        request = ClientRequest(message, self._choose, self._loop, self._parameters, self._limits)
+        self._requests.add(request)
+        return request
+
+    async def _choose(self, message: Message) -> RequestInterface:
+        """The stack that carries a message, with the message's remote set."""
+        if message.remote is not None:
+            for stack in self._stacks:
+                if await stack.tokens.fill_or_recognize_remote(message):
+                    return stack.tokens
+            raise RequestFailed("the remote address belongs to no endpoint of this context")
+        scheme = message.scheme
+        if scheme not in _SCHEMES:
+            raise ConfigurationError(f"a request needs a coap or coaps URI, not {scheme!r}")
+        await self._keyring.check(message)
+        stack = self._client_stack(scheme)
+        if await stack.tokens.fill_or_recognize_remote(message):
+            return stack.tokens
+        raise Unreachable("no endpoint of this context carries such a request")
+
+    def _client_stack(self, scheme: str) -> _Stack:
+        stack = self._client_stacks.get(scheme)
+        if stack is None:
+            try:
+                stack = self._open_stack(scheme, "::", 0, is_client=True)
+            except Unreachable:  # a machine without IPv6
+                stack = self._open_stack(scheme, "0.0.0.0", 0, is_client=True)  # noqa: S104  # a client's own port
+            self._client_stacks[scheme] = stack
+            self._stacks.append(stack)
+        return stack
+
+    async def _response(self, request: ClientRequest, timeout: float | None) -> Message:  # noqa: ASYNC109
+        limit = None if timeout == _UNSET else timeout
+        try:
+            async with asyncio.timeout(limit):
+                return await request.response
+        except TimeoutError as error:
+            if isinstance(error, CoapError):
+                raise
+            raise RequestTimeout(f"there was no response within {limit:g} s") from None
+        finally:
+            if not request.is_done:
+                request.cancel()
+
+    async def _call(
+        self,
+        code: Code,
+        uri: str,
+        payload: bytes = b"",
+        *,
+        timeout: float | None = _UNSET,  # noqa: ASYNC109
+        confirmable: bool = True,
+        **options: Any,
+    ) -> Message:
+        given = {name: value for name, value in options.items() if value is not None}
+        message = Message(code, payload, uri=uri, confirmable=confirmable, **given)
+        return await self._response(self.request(message), timeout)
+
+    async def get(self, uri: str, **options: Any) -> Message:
+        """Send a GET and return the response, whatever its code.
+
+        Args:
+            uri: absolute, ``coap`` or ``coaps``.
+            options: ``accept``, ``etag`` and any other option by name; ``timeout`` in seconds for everything
+                (default: RFC 7252's span, 93 s; 10 s for Non-confirmable), ``confirmable``, ``payload``.
+
+        Raises:
+            CredentialsMissing: a credential is meant for the URI and cannot be used; nothing was sent.
+            RequestFailed: no response, or none that can be trusted (see `securecoap.errors`).
+            UriError: the URI cannot be used.
+        """
+        return await self._call(Code.GET, uri, **options)
+
+    async def post(self, uri: str, payload: bytes = b"", **options: Any) -> Message:
+        """Send a POST; see `get`. ``content_format`` says what the payload is."""
+        return await self._call(Code.POST, uri, payload, **options)
+
+    async def put(self, uri: str, payload: bytes = b"", **options: Any) -> Message:
+        """Send a PUT; see `post`."""
+        return await self._call(Code.PUT, uri, payload, **options)
+
+    async def delete(self, uri: str, **options: Any) -> Message:
+        """Send a DELETE; see `get`."""
+        return await self._call(Code.DELETE, uri, **options)
+
+    async def fetch(self, uri: str, payload: bytes = b"", **options: Any) -> Message:
+        """Send a FETCH (RFC 8132); see `post`."""
+        return await self._call(Code.FETCH, uri, payload, **options)
+
+    async def patch(self, uri: str, payload: bytes = b"", **options: Any) -> Message:
+        """Send a PATCH (RFC 8132); see `post`."""
+        return await self._call(Code.PATCH, uri, payload, **options)
+
+    async def ipatch(self, uri: str, payload: bytes = b"", **options: Any) -> Message:
+        """Send an iPATCH (RFC 8132); see `post`."""
+        return await self._call(Code.IPATCH, uri, payload, **options)
+
+    async def observe(
+        self,
+        uri: str,
+        *,
+        timeout: float | None = _UNSET,  # noqa: ASYNC109
+        confirmable: bool = True,
+        **options: Any,
+    ) -> AsyncGenerator[Message, None]:
+        """Observe a resource (RFC 7641): yields the first response, then each notification.
+
+        It ends after a response that is not 2.xx, or when the server does not notify (any more). Leaving the loop
+        deregisters.
+
+        Args:
+            timeout: seconds for the first response only.
+            confirmable, options: as for `get`.
+
+        Raises:
+            As `get`; also when the observation breaks off.
+        """
+        given = {name: value for name, value in options.items() if value is not None}
+        request = self.request(Message(Code.GET, uri=uri, confirmable=confirmable, observe=0, **given))
+        try:
+            limit = None if timeout == _UNSET else timeout
+            try:
+                async with asyncio.timeout(limit):
+                    first = await asyncio.shield(request.response)
+            except TimeoutError as error:
+                if isinstance(error, CoapError):
+                    raise
+                raise RequestTimeout(f"there was no response within {limit:g} s") from None
+            yield first
+            if request.observation is not None:
+                async for notification in request.observation:
+                    yield notification
+        finally:
+            request.cancel()
+
+    async def ping(self, uri: str, *, timeout: float | None = _UNSET) -> None:  # noqa: ASYNC109
+        """Ask whether an endpoint is there (RFC 7252 section 4.3); over DTLS this proves the session, too.
+
+        Raises:
+            As `get`.
+        """
+        message = Message(Code.EMPTY, uri=uri)
+        if self._loop is None:
+            raise ConfigurationError("the context is not running; use it in 'async with'")
+        limit = self._parameters.max_transmit_wait if timeout in (None, _UNSET) else timeout
+        answer: asyncio.Future[None] = self._loop.create_future()
+        cancel = None
+        try:
+            async with asyncio.timeout(limit):
+                stack = self._client_stack(message.scheme or "coap")
+                if not await stack.manager.fill_or_recognize_remote(message):
+                    raise Unreachable("no endpoint of this context carries such a request")
+                ping = Message(Code.EMPTY)
+                ping.remote = message.remote
+                ping.exchange = _Ping(answer)
+                cancel = stack.manager.send_message(ping)
+                await answer
+        except TimeoutError as error:
+            if isinstance(error, CoapError):
+                raise
+            raise RequestTimeout("there was no answer in time") from None
+        finally:
+            if cancel is not None:
+                cancel()

@@ -1,0 +1,312 @@
+"""What the credentials of one endpoint become: security contexts that own their state, and the word of the policy.
+
+It stands between rooms that must not know each other: credentials give the input of a context, `oscore` derives it,
+`state` makes its sequence numbers durable. There is one context object for each fingerprint in a process, whichever map
+or transport asks (the design, section 6, State). No message passes here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from securecoap.errors import CredentialsMissing, ErrorResponse, Forbidden, SessionEnded, StateError, Unauthorized
+from securecoap.wire.uri import is_ip_literal, parse_uri
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Sequence
+
+    from securecoap.config import Limits
+    from securecoap.credentials import CredentialsMap, OscoreContext, OwnNames, Selection
+    from securecoap.interfaces import EndpointAddress
+    from securecoap.oscore.context import SecurityContext
+    from securecoap.oscore.layer import OscoreLayer
+    from securecoap.state.protocol import ContextState, SavedWindow, StateStore
+    from securecoap.wire.message import Message
+
+__all__ = ["Keyring"]
+
+_REFUSALS: Final[dict[int, type[ErrorResponse]]] = {0x81: Unauthorized, 0x83: Forbidden}
+
+
+class Keyring:
+    """Security contexts, state and policy of one endpoint; a `ContextSource` for its OSCORE layers.
+
+    Args:
+        credentials: file, dict, map, or ``None`` for none.
+        state: the state directory, or ``None`` for the user's.
+        strict_state: whether a store that does not exist yet is an error.
+        names: host names of this endpoint, beside its addresses.
+        bound: the address literals that are bound; empty for a client.
+        limits: handed on.
+        wait: seconds to wait for another process that owns a context.
+
+    Raises:
+        CredentialsFault: the credentials are faulty.
+    """
+
+    def __init__(
+        self,
+        credentials: CredentialsMap | str | os.PathLike[str] | dict[str, Any] | None,
+        *,
+        state: str | os.PathLike[str] | None,
+        strict_state: bool,
+        names: Iterable[str],
+        bound: Sequence[str],
+        limits: Limits,
+        wait: float,
+    ) -> None:
+        self.credentials: CredentialsMap | None = None
+        self._own: OwnNames | None = None
+        self._state = state
+        self._strict = strict_state
+        self._limits = limits
+        self._wait = wait
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._store: StateStore | None = None
+        self._layers: list[OscoreLayer] = []
+        self._contexts: dict[bytes, SecurityContext] = {}
+        self._handles: dict[bytes, ContextState] = {}
+        self._opening: dict[bytes, asyncio.Task[SecurityContext]] = {}
+        self.is_restricted = False
+        if credentials is None:
+            return
+        # Loaded only where there are credentials: pydantic is heavy.
+        from securecoap.credentials import OwnNames, as_credentials_map  # noqa: PLC0415
+
+        loaded = as_credentials_map(credentials, role="server" if bound else "client")
+        if bound:
+            literals = [ip_address(host.partition("%")[0]) for host in bound]
+            reaches_loopback = any(one.is_loopback or one.is_unspecified for one in literals)
+            self._own = OwnNames(bound, names, loopback=reaches_loopback)
+            loaded = loaded.for_server(self._own)
+            self.is_restricted = True
+        self.credentials = loaded
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The loop on which everything runs."""
+        self._loop = loop
+
+    def add_layer(self, layer: OscoreLayer) -> None:
+        """A layer that is to be told when a context ends."""
+        self._layers.append(layer)
+
+    # The server's policy.
+
+    def is_own_name(self, host: str, remote: EndpointAddress) -> bool:
+        """Whether a Uri-Host is this server."""
+        return self._own is None or self._own.is_own(host, (remote.outer or remote).local_host)
+
+    def authorize(self, request: Message) -> None:
+        """Refuse a request that has not proved what its path needs.
+
+        Raises:
+            Unauthorized: nothing was proved (4.01).
+            Forbidden: something else was (4.03).
+        """
+        credentials = self.credentials
+        if credentials is None:
+            return
+        remote = request.remote
+        bottom = remote.outer or remote
+        options = request.options
+        decision = credentials.policy.decide(
+            remote.scheme,
+            options.uri_host or bottom.local_host or "",
+            options.uri_port or bottom.local_port or 0,
+            options.uri_path,
+            request.code or 0,
+            remote.authenticated_claims,
+            time.time(),
+        )
+        if decision:
+            raise _REFUSALS[decision]
+
+    # OSCORE contexts.
+
+    def find(self, kid: bytes, kid_context: bytes | None) -> Sequence[SecurityContext]:
+        """See `securecoap.oscore.layer.ContextSource.find`."""
+        if self.credentials is None:
+            return ()
+        found = self.credentials.find_oscore(kid, kid_context, time.time())
+        contexts = self._contexts
+        return [contexts[credential.key] for credential in found if credential.key in contexts]
+
+    async def for_request(self, message: Message) -> SecurityContext | None:
+        """See `securecoap.oscore.layer.ContextSource.for_request`."""
+        selection = self.select(message)
+        if selection is None or selection.oscore is None:
+            return None
+        return await self._open(selection.oscore)
+
+    async def check(self, message: Message) -> None:
+        """Fail before anything is opened or resolved, if the message may not be sent as it would be.
+
+        Raises:
+            CredentialsMissing: a credential is meant for it and cannot be used.
+        """
+        self.select(message)
+
+    def select(self, message: Message) -> Selection | None:
+        """What protects a request of ours; ``None`` without credentials, or to a remote that is a session already."""
+        remote = message.remote
+        if remote is not None and remote.security != "none":
+            return None
+        if self.credentials is None:
+            if message.scheme == "coaps":
+                raise CredentialsMissing("coaps needs credentials, and this context has none")
+            return None
+        options = message.options
+        if remote is not None:
+            uri = parse_uri(remote.uri)
+        else:
+            uri = parse_uri(f"{message.scheme}://{message.unresolved_remote}")
+        host = options.uri_host or uri.host
+        is_multicast = is_ip_literal(uri.host) and ip_address(uri.host.partition("%")[0]).is_multicast
+        now = time.time()
+        method = message.code or 0
+        if options.proxy_uri is None:
+            return self.credentials.select(
+                uri.scheme,
+                host,
+                options.uri_port or uri.port,
+                options.uri_path,
+                method,
+                now=now,
+                multicast=is_multicast,
+            )
+        hop = self.credentials.select(uri.scheme, uri.host, uri.port, (), method, now=now, multicast=is_multicast)
+        target = parse_uri(options.proxy_uri)
+        inner = self.credentials.select(
+            target.scheme, target.host, target.port, target.path, method, now=now, proxied=True
+        )
+        return hop if inner.oscore is None else inner
+
+    async def open_all(self) -> None:
+        """Own every OSCORE context before the first datagram is read: from then on all windows are known or void.
+
+        Raises:
+            StateError, ContextInUse: state cannot be had.
+        """
+        if self.credentials is None:
+            return
+        from securecoap.credentials import OscoreContext  # noqa: PLC0415  # as above
+        from securecoap.state import StateRequest  # noqa: PLC0415  # opens SQLite
+
+        wanted = [one for one in self.credentials.credentials() if isinstance(one, OscoreContext)]
+        if not wanted:
+            return
+        derived = [_derive(one) for one in wanted]
+        requests = [StateRequest(name, one.label, one.basedir) for one, (_, name) in zip(wanted, derived, strict=True)]
+        handles = await self._open_store().open_many(requests, wait=self._wait)
+        for credential, (context, _), handle in zip(wanted, derived, handles, strict=True):
+            self._adopt(credential, context, handle)
+
+    async def _open(self, credential: OscoreContext) -> SecurityContext:
+        context = self._contexts.get(credential.key)
+        if context is not None:
+            return context
+        task = self._opening.get(credential.key)
+        if task is None:
+            task = self._opening[credential.key] = asyncio.ensure_future(self._open_one(credential))
+            task.add_done_callback(lambda _: self._opening.pop(credential.key, None))
+        return await asyncio.shield(task)
+
+    async def _open_one(self, credential: OscoreContext) -> SecurityContext:
+        context, name = _derive(credential)
+        handle = await self._open_store().open(
+            name, label=credential.label, basedir=credential.basedir, wait=self._wait
+        )
+        return self._adopt(credential, context, handle)
+
+    def _open_store(self) -> StateStore:
+        if self._store is None:
+            from securecoap.state import SqliteStateStore  # noqa: PLC0415  # only where there is something to keep
+
+            directory = None if self._state is None else Path(self._state)
+            self._store = SqliteStateStore(directory, strict=self._strict)
+        return self._store
+
+    def _adopt(self, credential: OscoreContext, context: SecurityContext, handle: ContextState) -> SecurityContext:
+        """Put a context and its state together, or take the one that another map or transport made of them."""
+        from securecoap.oscore.context import SecurityContext  # noqa: PLC0415  # with cryptography
+        from securecoap.oscore.sender import Sender  # noqa: PLC0415
+
+        if self._loop is None:
+            raise StateError("the endpoint is not running")
+        if isinstance(handle.companion, SecurityContext):
+            context = handle.companion
+        else:
+            handle.companion = context
+            context.sender = Sender(handle, self._loop, capacity=self._limits.queued_per_peer)
+            context.label = credential.label
+            context.claims = credential.claims
+            _restore_window(context, handle.take_window(), accept_first=not credential.echo)
+        self._contexts[credential.key] = context
+        self._handles[credential.key] = handle
+        return context
+
+    async def close(self) -> None:
+        """Give every context up, with its replay window saved, and close the store."""
+        for task in list(self._opening.values()):
+            task.cancel()
+        await asyncio.gather(*self._opening.values(), return_exceptions=True)
+        contexts, self._contexts = self._contexts, {}
+        handles, self._handles = self._handles, {}
+        for layer in self._layers:
+            for context in contexts.values():
+                layer.retire(context, SessionEnded("the endpoint was closed"))
+        for key, handle in handles.items():
+            await handle.close(_saved_window(contexts[key]))
+        store, self._store = self._store, None
+        if store is not None:
+            await store.close()
+
+
+def _derive(credential: OscoreContext) -> tuple[SecurityContext, bytes]:
+    """The security context of a credential, without state, and the fingerprint under which its state is kept."""
+    from securecoap.oscore.algorithms import ALGORITHMS  # noqa: PLC0415  # with cryptography
+    from securecoap.oscore.context import SecurityContext, derive_keys  # noqa: PLC0415
+    from securecoap.oscore.window import ReplayWindow  # noqa: PLC0415
+    from securecoap.state import fingerprint  # noqa: PLC0415
+
+    algorithm = ALGORITHMS[credential.algorithm.number]
+    keys = derive_keys(
+        credential.secret.reveal(),
+        credential.salt,
+        credential.sender_id,
+        credential.recipient_id,
+        id_context=credential.id_context,
+        algorithm=algorithm,
+        hash_name=credential.hash_name,
+    )
+    context = SecurityContext(
+        keys,
+        credential.sender_id,
+        credential.recipient_id,
+        id_context=credential.id_context,
+        algorithm=algorithm,
+        window=ReplayWindow(credential.window, void=True),
+    )
+    return context, fingerprint(keys.sender_key, keys.common_iv, credential.sender_id, algorithm.number)
+
+
+def _restore_window(context: SecurityContext, saved: SavedWindow | None, *, accept_first: bool) -> None:
+    window = context.window
+    if saved is not None:
+        fitted = saved.fit(window.size)
+        window.highest, window.seen, window.proven = fitted.highest, fitted.seen, fitted.proven
+        window.void = False
+    elif accept_first:  # "echo": false in the entry, documented as weaker
+        window.start_unproven()
+
+
+def _saved_window(context: SecurityContext) -> SavedWindow | None:
+    from securecoap.state import SavedWindow  # noqa: PLC0415  # as above
+
+    window = context.window
+    return None if window.void else SavedWindow(window.highest, window.seen, window.size, window.proven)
