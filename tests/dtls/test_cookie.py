@@ -1,0 +1,44 @@
+"""Cookies are bound to address, hello and time (RFC 6347 section 4.2.1)."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from securecoap.dtls.cookie import CookieJar
+
+PEER = ("192.0.2.1", 5684)
+
+
+def jar(now: float = 0.0) -> CookieJar:
+    return CookieJar(random.Random(1).randbytes, 60.0, now)
+
+
+def test_cookie_is_for_one_address_and_one_hello():
+    cookies = jar()
+    cookie = cookies.make(PEER, b"hello", 0.0)
+    assert cookies.check(cookie, PEER, b"hello", 1.0)
+    assert not cookies.check(cookie, ("192.0.2.1", 5685), b"hello", 1.0)
+    assert not cookies.check(cookie, PEER, b"hellO", 1.0)
+    assert not jar().check(b"", PEER, b"hello", 1.0)
+
+
+def test_cookie_outlives_one_change_of_the_key_and_not_two():
+    cookies = jar()
+    cookie = cookies.make(PEER, b"hello", 59.0)
+    assert cookies.check(cookie, PEER, b"hello", 61.0)
+    assert cookies.check(cookie, PEER, b"hello", 119.0)
+    assert not cookies.check(cookie, PEER, b"hello", 122.0)
+
+
+def test_after_a_long_pause_no_old_key_is_left():
+    cookies = jar()
+    cookie = cookies.make(PEER, b"hello", 0.0)
+    assert not cookies.check(cookie, PEER, b"hello", 200.0)
+
+
+@given(st.binary(max_size=40))
+def test_guesses_fail(cookie):
+    assert not jar().check(cookie, PEER, b"hello", 0.0)

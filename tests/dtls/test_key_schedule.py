@@ -1,0 +1,38 @@
+"""The PRF against its published vector, and the parts that RFC 4279 and 5246 lay out."""
+
+from __future__ import annotations
+
+from securecoap.dtls.key_schedule import key_block, prf, psk_premaster_secret, verify_data
+from securecoap.dtls.suites import SUITES
+
+# The TLS 1.2 PRF vector for SHA-256 that was posted to the IETF's TLS list (P. Gutmann, tls archive 2009/msg03416).
+SECRET = bytes.fromhex("9bbe436ba940f017b17652849a71db35")
+SEED = bytes.fromhex("a0ba9f936cda311827a6f796ffd5198c")
+OUTPUT = bytes.fromhex(
+    "e3f229ba727be17b8d122620557cd453c2aab21d07c3d495329b52d4e61edb5a"
+    "6b301791e90d35c9c9a46b4e14baf9af0fa022f7077def17abfd3797c0564bab"
+    "4fbc91666e9def9b97fce34f796789baa48082d122ee42c5a72e5a5110fff701"
+    "87347b66"
+)
+
+
+def test_prf_vector():
+    assert prf(SECRET, b"test label", SEED, 100, "sha256") == OUTPUT
+
+
+def test_psk_premaster_secret_has_zeros_of_the_keys_length():
+    assert psk_premaster_secret(b"abc") == bytes.fromhex("0003 000000 0003") + b"abc"
+    assert psk_premaster_secret(b"abc", b"ZZ") == b"\x00\x02ZZ\x00\x03abc"
+
+
+def test_key_block_order_and_sizes():
+    suite = SUITES[0x00A9]
+    block = key_block(suite, SECRET, b"c" * 32, b"s" * 32)
+    whole = prf(SECRET, b"key expansion", b"s" * 32 + b"c" * 32, 72, "sha384")
+    assert block.client_key + block.server_key + block.client_iv + block.server_iv == whole
+    assert (len(block.server_key), len(block.client_iv)) == (32, 4)
+    assert "client_key" not in repr(block)
+
+
+def test_verify_data_is_12_bytes():
+    assert len(verify_data(SECRET, b"client finished", bytes(32), "sha256")) == 12

@@ -1,0 +1,134 @@
+"""Records: layout, protection, replay window, and whatever bytes come (RFC 6347 section 4.1)."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM
+from hypothesis import given
+from hypothesis import strategies as st
+
+from securecoap.dtls.records import (
+    ContentType,
+    PlaintextWriter,
+    ReadProtection,
+    SequenceExhausted,
+    WriteProtection,
+    parse_records,
+    plaintext_record,
+)
+from securecoap.dtls.suites import SUITES
+
+CCM_8 = SUITES[0xC0A8]
+IV = b"\x01\x02\x03\x04"
+
+
+def protections(suite=CCM_8, epoch=1):
+    key = bytes(range(suite.key_length))
+    return WriteProtection(suite, key, IV, epoch), ReadProtection(suite, key, IV, epoch)
+
+
+def open_whole(read, record):
+    return read.open(record, 0, len(record))
+
+
+def test_layout_nonce_and_additional_data_are_those_of_the_rfcs():
+    write, _ = protections()
+    record = write.seal_application(b"hello")
+    assert record[:13] == bytes.fromhex("17fefd0001000000000000") + (8 + 5 + 8).to_bytes(2, "big")
+    assert record[13:21] == bytes.fromhex("0001000000000000")
+    additional = bytes.fromhex("000100000000000017fefd0005")  # RFC 5246 section 6.2.3.3 with RFC 6347 section 4.1.2.1
+    assert AESCCM(bytes(range(16)), 8).decrypt(IV + record[13:21], record[21:], additional) == b"hello"
+
+
+def test_nonces_never_repeat_over_content_types():
+    write, _ = protections()
+    records = [write.seal_application(b"a"), write.seal(ContentType.ALERT, b"a"), write.seal_application(b"a")]
+    assert [record[5:11] for record in records] == [n.to_bytes(6, "big") for n in range(3)]
+    assert len({record[13:21] for record in records}) == 3
+
+
+@pytest.mark.parametrize("suite", SUITES.values(), ids=lambda suite: suite.name)
+@given(st.binary(max_size=200), st.sampled_from(ContentType))
+def test_every_suite_opens_what_it_sealed(suite, plaintext, content_type):
+    write, read = protections(suite)
+    record = write.seal(content_type, plaintext)
+    assert len(record) == len(plaintext) + write.overhead
+    assert open_whole(read, record) == plaintext
+    assert open_whole(read, record) is None
+
+
+def test_any_changed_byte_is_refused_and_moves_nothing():
+    write, read = protections()
+    record = write.seal_application(b"temperature")
+    for position in (0, 2, 4, 5, 10, 13, 20, 21, len(record) - 1):
+        forged = bytearray(record)
+        forged[position] ^= 1
+        assert open_whole(read, bytes(forged)) is None
+    assert open_whole(read, record) == b"temperature"
+
+
+@given(st.lists(st.integers(0, 300), max_size=120))
+def test_replay_window_agrees_with_a_set(numbers):
+    write, read = protections()
+    records = {}
+    for number in set(numbers):
+        write.next_number = (1 << 48) + number
+        records[number] = write.seal_application(b"x")
+    seen: set[int] = set()
+    for number in numbers:
+        expected = number not in seen and (not seen or number > max(seen) - 64)
+        assert (open_whole(read, records[number]) is not None) == expected
+        if expected:
+            seen.add(number)
+
+
+def test_a_jump_of_48_bits_does_not_shift_the_window_so_far():
+    write, read = protections()
+    first = write.seal_application(b"first")
+    write.next_number = (1 << 48) + (1 << 48) - 1
+    last = write.seal_application(b"last")
+    assert open_whole(read, last) == b"last"
+    assert read._window == 1
+    assert open_whole(read, first) is None
+
+
+def test_an_epoch_ends_before_a_number_repeats():
+    write, read = protections()
+    write.next_number = (2 << 48) - 1
+    assert open_whole(read, write.seal_application(b"")) == b""
+    for seal in (write.seal_application, lambda data: write.seal(ContentType.ALERT, data)):
+        with pytest.raises(SequenceExhausted):
+            seal(b"one too many")
+    plain = PlaintextWriter((1 << 48) - 1)
+    plain.seal(ContentType.ALERT, b"")
+    with pytest.raises(SequenceExhausted):
+        plain.seal(ContentType.ALERT, b"")
+
+
+def test_several_records_in_a_datagram_and_the_rest_is_dropped():
+    good = plaintext_record(ContentType.ALERT, 5, b"\x02\x28")
+    unknown_type = b"\x63" + good[1:]
+    other_version = good[:1] + b"\x03\x03" + good[3:]
+    records = parse_records(good + unknown_type + other_version + good + good[:-1])
+    assert [(r.content_type, r.epoch, r.sequence, r.start) for r in records] == [(21, 0, 5, 0), (21, 0, 5, 45)]
+
+
+def test_dtls_1_0_is_a_version_in_epoch_0_only():
+    in_epoch_0 = bytes.fromhex("16feff00000000000000000000")
+    in_epoch_1 = bytes.fromhex("16feff00010000000000000000")
+    assert len(parse_records(in_epoch_0)) == 1
+    assert parse_records(in_epoch_1) == []
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_parse_to_records_inside_them(datagram):
+    position = 0
+    for record in parse_records(datagram):
+        assert position <= record.start < record.end <= len(datagram)
+        position = record.end
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_do_not_open(body):
+    _, read = protections()
+    assert open_whole(read, bytes.fromhex("17fefd0001000000000000") + len(body).to_bytes(2, "big") + body) is None
