@@ -17,6 +17,7 @@ from securecoap.oscore.window import DEFAULT_WINDOW, ReplayWindow
 
 if TYPE_CHECKING:
     from securecoap.oscore.algorithms import Algorithm
+    from securecoap.oscore.sender import Sender
 
 __all__ = ["DerivedKeys", "RequestIdentifiers", "SecurityContext", "build_aad", "build_info", "derive_keys"]
 
@@ -120,9 +121,15 @@ class SecurityContext:
         sender_id: our identifier.
         recipient_id: the peer's identifier.
         id_context: selects one of several contexts with the same identifiers, or ``None``.
-        window: which Partial IVs of the peer were received.
+        window: which Partial IVs of the peer were received; a void one if it is not given.
+        sender: gives out our sequence numbers; without it the context only does arithmetic.
+        label: what messages to people call it.
+        claims: what a peer has proved once it used the context.
 
     Attributes:
+        generation: part of the address; another one after a new derivation (Appendix B.2).
+        challenge: the Echo value that ends the void of the window (Appendix B.1.2), once one was sent.
+        retired: the context was removed, and no message is sent or accepted under it any more.
         aead_sender: for what we send.
         aead_recipient: for what the peer sends.
 
@@ -140,8 +147,14 @@ class SecurityContext:
         "aead_recipient",
         "aead_sender",
         "algorithm",
+        "challenge",
+        "claims",
+        "generation",
         "id_context",
+        "label",
         "recipient_id",
+        "retired",
+        "sender",
         "sender_id",
         "window",
     )
@@ -155,6 +168,9 @@ class SecurityContext:
         id_context: bytes | None = None,
         algorithm: Algorithm = DEFAULT_ALGORITHM,
         window: ReplayWindow | None = None,
+        sender: Sender | None = None,
+        label: str = "",
+        claims: tuple[str, ...] = (),
     ) -> None:
         if sender_id == recipient_id:
             raise ConfigurationError("sender-id and recipient-id are equal (RFC 8613 section 3.3)")
@@ -169,6 +185,12 @@ class SecurityContext:
         self.id_context = id_context
         self.algorithm = algorithm
         self.window = ReplayWindow(DEFAULT_WINDOW, void=True) if window is None else window
+        self.sender = sender
+        self.label = label
+        self.claims = claims
+        self.generation = 0
+        self.challenge: bytes | None = None
+        self.retired = False
         self.aead_sender = algorithm.aead(keys.sender_key)
         self.aead_recipient = algorithm.aead(keys.recipient_key)
         self._sender_nonce = _nonce_base(keys.common_iv, sender_id)
