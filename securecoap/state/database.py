@@ -34,6 +34,7 @@ LOCKS = "state.lock"
 
 _SETUP_PLACE = 1 << 62  # beyond the id of any context
 _BUSY = 10.0
+_FEW = 100  # contexts that are looked up one by one
 _NAMED = 100  # contexts in one line of the log
 _TICK = 0.02
 
@@ -130,17 +131,31 @@ class Database:
             raise
 
     def claim(self, requests: Sequence[StateRequest]) -> list[Claim | None]:
-        """See `securecoap.state.table.Home.claim`."""
-        claims: list[Claim | None] = []
+        """See `securecoap.state.table.Home.claim`. Each kind of statement runs once for all of them."""
+        connection, locks = self.connection, self.locks
+        keys = [(request.fingerprint,) for request in requests]
+        connection.executemany("INSERT INTO contexts (fingerprint, next) VALUES (?, 0) ON CONFLICT DO NOTHING", keys)
+        places: list[_Place | None] = []
+        marks: dict[int, int] = {}
         try:
-            for request in requests:
-                claims.append(self._claim_one(request))  # noqa: PERF401 - what was locked is needed when one fails
+            for request, key in zip(requests, keys, strict=True):
+                row, mark = connection.execute("SELECT id, next FROM contexts WHERE fingerprint = ?", key).fetchone()
+                places.append(_Place(self, row, request.label) if locks.acquire(row) else None)
+                marks[row] = mark
+            owned = [place.row for place in places if place is not None]
+            windows = self._windows(owned)
+            connection.executemany("DELETE FROM windows WHERE context = ?", [(row,) for row in windows])
+            # All used: it can be opened, for what its peers still say; the handle refuses to number anything.
+            chunks = {row: Chunk(marks[row], min(marks[row] + FIRST_CHUNK, MAX_SEQUENCE_NUMBER + 1)) for row in owned}
+            connection.executemany(
+                "UPDATE contexts SET next = ? WHERE id = ?", [(chunk.end, row) for row, chunk in chunks.items()]
+            )
         except BaseException:
-            for claim in claims:
-                if claim is not None:
-                    claim.backing.unlock()
+            for place in places:
+                if place is not None:
+                    place.unlock()
             raise
-        return claims
+        return [None if place is None else Claim(place, chunks[place.row], windows.get(place.row)) for place in places]
 
     def close(self) -> None:
         """Close the files. Locks that are still held are given up."""
@@ -219,43 +234,29 @@ class Database:
         if not in_place or not self.locks.in_place():
             raise StateError("its files were moved or deleted while in use")
 
-    def _claim_one(self, request: StateRequest) -> Claim | None:
-        connection = self.connection
-        connection.execute(
-            "INSERT INTO contexts (fingerprint, next) VALUES (?, 0) ON CONFLICT DO NOTHING", (request.fingerprint,)
-        )
-        identity, mark = connection.execute(
-            "SELECT id, next FROM contexts WHERE fingerprint = ?", (request.fingerprint,)
-        ).fetchone()
-        if not self.locks.acquire(identity):
-            return None
-        place = _Place(self, identity, request.label)
-        # All used: it can be opened, for what its peers still have to say; the handle refuses to number anything.
-        chunk = Chunk(mark, min(mark + FIRST_CHUNK, MAX_SEQUENCE_NUMBER + 1))
-        try:
-            connection.execute("UPDATE contexts SET next = ? WHERE id = ?", (chunk.end, identity))
-            row = connection.execute(
-                "SELECT highest, seen, size, proven FROM windows WHERE context = ?", (identity,)
-            ).fetchone()
-            if row is not None:
-                connection.execute("DELETE FROM windows WHERE context = ?", (identity,))
-        except BaseException:
-            place.unlock()
-            raise
-        if row is None:
-            return Claim(place, chunk, None)
-        highest, seen, size, proven = row
-        return Claim(place, chunk, SavedWindow(highest, int.from_bytes(seen, "big"), size, bool(proven)))
+    def _windows(self, rows: Sequence[int]) -> dict[int, SavedWindow]:
+        """The saved windows of these contexts."""
+        columns = "SELECT context, highest, seen, size, proven FROM windows"
+        if len(rows) < _FEW:
+            answers = [self.connection.execute(f"{columns} WHERE context = ?", (row,)).fetchone() for row in rows]
+        else:
+            wanted = set(rows)
+            answers = [answer for answer in self.connection.execute(columns) if answer[0] in wanted]
+        return {
+            answer[0]: SavedWindow(answer[1], int.from_bytes(answer[2], "big"), answer[3], bool(answer[4]))
+            for answer in answers
+            if answer is not None
+        }
 
 
 class _Place:
     """A context's row: see `securecoap.state.handle.Backing`."""
 
-    __slots__ = ("_database", "_identity", "_label", "held")
+    __slots__ = ("_database", "_label", "held", "row")
 
-    def __init__(self, database: Database, identity: int, label: str) -> None:
+    def __init__(self, database: Database, row: int, label: str) -> None:
         self._database = database
-        self._identity = identity
+        self.row = row
         self._label = label
         self.held = True
 
@@ -271,7 +272,7 @@ class _Place:
             self._database.connection.execute(
                 "INSERT OR REPLACE INTO windows (context, highest, seen, size, proven) VALUES (?, ?, ?, ?, ?)",
                 (
-                    self._identity,
+                    self.row,
                     window.highest,
                     window.seen.to_bytes((window.seen.bit_length() + 7) // 8, "big"),
                     window.size,
@@ -283,7 +284,7 @@ class _Place:
         if self.held:
             self.held = False
             with suppress(OSError, StateError):  # closed: the lock is gone already
-                self._database.locks.release(self._identity)
+                self._database.locks.release(self.row)
 
     def forget(self) -> None:
         self.held = False
@@ -291,10 +292,10 @@ class _Place:
     def _mark(self) -> int:
         if not self.held:
             raise StateError(f"{self._label}: no longer owned by this process")
-        row = self._database.connection.execute("SELECT next FROM contexts WHERE id = ?", (self._identity,)).fetchone()
+        row = self._database.connection.execute("SELECT next FROM contexts WHERE id = ?", (self.row,)).fetchone()
         if row is None:
             raise StateError(f"{self._label}: its row is gone from the state")
         return int(row[0])
 
     def _set_mark(self, mark: int) -> None:
-        self._database.connection.execute("UPDATE contexts SET next = ? WHERE id = ?", (mark, self._identity))
+        self._database.connection.execute("UPDATE contexts SET next = ? WHERE id = ?", (mark, self.row))

@@ -16,12 +16,12 @@ from securecoap.state.protocol import MAX_SEQUENCE_NUMBER
 from securecoap.state.worker import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from securecoap.state.protocol import SavedWindow
     from securecoap.state.worker import Worker
 
-__all__ = ["FIRST_CHUNK", "LARGEST_CHUNK", "Backing", "Chunk", "Claim", "Handle", "next_chunk"]
+__all__ = ["FIRST_CHUNK", "LARGEST_CHUNK", "Backing", "Chunk", "Claim", "Handle", "next_chunk", "wait_closed"]
 
 FIRST_CHUNK = 64
 """Numbers reserved when a context is opened: what a crash costs a device that says little."""
@@ -29,7 +29,7 @@ FIRST_CHUNK = 64
 LARGEST_CHUNK = 1 << 16
 """Half of it lasts longer than any fsync, at any rate that this stack can send."""
 
-_GROWTH = 4
+_GROWTH = 8
 
 _log = logging.getLogger(__name__)
 
@@ -197,10 +197,7 @@ class Handle:
 
     async def close(self, window: SavedWindow | None = None) -> None:
         """Give up the handle; the last user's call saves ``window``."""
-        self.users -= 1
-        if self.users > 0:
-            return
-        await asyncio.shield(self.begin_close(window))
+        await wait_closed([(self, window)])
 
     def begin_close(self, window: SavedWindow | None = None) -> asyncio.Future[None]:
         """Stop at once; the future is done when the context is free again."""
@@ -289,3 +286,15 @@ class Handle:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_exception(StateError(*error.args))
+
+
+async def wait_closed(closings: Sequence[tuple[Handle, SavedWindow | None]]) -> None:
+    """Give up handles, all before the first wait; cancelled, it leaves them to be closed all the same."""
+    closed = []
+    for handle, window in closings:
+        handle.users -= 1
+        if handle.users <= 0:
+            closed.append(handle.begin_close(window))
+    for future in closed:
+        if not future.done():
+            await asyncio.shield(future)

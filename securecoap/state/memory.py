@@ -5,10 +5,10 @@ Used with keys that outlive the process it reuses nonces: only for keys that are
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from securecoap.errors import StateError
-from securecoap.state.handle import FIRST_CHUNK, Chunk, Claim, next_chunk
+from securecoap.state.handle import FIRST_CHUNK, Chunk, Claim, next_chunk, wait_closed
 from securecoap.state.protocol import DEFAULT_WAIT, MAX_SEQUENCE_NUMBER, StateRequest
 from securecoap.state.table import Table
 from securecoap.state.worker import ManualWorker
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from securecoap.state.handle import Handle
-    from securecoap.state.protocol import SavedWindow
+    from securecoap.state.protocol import ContextState, SavedWindow
     from securecoap.state.worker import Worker
 
 __all__ = ["MemoryStateStore"]
@@ -105,6 +105,10 @@ class MemoryStateStore:
     def worker(self) -> Worker:
         """See `securecoap.state.table.Home`."""
         return self._worker
+
+    async def close_many(self, closings: Sequence[tuple[ContextState, SavedWindow | None]]) -> None:
+        """See `securecoap.state.protocol.StateStore.close_many`."""
+        await wait_closed(cast("Sequence[tuple[Handle, SavedWindow | None]]", closings))
 
     async def close(self) -> None:
         """Close the handles that are still open."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from securecoap.state.protocol import StateRequest
+    from securecoap.state.protocol import ContextState, SavedWindow, StateRequest
 
 __all__ = ["NullStateStore"]
 
@@ -47,6 +47,9 @@ class NullStateStore:
         """
         labels = ", ".join(request.label for request in requests)
         raise StateError(f"{labels}: no place for their sequence numbers is configured, so they cannot be used")
+
+    async def close_many(self, closings: Sequence[tuple[ContextState, SavedWindow | None]]) -> None:
+        """There is no handle to close."""
 
     async def close(self) -> None:
         """Nothing to let go of."""

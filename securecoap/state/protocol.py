@@ -132,7 +132,9 @@ class StateStore(Protocol):
             StateError: the store cannot be read or written, or is missing and strict.
         """
 
-    async def open_many(self, requests: Sequence[StateRequest], *, wait: float = DEFAULT_WAIT) -> Sequence[ContextState]:
+    async def open_many(
+        self, requests: Sequence[StateRequest], *, wait: float = DEFAULT_WAIT
+    ) -> Sequence[ContextState]:
         """Own many contexts in one transaction, all or none; the handles are in the order of the requests.
 
         A server calls it with every context it has, before it reads its first datagram.

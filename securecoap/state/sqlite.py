@@ -10,11 +10,12 @@ import asyncio
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from securecoap.errors import StateError
 from securecoap.state.basedir import BasedirHome
 from securecoap.state.database import Database, connect
+from securecoap.state.handle import wait_closed
 from securecoap.state.location import default_state_directory
 from securecoap.state.protocol import DEFAULT_WAIT, StateRequest
 from securecoap.state.table import PROCESS
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from securecoap.state.handle import Claim, Handle
+    from securecoap.state.protocol import ContextState, SavedWindow
 
 __all__ = ["SqliteStateStore"]
 
@@ -127,6 +129,10 @@ class SqliteStateStore:
                     handle.begin_close()
             raise
         return [opened[place] for place in range(len(requests))]
+
+    async def close_many(self, closings: Sequence[tuple[ContextState, SavedWindow | None]]) -> None:
+        """See `securecoap.state.protocol.StateStore.close_many`."""
+        await wait_closed(cast("Sequence[tuple[Handle, SavedWindow | None]]", closings))
 
     async def close(self) -> None:
         """Let go of the directory; the last store that does so closes the handles that are still open there."""

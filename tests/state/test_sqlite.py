@@ -59,6 +59,12 @@ class Disk:
                     raise sqlite3.OperationalError("disk I/O error")
                 return super().execute(statement, *arguments)
 
+            def executemany(self, statement, rows):
+                rows = list(rows)
+                if rows and disk.fail_on is not None and statement.startswith(disk.fail_on):
+                    raise sqlite3.OperationalError("disk I/O error")
+                return super().executemany(statement, rows)
+
         return sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=Connection)
 
 
@@ -253,7 +259,7 @@ def test_log_of_a_failed_commit_is_written_once_more_before_it_is_built_on(tmp_p
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("statement", ["COMMIT", "INSERT", "DELETE", "PRAGMA journal_mode"])
+@pytest.mark.parametrize("statement", ["COMMIT", "INSERT", "SELECT id", "DELETE", "UPDATE", "PRAGMA journal_mode"])
 def test_fault_while_opening_leaves_the_context_free(tmp_path, statement):
     disk = Disk()
 
@@ -398,6 +404,23 @@ def test_numbers_given_away_by_somebody_else_are_skipped(tmp_path):
         used = [await number(state) for _ in range(1000)]
         assert used == sorted(set(used))
         assert not [value for value in used if FIRST_CHUNK <= value < 100000]
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_many_windows_are_saved_and_voided_together(tmp_path):
+    async def main():
+        requests = [StateRequest(i.to_bytes(32, "big"), f":{i}") for i in range(300)]
+        store = SqliteStateStore(tmp_path)
+        kept = await store.open(FP, label=":kept")
+        await kept.close(SavedWindow(1, 1, 32))
+        states = await store.open_many(requests)
+        await store.close_many([(state, SavedWindow(i, 1, 32)) for i, state in enumerate(states)])
+        assert windows(tmp_path) == 301
+        states = await store.open_many(requests)
+        assert windows(tmp_path) == 1
+        assert [state.take_window().highest for state in states] == list(range(300))
         await store.close()
 
     asyncio.run(main())
