@@ -50,7 +50,9 @@ def main() -> int:
         prog="tools/bench/run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "what", nargs="*", help="plain, dtls, oscore, handshakes, memory, observe (default: the first four and memory)"
+        "what",
+        nargs="*",
+        help="plain, dtls, oscore, handshakes, memory, observe, inprocess (default: the first four and memory)",
     )
     parser.add_argument(
         "--servers", default="securecoap,aiocoap,libcoap", help="default: %(default)s; 'echo' is the limit"
@@ -58,6 +60,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of load, for each server and round")
     parser.add_argument("--window", type=int, default=32, help="requests outstanding; with DTLS as many sessions")
+    parser.add_argument("--profile", action="store_true", help="inprocess: say where the time goes")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
     if not in_environment("securecoap", "cbor2"):
@@ -75,7 +78,11 @@ def main() -> int:
             directory = Path(scratch) / str(index)
             directory.mkdir()
             say(f"{mode}: {', '.join(options.servers.split(','))}")
-            if mode == "memory":
+            if mode == "inprocess":
+                from bench.inprocess import measure
+
+                results[mode] = measure(profile=options.profile)
+            elif mode == "memory":
                 results[mode] = measure_memory(options, directory)
             elif mode == "observe":
                 results[mode] = measure_observers(options, directory)

@@ -158,7 +158,8 @@ class _Stamp:
 
     def __init__(self, directory: Path, requirements: list[str]) -> None:
         self._path = directory / ".securecoap-stamp"
-        self._project = sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+        ours = any(item.startswith(".") for item in requirements)
+        self._project = sha256((ROOT / "pyproject.toml").read_bytes() if ours else b"").hexdigest()
         self._wanted = " ".join(requirements)
 
     @property
