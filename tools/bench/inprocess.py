@@ -16,7 +16,7 @@ import random
 import sys
 import time
 import tracemalloc
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from securecoap import Message, Resource, Site
 from securecoap.core.messages import MessageManager
