@@ -12,7 +12,7 @@ import os
 import sqlite3
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from securecoap.errors import StateError
 from securecoap.state import schema
@@ -133,13 +133,16 @@ class Database:
     def claim(self, requests: Sequence[StateRequest]) -> list[Claim | None]:
         """See `securecoap.state.table.Home.claim`. Each kind of statement runs once for all of them."""
         connection, locks = self.connection, self.locks
-        keys = [(request.fingerprint,) for request in requests]
-        connection.executemany("INSERT INTO contexts (fingerprint, next) VALUES (?, 0) ON CONFLICT DO NOTHING", keys)
+        connection.executemany(
+            "INSERT INTO contexts (fingerprint, next) VALUES (?, 0) ON CONFLICT DO NOTHING",
+            [(request.fingerprint,) for request in requests],
+        )
         places: list[_Place | None] = []
         marks: dict[int, int] = {}
         try:
-            for request, key in zip(requests, keys, strict=True):
-                row, mark = connection.execute("SELECT id, next FROM contexts WHERE fingerprint = ?", key).fetchone()
+            rows = self._rows([request.fingerprint for request in requests])
+            for request in requests:
+                row, mark = rows[request.fingerprint]
                 places.append(_Place(self, row, request.label) if locks.acquire(row) else None)
                 marks[row] = mark
             owned = [place.row for place in places if place is not None]
@@ -234,19 +237,26 @@ class Database:
         if not in_place or not self.locks.in_place():
             raise StateError("its files were moved or deleted while in use")
 
+    def _rows(self, fingerprints: Sequence[bytes]) -> dict[bytes, tuple[int, int]]:
+        """Row and mark of these contexts."""
+        answers = self._answers("SELECT fingerprint, id, next FROM contexts", "fingerprint", fingerprints)
+        return {key: (row, mark) for key, row, mark in answers}
+
     def _windows(self, rows: Sequence[int]) -> dict[int, SavedWindow]:
         """The saved windows of these contexts."""
-        columns = "SELECT context, highest, seen, size, proven FROM windows"
-        if len(rows) < _FEW:
-            answers = [self.connection.execute(f"{columns} WHERE context = ?", (row,)).fetchone() for row in rows]
-        else:
-            wanted = set(rows)
-            answers = [answer for answer in self.connection.execute(columns) if answer[0] in wanted]
+        answers = self._answers("SELECT context, highest, seen, size, proven FROM windows", "context", rows)
         return {
-            answer[0]: SavedWindow(answer[1], int.from_bytes(answer[2], "big"), answer[3], bool(answer[4]))
-            for answer in answers
-            if answer is not None
+            row: SavedWindow(highest, int.from_bytes(seen, "big"), size, bool(proven))
+            for row, highest, seen, size, proven in answers
         }
+
+    def _answers(self, query: str, column: str, keys: Sequence[object]) -> list[Any]:
+        """The rows whose first column is one of ``keys``: one by one, or by reading them all."""
+        if len(keys) < _FEW:
+            one = f"{query} WHERE {column} = ?"
+            return [answer for key in keys for answer in self.connection.execute(one, (key,))]
+        wanted = set(keys)
+        return [answer for answer in self.connection.execute(query) if answer[0] in wanted]
 
 
 class _Place:

@@ -152,21 +152,30 @@ def _perform(jobs: list[Job[Any]], transaction: Callable[[], AbstractContextMana
                     outcomes.append(error)
     except Exception as error:  # noqa: BLE001 - whatever went wrong, nobody gets a number and nobody waits for ever
         outcomes = [_state_error(error) for _ in jobs]
-    for job, outcome in zip(jobs, outcomes, strict=True):
+    _settle(list(zip(jobs, outcomes, strict=True)))
+
+
+def _settle(settled: list[tuple[Job[Any], Any]]) -> None:
+    """Tell the outcomes: each event loop is woken once for all that concern it."""
+    loops: dict[asyncio.AbstractEventLoop, list[tuple[Job[Any], Any]]] = {}
+    for job, outcome in settled:
         job.settle(not isinstance(outcome, StateError))
-        _deliver(job, outcome)
+        loops.setdefault(job.loop, []).append((job, outcome))
+    for loop, pairs in loops.items():
+        try:
+            loop.call_soon_threadsafe(_deliver, pairs)
+        except RuntimeError:  # the loop is closed
+            for job, _ in pairs:
+                job.lost()
 
 
-def _deliver(job: Job[Any], outcome: Any) -> None:
-    try:
-        job.loop.call_soon_threadsafe(job.done, outcome)
-    except RuntimeError:  # the loop is closed
-        job.lost()
+def _deliver(pairs: list[tuple[Job[Any], Any]]) -> None:
+    for job, outcome in pairs:
+        job.done(outcome)
 
 
 def _refuse(job: Job[Any], text: str) -> None:
-    job.settle(False)
-    _deliver(job, StateError(text))
+    _settle([(job, StateError(text))])
 
 
 def _state_error(error: Exception) -> StateError:

@@ -259,7 +259,7 @@ def test_log_of_a_failed_commit_is_written_once_more_before_it_is_built_on(tmp_p
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("statement", ["COMMIT", "INSERT", "SELECT id", "DELETE", "UPDATE", "PRAGMA journal_mode"])
+@pytest.mark.parametrize("statement", ["COMMIT", "INSERT", "SELECT fingerprint", "DELETE", "UPDATE", "PRAGMA journal_mode"])
 def test_fault_while_opening_leaves_the_context_free(tmp_path, statement):
     disk = Disk()
 
