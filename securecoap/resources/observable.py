@@ -10,14 +10,14 @@ import asyncio
 from collections import deque
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.resources.resource import Resource
 from securecoap.wire.codes import Code
 from securecoap.wire.message import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from securecoap.interfaces import Scheduler, ServerObservation
 
@@ -153,6 +153,15 @@ class ObservableResource(Resource):
     async def add_observation(self, request: Message, server_observation: ServerObservation) -> None:  # noqa: ARG002  # the seam's signature
         """Accept an observation; override it to refuse some (do not accept), or to keep them by what they observe."""
         self.observations.accept(server_observation)
+
+    def dispatch_observation(
+        self, request: Message, server_observation: ServerObservation
+    ) -> Coroutine[Any, Any, None] | None:
+        """As `add_observation`, at once (``None``) unless that is overridden, so that accepting costs no task."""
+        if type(self).add_observation is not ObservableResource.add_observation:
+            return self.add_observation(request, server_observation)
+        self.observations.accept(server_observation)
+        return None
 
     @property
     def observations(self) -> ObservationSet:
