@@ -32,7 +32,7 @@ class DerivedKeys:
 
 
 class RequestIdentifiers:
-    """What binds a response to its request (section 7.1), in the form in which each response needs it.
+    """What binds the responses to a request of ours to it (section 7.1), in the form in which they need it.
 
     Attributes:
         aad: the authenticated data of the request and of each of its responses; has kid and Partial IV of the request.
@@ -42,10 +42,10 @@ class RequestIdentifiers:
 
     __slots__ = ("aad", "nonce", "nonce_usable")
 
-    def __init__(self, aad: bytes, nonce: bytes, *, nonce_usable: bool = True) -> None:
+    def __init__(self, aad: bytes, nonce: bytes) -> None:
         self.aad = aad
         self.nonce = nonce
-        self.nonce_usable = nonce_usable
+        self.nonce_usable = True
 
 
 def derive_keys(
@@ -139,6 +139,7 @@ class SecurityContext:
     """
 
     __slots__ = (
+        "_nonce_length",
         "_option_tail",
         "_recipient_nonce",
         "_recipient_prefixes",
@@ -193,6 +194,7 @@ class SecurityContext:
         self.retired = False
         self.aead_sender = algorithm.aead(keys.sender_key)
         self.aead_recipient = algorithm.aead(keys.recipient_key)
+        self._nonce_length = algorithm.nonce_length
         self._sender_nonce = _nonce_base(keys.common_iv, sender_id)
         self._recipient_nonce = _nonce_base(keys.common_iv, recipient_id)
         # One prefix for each length of a Partial IV, made when it is first needed: most contexts see one or two.
@@ -227,22 +229,21 @@ class SecurityContext:
             self._sender_prefixes[len(partial_iv)] = prefix
         return RequestIdentifiers(prefix + partial_iv + b"\x40", self.sender_nonce(int.from_bytes(partial_iv, "big")))
 
-    def incoming(self, partial_iv: bytes, number: int) -> RequestIdentifiers:
-        """The identifiers of a request that the peer sent; ``number`` is the value of ``partial_iv``."""
-        prefix = self._recipient_prefixes[len(partial_iv)]
+    def incoming(self, partial_iv: bytes, number: int) -> tuple[bytes, bytes]:
+        """Authenticated data and nonce of a request that the peer sent; ``number`` is the value of ``partial_iv``."""
+        length = len(partial_iv)
+        prefix = self._recipient_prefixes[length]
         if prefix is None:
-            prefix = _aad_prefix(self.algorithm.number, self.recipient_id, len(partial_iv))
-            self._recipient_prefixes[len(partial_iv)] = prefix
-        nonce = (self._recipient_nonce ^ number).to_bytes(self.algorithm.nonce_length, "big")
-        return RequestIdentifiers(prefix + partial_iv + b"\x40", nonce)
+            prefix = self._recipient_prefixes[length] = _aad_prefix(self.algorithm.number, self.recipient_id, length)
+        return prefix + partial_iv + b"\x40", (self._recipient_nonce ^ number).to_bytes(self._nonce_length, "big")
 
     def sender_nonce(self, number: int) -> bytes:
         """The nonce of what we send under our own Partial IV."""
-        return (self._sender_nonce ^ number).to_bytes(self.algorithm.nonce_length, "big")
+        return (self._sender_nonce ^ number).to_bytes(self._nonce_length, "big")
 
     def recipient_nonce(self, number: int) -> bytes:
         """The nonce of what the peer sends under its own Partial IV."""
-        return (self._recipient_nonce ^ number).to_bytes(self.algorithm.nonce_length, "big")
+        return (self._recipient_nonce ^ number).to_bytes(self._nonce_length, "big")
 
     def request_option(self, partial_iv: bytes) -> bytes:
         """The OSCORE option of a request of ours: Partial IV, kid, and kid context where there is an ID Context."""

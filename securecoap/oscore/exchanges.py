@@ -35,17 +35,26 @@ _OBSERVE: Final = 1 << numbers.OBSERVE
 class OscoreSlot(ResponseSlot):
     """The slot of a request that came in protected: each response to it is protected with these identifiers.
 
+    It is the `Binding` of its responses.
+
     Attributes:
         outer: the slot of the message that carried the request.
         context: it was verified with; its responses are protected with the same, whatever came since.
+        aad: of the request, and of all its responses.
+        nonce: of the request.
+        nonce_usable: whether a response may be protected under ``nonce``.
     """
 
-    __slots__ = ("context", "identifiers", "outer")
+    __slots__ = ("aad", "context", "nonce", "nonce_usable", "outer")
 
-    def __init__(self, outer: ResponseSlot, context: SecurityContext, identifiers: RequestIdentifiers) -> None:
+    def __init__(
+        self, outer: ResponseSlot, context: SecurityContext, aad: bytes, nonce: bytes, nonce_usable: bool
+    ) -> None:
         self.outer = outer
         self.context = context
-        self.identifiers = identifiers
+        self.aad = aad
+        self.nonce = nonce
+        self.nonce_usable = nonce_usable
         self.fate = None
         outer.fate = self
 
@@ -56,12 +65,13 @@ class OscoreSlot(ResponseSlot):
 class HeldResponse(Held):
     """A response under a Partial IV of its own (section 8.3)."""
 
-    __slots__ = ("_below_cancel", "_cancelled", "_layer", "_message")
+    __slots__ = ("_below_cancel", "_cancelled", "_layer", "_message", "_slot")
 
-    def __init__(self, layer: OscoreLayer, message: Message) -> None:
+    def __init__(self, layer: OscoreLayer, message: Message, slot: OscoreSlot) -> None:
         self.number = None
         self._layer = layer
         self._message = message
+        self._slot = slot
         self._cancelled = False
         self._below_cancel: Cancel | None = None
 
@@ -69,25 +79,25 @@ class HeldResponse(Held):
         if self._cancelled:
             return
         message = self._message
-        slot: OscoreSlot = message.exchange
+        slot = self._slot
         try:
-            outer = protect_response(slot.context, message, slot.identifiers, number)
+            protect_response(slot.context, message, slot, number)
         except CoapError as error:
             self._layer.send_failure(message, error)
             return
-        self._below_cancel = self._layer.send_outer(outer, message, message.remote.outer, slot.outer)
+        self._below_cancel = self._layer.send_response(message, slot)
 
     def failed(self, error: CoapError) -> None:
         self._layer.log_failure(self._message.remote, error)
-        self._message.exchange.no_response()
-        self._message.exchange.failed(error)
+        self._slot.no_response()
+        self._slot.failed(error)
 
     def cancel(self) -> None:
         """Interest in the response has ended."""
         self._cancelled = True
         if self._below_cancel is not None:
             self._below_cancel()
-        sender = self._message.exchange.context.sender
+        sender = self._slot.context.sender
         if sender is not None:
             sender.withdraw(self)
 

@@ -17,11 +17,11 @@ from securecoap.config import Limits
 from securecoap.errors import CoapError, CredentialsMissing, FormatError, OptionError, SessionEnded
 from securecoap.oscore.address import OscoreAddress
 from securecoap.oscore.exchanges import HeldResponse, OscoreRequest, OscoreSlot, is_challenge_met
-from securecoap.oscore.option import decode_option
+from securecoap.oscore.option import parse_option
 from securecoap.oscore.protection import decode_inner_request, protect_response
 from securecoap.oscore.rate import RateLimiter
 from securecoap.wire import numbers
-from securecoap.wire.codes import Code
+from securecoap.wire.codes import CODES, Code
 from securecoap.wire.message import Message
 from securecoap.wire.options import Options
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         TokenDispatcher,
         TokenInterface,
     )
-    from securecoap.oscore.context import RequestIdentifiers, SecurityContext
+    from securecoap.oscore.context import SecurityContext
 
 __all__ = ["ContextSource", "OscoreLayer"]
 
@@ -117,103 +117,105 @@ class OscoreLayer:
                 if expected is not None and expected.address.outer == message.remote:
                     return expected.receive_unprotected(message)
             return self.above.dispatch_message(message)
-        values = [value for number, value in message.options.pairs if number == numbers.OSCORE]
         if code < 64:
-            return self._dispatch_request(message, values)
+            return self._dispatch_request(message)
         expected = self._expected.get(message.token)
         if expected is None or expected.address.outer != message.remote:
             return False  # a critical option that nobody here understands (RFC 7252 section 5.4.1)
-        return len(values) != 1 or expected.receive(message, values[0])
+        value = _only_value(message.options)
+        return value is None or expected.receive(message, value)
 
-    def _dispatch_request(self, message: Message, values: list[bytes]) -> bool:
+    def _dispatch_request(self, message: Message) -> bool:
         """Section 8.2. The outer code and what is outside of Class U mean nothing."""
-        if message.remote.is_multicast_locally:
+        remote = message.remote
+        if remote.is_multicast_locally:
             return False  # one context is for one pair; Group OSCORE, which would fit here, is not implemented
         try:
-            partial_iv, kid, kid_context = decode_option(values[0])
+            partial_iv, kid, kid_context = parse_option(_only_value(message.options) or b"")
         except OptionError:
             return self._refuse(message, Code.BAD_OPTION, "its OSCORE option does not decode")
-        if partial_iv is None or kid is None or len(values) != 1 or not message.payload:
+        payload = message.payload
+        if partial_iv is None or kid is None or not payload:
             return self._refuse(message, Code.BAD_OPTION, "it lacks Partial IV, kid or payload")
-        if len(partial_iv) > 1 and not partial_iv[0]:
+        if not partial_iv[0] and len(partial_iv) > 1:
             return self._refuse(message, Code.BAD_REQUEST, "its Partial IV has leading zeros")
         number = int.from_bytes(partial_iv, "big")
         code, reason = Code.UNAUTHORIZED, "no security context has its kid and kid context"
         # Appendix B.2: a kid context that no context has may ask for a derivation; it would be a candidate more.
         for context in self._contexts.find(kid, kid_context)[:_CANDIDATES]:
             window = context.window
+            is_new = window.accepts(number)
             if context.retired:
                 continue
-            if not window.void and not window.accepts(number):
+            if not is_new and not window.void:
                 code, reason = Code.UNAUTHORIZED, "its Partial IV was received before"
                 continue
-            identifiers = context.incoming(partial_iv, number)
+            aad, nonce = context.incoming(partial_iv, number)
             try:
-                plaintext = context.aead_recipient.decrypt(identifiers.nonce, message.payload, identifiers.aad)
+                plaintext = context.aead_recipient.decrypt(nonce, payload, aad)
             except (InvalidTag, ValueError):
                 if reason[0] == "n":  # a replay under another context tells more
                     code, reason = Code.BAD_REQUEST, "it does not decrypt"
                 continue
-            if window.void:
-                return self._check_freshness(message, context, number, identifiers, plaintext)
-            window.mark(number)
-            identifiers.nonce_usable = window.proven
-            return self._deliver(message, context, identifiers, plaintext)
+            if is_new:
+                window.mark(number)
+                slot = OscoreSlot(message.exchange, context, aad, nonce, window.proven)
+            else:
+                slot = OscoreSlot(message.exchange, context, aad, nonce, False)  # once per message
+                if not self._is_fresh(message, slot, number, plaintext):
+                    return True
+            return self._deliver(message, slot, plaintext)
         return self._refuse(message, code, reason)
 
-    def _deliver(
-        self, message: Message, context: SecurityContext, identifiers: RequestIdentifiers, plaintext: bytes
-    ) -> bool:
-        """Hand up a verified request. If it is none after all, the answer is protected (section 8.2, step 8)."""
-        address = self.proved_address(context, message.remote)
-        slot = OscoreSlot(message.exchange, context, identifiers)
-        try:
-            request = decode_inner_request(plaintext, message.options, address, message.token)
-        except FormatError as error:
-            code = Code.BAD_OPTION if isinstance(error, OptionError) else Code.BAD_REQUEST
-            self.log_failure(message.remote, error)
-            self._respond(slot, address, code, _EMPTY, message.token)
-            return True
-        request.exchange = slot
-        request.mtype = message.mtype
-        request.mid = message.mid
-        return self.above.dispatch_message(request)
+    def _deliver(self, message: Message, slot: OscoreSlot, plaintext: bytes) -> bool:
+        """Hand up a verified request. If it is none after all, the answer is protected (section 8.2, step 8).
 
-    def _check_freshness(
-        self,
-        message: Message,
-        context: SecurityContext,
-        number: int,
-        identifiers: RequestIdentifiers,
-        plaintext: bytes,
-    ) -> bool:
-        """Appendix B.1.2: while nobody knows what was received, only a request with our Echo value is fresh."""
+        The received message becomes the request, in place: token, type and Message ID stay as they are.
+        """
+        address = self.proved_address(slot.context, message.remote)
         try:
-            echo = decode_inner_request(plaintext, _EMPTY, None, b"").options.echo
+            code, message.options, message.payload = decode_inner_request(plaintext, message.options)
+        except FormatError as error:
+            refusal = Code.BAD_OPTION if isinstance(error, OptionError) else Code.BAD_REQUEST
+            self.log_failure(message.remote, error)
+            self._respond(slot, address, refusal, _EMPTY, message.token)
+            return True
+        message.code = CODES[code]
+        message.remote = address
+        message.exchange = slot
+        return self.above.dispatch_message(message)
+
+    def _is_fresh(self, message: Message, slot: OscoreSlot, number: int, plaintext: bytes) -> bool:
+        """Appendix B.1.2: while nobody knows what was received, only a request with our Echo value is fresh.
+
+        Any other is challenged. The nonce of that one may have protected a response before the window was lost, so its
+        slot does not use it (``nonce_usable`` is false); the fresh one's may be used.
+        """
+        context = slot.context
+        try:
+            echo = decode_inner_request(plaintext, _EMPTY)[1].echo
         except FormatError:
             echo = None
         if is_challenge_met(context.challenge, echo):
             context.challenge = None
             context.window.start(number)
-            return self._deliver(message, context, identifiers, plaintext)
-        # The nonce of this request may have protected a response before the window was lost: never again.
-        identifiers.nonce_usable = False
+            slot.nonce_usable = True
+            return True
         if not self._challenges.allows(context):
             message.exchange.no_response()
-            return True
+            return False
         if context.challenge is None:
             context.challenge = self._random.randbytes(_ECHO_LENGTH)
         # A replayed request may come from anywhere: its source is not taken for an address of the peer.
         address = OscoreAddress(context, message.remote)
-        slot = OscoreSlot(message.exchange, context, identifiers)
         options = Options.received(((numbers.ECHO, context.challenge),))
         self._respond(slot, address, Code.UNAUTHORIZED, options, message.token)
-        return True
+        return False
 
     def _respond(self, slot: OscoreSlot, address: OscoreAddress, code: int, options: Options, token: bytes) -> None:
         response = Message.inner(code, options, b"", address, token)
         response.exchange = slot
-        self._send_response(response)
+        self.send_message(response)
 
     def _refuse(self, message: Message, code: int, reason: str) -> bool:
         """An error of section 8.2: unprotected, without payload, not to be cached, and not too often."""
@@ -270,7 +272,19 @@ class OscoreLayer:
             return self._below.send_message(message)
         code = message.code or 0
         if code >= 64:
-            return self._send_response(message)
+            slot: OscoreSlot = message.exchange
+            context = slot.context
+            if not slot.nonce_usable or context.retired:
+                return self._send_numbered(message, slot)
+            # Section 8.3: under the nonce of the request, which saves the bytes of a Partial IV.
+            try:
+                protect_response(context, message, slot, None)
+            except CoapError as error:
+                self.send_failure(message, error)
+                return None
+            message.remote = remote.outer
+            message.exchange = slot.outer
+            return self._below.send_message(message)
         if not code:  # a ping has nothing to protect
             return self.send_outer(Message.inner(0, _EMPTY, b"", None, b""), message, remote.outer, message.exchange)
         request = OscoreRequest(self, message, remote)
@@ -281,21 +295,13 @@ class OscoreLayer:
             sender.send(request)
         return request.cancel
 
-    def _send_response(self, message: Message) -> Cancel | None:
-        """Section 8.3: under the nonce of the request if that may be used, and otherwise under a number of ours."""
-        slot: OscoreSlot = message.exchange
+    def _send_numbered(self, message: Message, slot: OscoreSlot) -> Cancel | None:
+        """A response under a number of ours."""
         context = slot.context
         if context.retired or context.sender is None:
             slot.no_response()
             return None
-        if slot.identifiers.nonce_usable:
-            try:
-                outer = protect_response(context, message, slot.identifiers, None)
-            except CoapError as error:
-                self.send_failure(message, error)
-                return None
-            return self.send_outer(outer, message, message.remote.outer, slot.outer)
-        held = HeldResponse(self, message)
+        held = HeldResponse(self, message, slot)
         context.sender.send(held)
         return held.cancel
 
@@ -308,11 +314,16 @@ class OscoreLayer:
         outer.confirmable = message.confirmable
         return self._below.send_message(outer)
 
+    def send_response(self, message: Message, slot: OscoreSlot) -> Cancel | None:
+        """Send a response that was protected."""
+        message.remote = message.remote.outer
+        message.exchange = slot.outer
+        return self._below.send_message(message)
+
     def send_failure(self, message: Message, error: CoapError) -> None:
         """A response that cannot be protected as it is becomes 5.00."""
         self.log_failure(message.remote, error)
-        slot: OscoreSlot = message.exchange
-        self._respond(slot, message.remote, Code.INTERNAL_SERVER_ERROR, _EMPTY, message.token)
+        self._respond(message.exchange, message.remote, Code.INTERNAL_SERVER_ERROR, _EMPTY, message.token)
 
     # What contexts and exchanges ask of the layer.
 
@@ -359,3 +370,12 @@ class OscoreLayer:
         """Say what was wrong with a message, and not too often."""
         if _log.isEnabledFor(logging.INFO) and self._logged.allows(remote):
             _log.info("OSCORE message with %s dropped: %s", remote.hostinfo, error)
+
+
+def _only_value(options: Options) -> bytes | None:
+    """The value of the OSCORE option, ``None`` if it is there twice (section 2)."""
+    pairs = options.pairs
+    if len(pairs) == 1:
+        return pairs[0][1]
+    values = [value for number, value in pairs if number == numbers.OSCORE]
+    return values[0] if len(values) == 1 else None

@@ -11,7 +11,14 @@ from typing import NamedTuple
 from securecoap.errors import OptionError
 from securecoap.wire import numbers
 
-__all__ = ["MAXIMUM_SEQUENCE_NUMBER", "OscoreOption", "decode_option", "encode_option", "encode_partial_iv"]
+__all__ = [
+    "MAXIMUM_SEQUENCE_NUMBER",
+    "OscoreOption",
+    "decode_option",
+    "encode_option",
+    "encode_partial_iv",
+    "parse_option",
+]
 
 MAXIMUM_SEQUENCE_NUMBER = 2**40 - 1
 """The last Sender Sequence Number that a Partial IV can carry (section 7.2.1)."""
@@ -76,7 +83,16 @@ def encode_option(partial_iv: bytes | None = None, kid: bytes | None = None, kid
 
 
 def decode_option(value: bytes) -> OscoreOption:
-    """Parse what a peer sent.
+    """What a peer sent, with names; see `parse_option`.
+
+    Raises:
+        OptionError: as `parse_option`.
+    """
+    return OscoreOption(*parse_option(value))
+
+
+def parse_option(value: bytes) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """What a peer sent: Partial IV, kid and kid context. Runs for each message.
 
     A single zero byte is read as the empty value: section 2 wants it sent as empty, and deployed senders do not.
 
@@ -84,7 +100,7 @@ def decode_option(value: bytes) -> OscoreOption:
         OptionError: reserved flag bits, reserved lengths 6 and 7, a field that runs past the end, bytes of no field.
     """
     if not value:
-        return _EMPTY
+        return _NOTHING
     flags = value[0]
     length = flags & 0x07
     if flags & _RESERVED:
@@ -106,10 +122,10 @@ def decode_option(value: bytes) -> OscoreOption:
         kid_context = value[position + 1 : following]
         position = following
     if flags & _KID:
-        return OscoreOption(partial_iv, value[position:], kid_context)
+        return partial_iv, value[position:], kid_context
     if position != end:
         raise OptionError("bytes after the last field of the OSCORE option", numbers.OSCORE)
-    return OscoreOption(partial_iv, None, kid_context)
+    return partial_iv, None, kid_context
 
 
-_EMPTY = OscoreOption()
+_NOTHING = (None, None, None)

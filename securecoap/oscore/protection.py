@@ -7,13 +7,14 @@ a function is used up, whatever becomes of the message. This module knows no pee
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cryptography.exceptions import InvalidTag
 
 from securecoap.errors import ConfigurationError, FormatError, OptionError
 from securecoap.oscore.option import encode_option, encode_partial_iv
 from securecoap.wire import numbers
+from securecoap.wire.codes import Code
 from securecoap.wire.message import Message, decode_body
 from securecoap.wire.options import Options
 from securecoap.wire.uri import compose_uri, parse_uri
@@ -21,7 +22,17 @@ from securecoap.wire.uri import compose_uri, parse_uri
 if TYPE_CHECKING:
     from securecoap.oscore.context import RequestIdentifiers, SecurityContext
 
+
+class Binding(Protocol):
+    """What binds a response to its request; see `securecoap.oscore.context.RequestIdentifiers`."""
+
+    aad: bytes
+    nonce: bytes
+    nonce_usable: bool
+
+
 __all__ = [
+    "Binding",
     "DecryptionFailed",
     "decode_inner_request",
     "decode_inner_response",
@@ -61,8 +72,8 @@ _CODE_BYTES: Final = tuple(bytes((code,)) for code in range(256))
 _EMPTY_OPTION: Final = Options.received(((numbers.OSCORE, b""),))
 _POST: Final = 0x02
 _FETCH: Final = 0x05
-_CHANGED: Final = 0x44
-_CONTENT: Final = 0x45
+_CHANGED: Final = Code.CHANGED
+_CONTENT: Final = Code.CONTENT
 
 
 def encode_plaintext(code: int, options: bytes, payload: bytes) -> bytes:
@@ -105,12 +116,14 @@ def protect_request(
 
 
 def protect_response(
-    context: SecurityContext, message: Message, identifiers: RequestIdentifiers, sequence_number: int | None
+    context: SecurityContext, message: Message, binding: Binding, sequence_number: int | None
 ) -> Message:
-    """The OSCORE message for a response (section 8.3).
+    """Turn a response into its OSCORE message (section 8.3).
+
+    The message is changed in place, and returned: it was made for this one sending. Its remote is not touched.
 
     Args:
-        identifiers: of the request that it answers.
+        binding: to the request that it answers.
         sequence_number: reserved for this message; ``None`` uses the request's nonce, at most once per request.
 
     Raises:
@@ -118,17 +131,17 @@ def protect_response(
             request's nonce was used before.
     """
     if sequence_number is None:
-        if not identifiers.nonce_usable:
+        if not binding.nonce_usable:
             raise ConfigurationError("the nonce of the request has protected a response already (RFC 8613 section 8.3)")
-        identifiers.nonce_usable = False
-        nonce = identifiers.nonce
+        binding.nonce_usable = False
+        nonce = binding.nonce
         outer_options = _EMPTY_OPTION
-        value = b""
     else:
         nonce = context.sender_nonce(sequence_number)
         value = encode_option(encode_partial_iv(sequence_number))
-        outer_options = None
+        outer_options = Options.received(((numbers.OSCORE, value),))
     options = message.options
+    payload = message.payload
     outer_code = _CHANGED
     if options.present & _ODD:
         options, outer, observe = _split(options)
@@ -136,12 +149,14 @@ def protect_response(
             outer_code = _CONTENT
             # Inside it says only that this is a notification: order is by Partial IV (section 4.1.3.5.2).
             options.replace(numbers.OBSERVE, (b"",))
-        outer_options = Options((*outer, (numbers.OSCORE, value)))
-    elif outer_options is None:
-        outer_options = Options.received(((numbers.OSCORE, value),))
-    plaintext = encode_plaintext(message.code or 0, options.encode(), message.payload)
-    ciphertext = _encrypt(context, nonce, plaintext, identifiers.aad)
-    return Message.inner(outer_code, outer_options, ciphertext, None, message.token)
+        outer_options = Options((*outer, *outer_options.pairs))
+    plaintext = _CODE_BYTES[message.code or 0] + options.encode()
+    if payload:
+        plaintext += b"\xff" + payload
+    message.payload = _encrypt(context, nonce, plaintext, binding.aad)
+    message.code = outer_code
+    message.options = outer_options
+    return message
 
 
 def decrypt(context: SecurityContext, nonce: bytes, ciphertext: bytes, aad: bytes) -> bytes:
@@ -156,7 +171,7 @@ def decrypt(context: SecurityContext, nonce: bytes, ciphertext: bytes, aad: byte
         raise DecryptionFailed("OSCORE decryption failed") from None
 
 
-def decode_inner_request(plaintext: bytes, outer: Options, remote: Any, token: bytes) -> Message:
+def decode_inner_request(plaintext: bytes, outer: Options) -> tuple[int, Options, bytes]:
     """The request that was protected: code, options and payload from inside, and Class U options from outside.
 
     Raises:
@@ -175,7 +190,7 @@ def decode_inner_request(plaintext: bytes, outer: Options, remote: Any, token: b
         pairs.extend(pair for pair in outer.pairs if pair[0] in _TAKEN_FROM_OUTSIDE)
         pairs.sort(key=_number)
         options = Options.received(tuple(pairs))
-    return Message.inner(code, options, payload, remote, token)
+    return code, options, payload
 
 
 def decode_inner_response(plaintext: bytes, remote: Any, token: bytes, observe: bytes | None = None) -> Message:

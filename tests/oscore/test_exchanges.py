@@ -6,6 +6,7 @@ import pytest
 
 from securecoap.errors import CredentialsMissing, SessionEnded, StateError, UnprotectedResponse, UriError
 from securecoap.oscore.address import OscoreAddress
+from securecoap.oscore.context import RequestIdentifiers
 from securecoap.oscore.option import decode_option
 from securecoap.oscore.protection import protect_response
 from securecoap.wire import numbers
@@ -60,7 +61,7 @@ def number_of(message: Message) -> int:
 def receive_number(end: End, number: int, plain: Message) -> bool:
     """A response of the server with this Partial IV, to the registration with number 0."""
     server = vectors.context("C.1.2")
-    outer = protect_response(server, plain, server.incoming(b"\x00", 0), number)
+    outer = protect_response(server, plain, RequestIdentifiers(*server.incoming(b"\x00", 0)), number)
     outer.token, outer.mtype, outer.mid = b"\x5e"[:0] + FLOW_TOKEN, NON, number & 0xFFFF
     return end.receive(outer.encode(), SERVER)[0]
 
@@ -322,7 +323,7 @@ def test_the_order_survives_any_partial_iv():
 def test_a_notification_that_nobody_asked_for_is_dropped(client):
     send_c4(client)
     server = vectors.context("C.1.2")
-    outer = protect_response(server, Message(0x45, observe=1), server.incoming(b"\x14", 20), 5)
+    outer = protect_response(server, Message(0x45, observe=1), RequestIdentifiers(*server.incoming(b"\x14", 20)), 5)
     outer.token, outer.mtype, outer.mid = Message.decode(bytes.fromhex(C4["protected"])).token, NON, 1
     assert client.receive(outer.encode(), SERVER)[0]
     assert client.above.got == []

@@ -47,12 +47,21 @@ def protect_back(context, unprotected, identifiers, number) -> str:
     return on_the_wire(protect_response(context, message, identifiers, number), message)
 
 
+def incoming(context: SecurityContext, partial_iv: bytes) -> RequestIdentifiers:
+    return RequestIdentifiers(*context.incoming(partial_iv, int.from_bytes(partial_iv, "big")))
+
+
+def inner_request(plaintext: bytes, outer: Options) -> Message:
+    return Message.inner(*decode_inner_request(plaintext, outer), None, b"")
+
+
 def unprotect(context: SecurityContext, wire: str) -> tuple[Message, RequestIdentifiers]:
     outer = Message.decode(bytes.fromhex(wire))
     partial_iv, _, _ = decode_option(outer.options.oscore or b"")
-    identifiers = context.incoming(partial_iv, int.from_bytes(partial_iv, "big"))
+    identifiers = incoming(context, partial_iv)
     plaintext = decrypt(context, identifiers.nonce, outer.payload, identifiers.aad)
-    message = decode_inner_request(plaintext, outer.options, outer.remote, outer.token)
+    message = inner_request(plaintext, outer.options)
+    message.token = outer.token
     message.mtype, message.mid = outer.mtype, outer.mid
     return message, identifiers
 
@@ -248,7 +257,7 @@ def test_class_of_every_option_in_a_request(number):
     assert (number in outer_numbers(outer)) == (outside_only or number == numbers.OBSERVE)
     assert (len(plaintext) > 1) == (not outside_only)
     assert outer.code == (5 if number == numbers.OBSERVE else 2)
-    assert decode_inner_request(plaintext, outer.options, None, b"").options == message.options
+    assert inner_request(plaintext, outer.options).options == message.options
 
 
 @pytest.mark.parametrize("number", [*SEALED, 65001, 65000], ids=numbers.option_name)
@@ -257,7 +266,7 @@ def test_class_of_every_option_in_a_response(number):
     value = b"1" if definition is None else value_of(definition)
     message = Message.inner(0x84, Options(((number, value),)), b"", None, b"")
     client, server = vectors.context("C.1.1"), vectors.context("C.1.2")
-    identifiers = server.incoming(b"\x00", 0)
+    identifiers = incoming(server, b"\x00")
     outer = protect_response(server, message, identifiers, None)
     plaintext = decrypt(client, identifiers.nonce, outer.payload, identifiers.aad)
     outside_only = definition is not None and definition.oscore_class == "U"
@@ -270,20 +279,20 @@ def test_class_of_every_option_in_a_response(number):
 def test_outer_options_inside_are_refused(number):
     inner = b"\x01" + Options(((number, b"x"),)).encode()
     with pytest.raises(OptionError) as caught:
-        decode_inner_request(inner, Options(), None, b"")
+        inner_request(inner, Options())
     assert caught.value.number == number
     with pytest.raises(OptionError):
         decode_inner_response(b"\x45" + inner[1:], None, b"")
 
 
 def test_an_inner_hop_limit_is_left_out():
-    message = decode_inner_request(b"\x01" + Options(((16, b"\x05"), (17, b""))).encode(), Options(), None, b"")
+    message = inner_request(b"\x01" + Options(((16, b"\x05"), (17, b""))).encode(), Options())
     assert message.options.pairs == ((17, b""),)
 
 
 @pytest.mark.parametrize("number", [1, 4, 5, 6, 11, 12, 14, 15, 17, 23, 27, 60, 252, 258, 292, 65001])
 def test_class_e_from_outside_is_discarded(number):
-    message = decode_inner_request(b"\x01", Options(((number, b""), (9, b""))), None, b"")
+    message = inner_request(b"\x01", Options(((number, b""), (9, b""))))
     assert message.options.pairs == ()
 
 
@@ -295,7 +304,7 @@ def test_proxy_uri_is_split():
     assert outer.options.get(numbers.PROXY_URI) == b"coap://example.com"
     assert outer_numbers(outer) == [9, 35]
     plaintext = decrypt(server, identifiers.nonce, outer.payload, identifiers.aad)
-    inner = decode_inner_request(plaintext, Options(), None, b"")
+    inner = inner_request(plaintext, Options())
     assert inner.options.pairs == ((numbers.URI_PATH, b"resource"), (numbers.URI_QUERY, b"q=1"))
 
 
@@ -320,12 +329,12 @@ def test_nested_use_is_refused():
     with pytest.raises(ConfigurationError):
         protect_request(vectors.context(), message, 0)
     with pytest.raises(ConfigurationError):
-        protect_response(vectors.context(), message, vectors.context().incoming(b"\x00", 0), None)
+        protect_response(vectors.context(), message, incoming(vectors.context(), b"\x00"), None)
 
 
 def test_the_nonce_of_a_request_is_used_once():
     server = vectors.context("C.1.2")
-    identifiers = server.incoming(b"\x00", 0)
+    identifiers = incoming(server, b"\x00")
     protect_response(server, Message(0x45), identifiers, None)
     with pytest.raises(ConfigurationError):
         protect_response(server, Message(0x45), identifiers, None)
@@ -338,7 +347,7 @@ def test_the_last_sequence_number_and_the_one_after():
     with pytest.raises(ValueError):
         protect_request(vectors.context(), Message(1), 2**40)
     with pytest.raises(ValueError):
-        protect_response(vectors.context(), Message(0x45), vectors.context().incoming(b"\x00", 0), 2**40)
+        protect_response(vectors.context(), Message(0x45), incoming(vectors.context(), b"\x00"), 2**40)
 
 
 def test_too_long_for_the_algorithm():
@@ -364,7 +373,7 @@ def test_response_observe_value_from_the_layer():
 @pytest.mark.parametrize("plaintext", [b"", b"\x00", b"\x20", b"\x45", b"\xe1"])
 def test_no_request(plaintext):
     with pytest.raises(FormatError):
-        decode_inner_request(plaintext, Options(), None, b"")
+        inner_request(plaintext, Options())
 
 
 @pytest.mark.parametrize("plaintext", [b"", b"\x00", b"\x01", b"\x3f", b"\xe2"])
@@ -375,7 +384,7 @@ def test_no_response(plaintext):
 
 @given(st.binary(max_size=60))
 def test_any_plaintext_is_a_message_or_a_format_error(plaintext):
-    for decode in (lambda: decode_inner_request(plaintext, Options(), None, b""),
+    for decode in (lambda: inner_request(plaintext, Options()),
                    lambda: decode_inner_response(plaintext, None, b"")):  # fmt: skip
         try:
             message = decode()
