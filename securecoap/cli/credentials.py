@@ -1,0 +1,70 @@
+"""``securecoap credentials``: working with credential files. What a file means is said in `securecoap.credentials`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from securecoap.cli import status
+from securecoap.cli.options import not_yet_command
+from securecoap.cli.text import tell
+from securecoap.errors import CredentialsFault
+
+if TYPE_CHECKING:
+    from securecoap.credentials import CredentialsMap
+
+__all__ = ["commands"]
+
+_LATER: Final = ("list", "show", "new", "pair", "add", "rotate", "revoke", "import", "export", "explain")
+
+
+@click.group
+def credentials() -> None:
+    """Check and manage credential files."""
+
+
+@credentials.command
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def check(file: Path) -> int:
+    """Say everything that is wrong with a credentials file: exit status 0 if nothing is, otherwise 2."""
+    # When it is used: reading credentials takes the libraries for keys and schemas.
+    from securecoap.credentials import CredentialsMap
+
+    try:
+        found = CredentialsMap.load(file)
+    except CredentialsFault as fault:
+        for text in fault.faults:
+            tell(text)
+        tell(f"{file}: {_count(len(fault.faults), 'fault')}")
+        return status.USAGE
+    for text in found.warnings:
+        tell(f"warning: {text}")
+    tell(f"{file}: {summary(found)}")
+    return status.SUCCESS
+
+
+def summary(found: CredentialsMap) -> str:
+    """What a map has, in a few words: ``2 devices, 3 patterns, 1 warning``."""
+    from securecoap.credentials.models import Credential
+
+    entries = found.entries.values()
+    patterns = sum(entry.pattern is not None for entry in entries)
+    devices = sum(entry.pattern is None and isinstance(entry.node, Credential) for entry in entries)
+    parts = [_count(devices, "device"), _count(patterns, "pattern")]
+    if others := len(entries) - patterns - devices:
+        parts.append(_count(others, "group"))
+    if found.warnings:
+        parts.append(_count(len(found.warnings), "warning"))
+    return ", ".join(parts)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+for _name in _LATER:
+    credentials.add_command(not_yet_command(_name, f"credentials {_name}"))
+
+commands: Final = {"credentials": credentials}

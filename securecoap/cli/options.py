@@ -1,0 +1,253 @@
+"""What may be written on the command line: the options that several commands share, and the types of their values.
+
+An option that is part of the contract but has nothing behind it yet is refused with the reason, never ignored. Knows no
+network.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypedDict, TypeVar
+
+import click
+
+from securecoap.errors import UriError
+from securecoap.wire.block import Block
+from securecoap.wire.content_formats import parse_content_format
+from securecoap.wire.uri import parse_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = [
+    "CONNECTION",
+    "ENGINE",
+    "EXCHANGE",
+    "KEYLOG",
+    "PAYLOAD",
+    "RESULT",
+    "STATE",
+    "Connection",
+    "apply",
+    "credentials_option",
+    "message_options",
+    "not_yet",
+    "not_yet_command",
+    "refused",
+    "uri_argument",
+]
+
+Function = TypeVar("Function", bound="Callable[..., Any]")
+
+_BLOCK_SIZES: Final = ("16", "32", "64", "128", "256", "512", "1024")
+
+
+class Connection(TypedDict):
+    """The values of `CONNECTION`, as a command gets them."""
+
+    credentials: tuple[Path, ...]
+    state: Path | None
+    timeout: float | None
+    keylog: Path | None
+    dtls_engine: str
+    verbose: int
+
+
+def apply(*groups: Sequence[Callable[[Function], Function]]) -> Callable[[Function], Function]:
+    """A decorator that gives a command these groups of options, in their order."""
+
+    def decorate(function: Function) -> Function:
+        for group in reversed(groups):
+            for option in reversed(group):
+                function = option(function)
+        return function
+
+    return decorate
+
+
+def _content_format(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    if value is None:
+        return None
+    try:
+        return parse_content_format(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _uri(_: click.Context, __: click.Parameter, value: str) -> str:
+    try:
+        parse_uri(value)
+    except UriError as error:
+        hint = "" if "://" in value else "; write coap://HOST/PATH or coaps://HOST/PATH"
+        raise click.BadParameter(f"{error}{hint}") from None
+    return value
+
+
+def _payload(_: click.Context, __: click.Parameter, value: str | None) -> bytes | None:
+    if value is None:
+        return None
+    try:
+        if value == "-":
+            return sys.stdin.buffer.read()
+        if value.startswith("@"):
+            return Path(value[1:]).read_bytes()
+    except OSError as error:
+        raise click.BadParameter(f"{value.removeprefix('@')}: {error.strerror or error}") from None
+    return os.fsencode(value)
+
+
+def _output(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """A file that can be written; it is not made before there is something to write."""
+    if value is None or value == "-":
+        return None
+    path = Path(value)
+    if path.is_dir():
+        raise click.BadParameter(f"{value}: is a directory")
+    if not path.parent.is_dir():
+        raise click.BadParameter(f"{value}: there is no directory {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise click.BadParameter(f"{value}: may not be written")
+    return value
+
+
+def _block_size(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def message_options(size: int | None, payload: bytes, **options: int | None) -> dict[str, Any]:
+    """Options of a request by name, those of its blocks among them (RFC 7959 section 2.4: asked for in advance).
+
+    Args:
+        size: of a block, or ``None``.
+        payload: the body; only one that is larger than a block needs Block1.
+        options: others; ``None`` for those that the user has not named.
+    """
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if size is not None:
+        block = Block(0, more=False, size_exponent=size.bit_length() - 5)
+        given["block2"] = block
+        if len(payload) > size:
+            given["block1"] = block
+    return given
+
+
+def refused(*names: str, reason: str, is_flag: bool = False) -> Callable[[Function], Function]:
+    """An option that is known and cannot be used: a usage error that says why."""
+
+    def refuse(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        if ctx.get_parameter_source(param.name or "") is not click.core.ParameterSource.DEFAULT and value is not None:
+            raise click.UsageError(f"{names[-1]}: {reason}", ctx)
+
+    return click.option(
+        *names,
+        f"refused_{names[-1].strip('-').replace('-', '_')}",
+        is_flag=is_flag,
+        default=None,
+        hidden=True,
+        expose_value=False,
+        is_eager=True,
+        callback=refuse,
+    )
+
+
+def not_yet(*names: str, is_flag: bool = False) -> Callable[[Function], Function]:
+    """An option of a later version."""
+    return refused(*names, reason="not available yet", is_flag=is_flag)
+
+
+def not_yet_command(name: str, whole: str = "") -> click.Command:
+    """A command of a later version: a usage error, whatever is written behind it.
+
+    Args:
+        name: its name.
+        whole: its name with those of the groups in front.
+    """
+
+    def refuse(**_: object) -> NoReturn:
+        raise click.UsageError(f"{whole or name}: not available yet")
+
+    return click.Command(
+        name,
+        callback=refuse,
+        params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
+        context_settings={"ignore_unknown_options": True},
+        add_help_option=False,
+        hidden=True,
+    )
+
+
+uri_argument: Final = click.argument("uri", callback=_uri)
+
+_FILE: Final = click.Path(path_type=Path, dir_okay=False)
+
+
+def credentials_option(text: str) -> Callable[[Function], Function]:
+    """``--credentials FILE``, with its help."""
+    return click.option(
+        "--credentials",
+        metavar="FILE",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        multiple=True,
+        help=f"{text} Of several files, later ones replace entries of earlier ones.",
+    )
+
+
+STATE: Final = click.option(
+    "--state",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory for what must survive a restart.  [default: the user's state directory]",
+)
+KEYLOG: Final = click.option(
+    "--keylog", metavar="FILE", type=_FILE, help="Append the session keys to this file, for debugging with Wireshark."
+)
+ENGINE: Final = click.option(
+    "--dtls-engine",
+    metavar="NAME",
+    type=click.Choice(["python", "tinydtls"]),
+    default="python",
+    show_default=True,
+    help="What does the DTLS handshakes: python or tinydtls.",
+)
+
+CONNECTION: Final = (
+    credentials_option("Keys and for which URIs they are meant (JSON)."),
+    STATE,
+    click.option(
+        "--timeout",
+        metavar="S",
+        type=click.FloatRange(min=0, min_open=True, max=1e9),
+        help="Wait so many seconds for the (first) answer.",
+    ),
+    KEYLOG,
+    ENGINE,
+    click.option("-v", "--verbose", count=True, help="Say more on stderr; -vv for every step."),
+    not_yet("--proxy"),
+)
+"""Options of every command that talks to a server."""
+
+EXCHANGE: Final = (
+    click.option("--accept", metavar="N|NAME", callback=_content_format, help="Content format of the answer."),
+    click.option("--non", is_flag=True, help="Send non-confirmable messages."),
+    click.option(
+        "--block-size",
+        metavar="N",
+        type=click.Choice(_BLOCK_SIZES),
+        callback=_block_size,
+        help="Bytes in a block of a large body: 16, 32, ... 1024.",
+    ),
+)
+"""Options of every command that sends requests."""
+
+RESULT: Final = (
+    click.option("-o", "--output", metavar="FILE", callback=_output, help="Write the payload to this file."),
+)
+"""Where the payload of the answer goes."""
+
+PAYLOAD: Final = (
+    click.option("--payload", metavar="TEXT|@FILE|-", callback=_payload, help="Body: a text, a file's, or stdin's."),
+    click.option("--content-format", metavar="N|NAME", callback=_content_format, help="Content format of the body."),
+)
+"""Options of methods that have a body."""

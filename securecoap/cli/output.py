@@ -1,0 +1,101 @@
+"""Where the payload of an answer goes: to a file, byte for byte to stdout, or in a form for a person to a terminal.
+
+Error responses and notes go to stderr. Knows messages, but no network.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, BinaryIO
+
+from securecoap.cli.status import SUCCESS, of_code
+from securecoap.cli.text import tell
+from securecoap.wire.codes import code_text
+from securecoap.wire.content_formats import content_format_text
+
+if TYPE_CHECKING:
+    from securecoap.wire.message import Message
+
+__all__ = ["describe", "report_error", "write_answer", "write_notification"]
+
+
+def write_answer(answer: Message, path: str | None, *, verbose: bool = False) -> int:
+    """Write the payload of a 2.xx response; say what another response means.
+
+    Args:
+        answer: the response.
+        path: the file to write, ``None`` for stdout.
+        verbose: whether to describe the response on stderr.
+
+    Returns:
+        The exit status for its code.
+    """
+    if verbose:
+        tell(describe(answer))
+    result = of_code(answer.code)
+    if result != SUCCESS:
+        report_error(answer)
+    elif path is not None:
+        with open(path, "wb") as file:  # noqa: PTH123  # what the user names: a device or a pipe just as well
+            file.write(answer.payload)
+    else:
+        _to_stdout(answer, b"")
+    return result
+
+
+def write_notification(answer: Message, file: BinaryIO | None) -> None:
+    """Write the payload and a newline, so that whoever reads has it at once.
+
+    Args:
+        answer: the first answer or a notification.
+        file: where to, ``None`` for stdout.
+    """
+    if file is None:
+        _to_stdout(answer, b"\n")
+    else:
+        file.write(answer.payload + b"\n")
+        file.flush()
+
+
+def report_error(answer: Message) -> None:
+    """Say the code and the diagnostic payload (RFC 7252 section 5.5.2) of an error response."""
+    text = "an answer without code" if answer.code is None else code_text(answer.code)
+    payload = answer.payload
+    if payload:
+        text += f": {_diagnostic_text(answer)}"
+    tell(text)
+
+
+def describe(answer: Message) -> str:
+    """A line about a response: code, format, size, and what the peer has proved."""
+    parts = ["no code" if answer.code is None else code_text(answer.code)]
+    number = answer.options.content_format
+    if number is not None:
+        parts.append(content_format_text(number))
+    parts.append(f"{len(answer.payload)} bytes")
+    location = "/".join(answer.options.location_path)
+    if location:
+        parts.append(f"location /{location}")
+    security = getattr(answer.remote, "security", "none")
+    parts.append("unprotected" if security == "none" else f"protected by {security.upper()}")
+    claims = getattr(answer.remote, "authenticated_claims", ())
+    if claims:
+        parts.append(f"claims {' '.join(claims)}")
+    return ", ".join(parts)
+
+
+def _diagnostic_text(answer: Message) -> str:
+    from securecoap.cli.pretty import render
+
+    return render(answer.payload, answer.options.content_format)
+
+
+def _to_stdout(answer: Message, end: bytes) -> None:
+    if sys.stdout.isatty():
+        from securecoap.cli.pretty import show
+
+        show(answer.payload, answer.options.content_format)
+        return
+    out = sys.stdout.buffer
+    out.write(answer.payload + end if end else answer.payload)
+    out.flush()

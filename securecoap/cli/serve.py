@@ -1,0 +1,232 @@
+"""``securecoap serve``: a site on the network until a signal ends it.
+
+Whatever is wrong with what it was told is said before anything is bound. Knows the public API only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
+
+import click
+
+from securecoap.cli import logs, session, status
+from securecoap.cli.options import ENGINE, KEYLOG, STATE, apply, credentials_option, not_yet
+from securecoap.cli.text import tell
+from securecoap.errors import CoapError, ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from securecoap.context import Context
+    from securecoap.credentials import CredentialsMap
+    from securecoap.resources import Site
+
+__all__ = ["commands"]
+
+_DEFAULT_WITH_CREDENTIALS: Final = ("coap://[::]", "coaps://[::]")
+_DEFAULT_WITHOUT: Final = ("coap://[::1]",)
+_LISTS: Final = ("--bind", "--name")
+
+
+class Settings(TypedDict):
+    """The options of ``serve``."""
+
+    site: str | None
+    demo: bool
+    bind: tuple[str, ...]
+    credentials: tuple[Path, ...]
+    state: Path | None
+    name: tuple[str, ...]
+    strict_state: bool
+    insecure: bool
+    log_format: str
+    keylog: Path | None
+    dtls_engine: str
+    check_config: bool
+
+
+class _Command(click.Command):
+    """``--bind URI…`` and ``--name HOST…``: several values may follow one option, or each its own."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _spread(args))
+
+
+def _spread(arguments: list[str]) -> list[str]:
+    """Write the option in front of each of its values; MODULE:SITE is neither a URI nor a host name."""
+    result: list[str] = []
+    option = None
+    position = 0
+    while position < len(arguments):
+        argument = arguments[position]
+        position += 1
+        if argument in _LISTS and position < len(arguments):
+            option = argument
+            result += [option, arguments[position]]
+            position += 1
+        elif (option == "--bind" and "://" in argument) or (
+            option == "--name" and argument[:1] != "-" and ":" not in argument
+        ):
+            result += [option, argument]
+        else:
+            option = None
+            result.append(argument)
+    return result
+
+
+@click.command(cls=_Command)
+@click.argument("site", metavar="[MODULE:SITE]", required=False)
+@click.option("--demo", is_flag=True, help="Serve the demo site.")
+@click.option(
+    "--bind",
+    metavar="URI...",
+    multiple=True,
+    help="Address to bind, such as coap://[::1]:5683; port 0 takes any.  "
+    "[default: coap://[::] and coaps://[::] with credentials, coap://[::1] without]",
+)
+@apply((credentials_option("Who may do what, with which keys (JSON)."), STATE))
+@click.option("--name", metavar="HOST...", multiple=True, help="Host name that this server answers to.")
+@click.option("--strict-state", is_flag=True, help="Refuse to start with a state directory that does not exist yet.")
+@click.option("--insecure", is_flag=True, help="Without credentials: be open to other machines, too.")
+@click.option(
+    "--log-format",
+    metavar="console|json",
+    type=click.Choice(logs.FORMATS),
+    default="console",
+    show_default=True,
+    help="How log records are written to stderr.",
+)
+@apply((KEYLOG, ENGINE))
+@click.option("--check-config", is_flag=True, help="Check everything, and do not start.")
+@apply(
+    (
+        not_yet("--files"),
+        not_yet("--reload", is_flag=True),
+        not_yet("--workers"),
+        not_yet("--metrics"),
+        not_yet("--config"),
+    )
+)
+def serve(**settings: Unpack[Settings]) -> int:
+    """Serve a site: a Site object of a module, or the demo site.
+
+    Says "listening URI" for each address when all are bound. SIGTERM and Ctrl-C end it, with exit status 0.
+    """
+    if settings["demo"] == (settings["site"] is not None):
+        raise click.UsageError("what is to be served? Say MODULE:SITE or --demo, one of them")
+    logs.configure(logging.INFO, settings["log_format"])
+    voice = _Voice(settings["log_format"])
+    try:
+        context = _prepare(settings)
+        if settings["check_config"]:
+            voice.say("the configuration is good")
+            return status.SUCCESS
+        with _without_hangup():
+            asyncio.run(session.interruptible(_serve(context, voice)))
+    except (CoapError, OSError) as error:
+        voice.complain(error)
+        return status.USAGE
+    return status.SUCCESS
+
+
+def _prepare(settings: Settings) -> Context:
+    """Everything that can be found out before anything is bound.
+
+    Raises:
+        CoapError: it cannot work.
+    """
+    credentials = session.credentials(settings["credentials"], role="server")
+    binds = settings["bind"] or (_DEFAULT_WITHOUT if credentials is None else _DEFAULT_WITH_CREDENTIALS)
+    _check_dtls(binds, credentials)
+    if settings["insecure"] and credentials is not None:
+        logs.LOGGER.warning("--insecure changes nothing where there are credentials: they say who may do what")
+    site = _site(settings)
+    # When it is used, not when the command line is parsed: it is all of the library.
+    from securecoap.context import Context
+
+    return Context.server(
+        site,
+        bind=binds,
+        credentials=credentials,
+        state=settings["state"],
+        names=settings["name"],
+        engine=settings["dtls_engine"],
+        strict_state=settings["strict_state"],
+        insecure=settings["insecure"],
+        keylog=settings["keylog"],
+    )
+
+
+def _check_dtls(binds: tuple[str, ...], credentials: CredentialsMap | None) -> None:
+    for bind in binds:
+        if bind.lower().startswith("coaps:") and (credentials is None or not credentials.serves_dtls):
+            lack = "and there is no --credentials FILE" if credentials is None else "and the credentials have none"
+            raise ConfigurationError(
+                f"{bind}: needs a credential for DTLS, {lack}; to serve without DTLS, give other binds: "
+                f"--bind {bind.replace('coaps:', 'coap:')}"
+            )
+
+
+def _site(settings: Settings) -> Site:
+    if settings["site"] is None:
+        from securecoap.cli.demo import demo_site
+
+        return demo_site()
+    from securecoap.cli.sites import SiteFault, load_site
+
+    try:
+        return load_site(settings["site"])
+    except SiteFault as fault:
+        raise ConfigurationError(str(fault)) from fault
+
+
+async def _serve(context: Context, voice: _Voice) -> int:
+    async with context as server:
+        for uri in server.endpoints:
+            voice.say(f"listening {uri}", uri=uri)
+        await server.serve_forever()
+    return status.SUCCESS
+
+
+@contextmanager
+def _without_hangup() -> Iterator[None]:
+    """SIGHUP asks a server to reload; until there is something to reload, it must at least not end it."""
+
+    def note(*_: Any) -> None:
+        logs.LOGGER.warning("SIGHUP: reloading is not available yet; nothing was changed")
+
+    before = signal.signal(signal.SIGHUP, note)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):
+            signal.signal(signal.SIGHUP, before)
+
+
+class _Voice:
+    """What ``serve`` itself has to say: plain lines that other programs may wait for, or log records in JSON."""
+
+    def __init__(self, log_format: str) -> None:
+        self._is_json = log_format == "json"
+
+    def say(self, text: str, **fields: str) -> None:
+        if self._is_json:
+            logs.LOGGER.info("%s", text, extra={"fields": fields})
+        else:
+            print(text, file=sys.stderr, flush=True)  # noqa: T201  # this is the command line
+
+    def complain(self, error: Exception) -> None:
+        for text in getattr(error, "faults", None) or [str(error) or type(error).__name__]:
+            if self._is_json:
+                logs.LOGGER.error("%s", text)
+            else:
+                tell(text)
+
+
+commands: Final = {"serve": serve}
