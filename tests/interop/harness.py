@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.peers import AIOCOAP, NODE
@@ -43,6 +44,14 @@ def aiocoap_program(name: str) -> str:
     if not path.exists():
         pytest.skip("aiocoap is not installed in .peers/aiocoap (tools/test installs it)")
     return str(path)
+
+
+def aiocoap_module(name: str) -> Any:
+    """One of aiocoap's modules, from its own environment where that has this Python; skips the test where it has not."""
+    packages = AIOCOAP / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    if str(packages) not in sys.path:
+        sys.path.append(str(packages))  # behind our own, which stay what they are
+    return pytest.importorskip(name, reason="aiocoap is not installed in .peers/aiocoap for this Python")
 
 
 def node_script(name: str) -> tuple[list[str], dict[str, str]]:

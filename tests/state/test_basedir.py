@@ -20,6 +20,7 @@ from securecoap.state.locks import FileLock
 from securecoap.state.protocol import MAX_SEQUENCE_NUMBER, SavedWindow, StateRequest
 from securecoap.state.sqlite import SqliteStateStore
 from securecoap.state.table import PROCESS
+from tests.interop.harness import aiocoap_module
 from tests.state.test_handle import number
 
 FP = bytes(range(32))
@@ -271,7 +272,7 @@ def test_window_means_the_same_in_both_forms(received, size):
 
 @pytest.mark.interop
 def test_taking_turns_with_aiocoap(tmp_path):
-    oscore = pytest.importorskip("aiocoap.oscore")
+    oscore = aiocoap_module("aiocoap.oscore")
     (tmp_path / "settings.json").write_text('{"sender-id_hex": "01", "recipient-id_hex": "02"}')
     (tmp_path / "secret.json").write_text('{"secret_hex": "0102030405060708090a0b0c0d0e0f10"}')
 
