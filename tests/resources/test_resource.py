@@ -110,7 +110,7 @@ def test_handlers_are_inherited_replaced_and_taken_away() -> None:
         def render_put(self, message: Message) -> Message:
             return Message(payload=b"mixin")
 
-    class Child(Mixin, Everything):
+    class Child(Mixin, Everything):  # type: ignore[misc]  # made by type()
         render_delete = None
 
         def render_get(self, message: Message) -> Message:
