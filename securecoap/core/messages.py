@@ -2,18 +2,19 @@
 
 It knows types, codes and Message IDs, and nothing of tokens beyond comparing a piggybacked one, of options or of what a
 request means. Time, timers and randomness are handed in. Per incoming request it makes one small object and no timer:
-answers live in two generations per peer, and all deadlines of a kind share one timer.
+answers live in two generations per peer, and all deadlines of a kind share one timer. Messages that have to wait, for
+NSTART or for their acknowledgement, are in `securecoap.core.transmission`.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.config import Limits, TransportParameters
 from securecoap.core.deadlines import Deadlines
 from securecoap.core.peers import ENTRY_BYTES, Peer, PeerTable
-from securecoap.errors import RequestFailed, RequestTimeout, ResetReceived, SessionEnded, Unreachable
+from securecoap.core.transmission import Transmission
+from securecoap.errors import RequestFailed, ResetReceived, SessionEnded, Unreachable
 from securecoap.interfaces import EndpointAddress, ResponseSlot
 from securecoap.wire import numbers
 from securecoap.wire.codes import SAFE_METHODS, Code
@@ -22,7 +23,7 @@ from securecoap.wire.message import ACK, CON, NON, RST, Message, encode_message
 if TYPE_CHECKING:
     from securecoap.interfaces import Cancel, MessageInterface, Randomness, Scheduler, Timer, TokenDispatcher
 
-__all__ = ["IncomingExchange", "MessageManager", "Outgoing"]
+__all__ = ["IncomingExchange", "MessageManager"]
 
 _SAFE: Final = frozenset(int(code) for code in SAFE_METHODS)
 _NO_RESPONSE_BIT: Final = 1 << numbers.NO_RESPONSE
@@ -48,20 +49,6 @@ class IncomingExchange(ResponseSlot):
             self.manager.acknowledge(self)
 
 
-class Outgoing:
-    """A message on its way: Confirmable until it is acknowledged, a Non-confirmable request until it is answered."""
-
-    __slots__ = ("ended", "gives_up_at", "message", "mid", "peer", "retransmissions", "started", "timeout")
-
-    def __init__(self, message: Message, peer: Peer) -> None:
-        self.message = message
-        self.peer = peer
-        self.mid = -1
-        self.retransmissions = 0
-        self.timeout = self.gives_up_at = 0.0
-        self.started = self.ended = False
-
-
 class MessageManager:
     """The message layer of one `MessageInterface`; see `MessageDispatcher` and `TokenInterface` for its two sides.
 
@@ -77,7 +64,6 @@ class MessageManager:
         above: the layer above; likewise.
     """
 
-    interface: MessageInterface
     above: TokenDispatcher
 
     def __init__(
@@ -96,11 +82,20 @@ class MessageManager:
         self._limits = limits or Limits()
         self._lifetime = self._parameters.exchange_lifetime
         self._peers = PeerTable(self._limits.peers, self._lifetime, randomness)
-        self._retransmissions = Deadlines(scheduler, self._retransmit)
+        self._transmission = Transmission(scheduler, randomness, self._parameters, self._limits)
         self._unacknowledged = Deadlines(scheduler, self._acknowledge_late)
         self._leisurely: set[Timer] = set()
         self._sweep_timer: Timer | None = None
         self._closed = False
+
+    @property
+    def interface(self) -> MessageInterface:
+        """The layer below."""
+        return self._interface
+
+    @interface.setter
+    def interface(self, interface: MessageInterface) -> None:
+        self._interface = self._transmission.interface = interface
 
     # What came in.
 
@@ -194,7 +189,7 @@ class MessageManager:
             return False
         if code and message.token != outgoing.message.token:
             return False  # section 5.3.2: a piggybacked response has the token of its own request
-        self._end(outgoing)
+        self._transmission.end(outgoing)
         exchange = outgoing.message.exchange
         if is_reset:
             if exchange is not None:
@@ -217,10 +212,7 @@ class MessageManager:
         if peer is not None:
             if isinstance(error, SessionEnded):  # this address is never used again, so neither are its Message IDs
                 self._peers.discard(peer)
-            waiting = list((peer.outstanding or {}).values())
-            waiting.extend(peer.queue or ())
-            for outgoing in waiting:
-                self._fail(outgoing, error)
+            self._transmission.fail_all(peer, error)
         self.above.dispatch_error(error, remote)
 
     def dispatch_quoted_error(self, error: Exception, remote: EndpointAddress, datagram: bytes) -> None:
@@ -234,7 +226,7 @@ class MessageManager:
             outgoing = (peer.outstanding or {}).get(mid)
             sent = b"" if outgoing is None else outgoing.message.encode()
             if outgoing is not None and sent[: len(datagram)] == datagram[: len(sent)]:
-                self._fail(outgoing, error)
+                self._transmission.fail(outgoing, error)
         elif mtype == NON and peer.non_confirmable is not None:
             exchange = peer.non_confirmable.pop(mid, None)
             if exchange is not None:
@@ -244,7 +236,7 @@ class MessageManager:
 
     async def fill_or_recognize_remote(self, message: Message) -> bool:
         """Ask the interface for the address."""
-        remote = await self.interface.determine_remote(message)
+        remote = await self._interface.determine_remote(message)
         if remote is None:
             return False
         message.remote = remote
@@ -267,7 +259,7 @@ class MessageManager:
                     peer.recent[exchange.key] = datagram
                     peer.stored_bytes += len(datagram)
                     self._peers.stored_bytes += len(datagram)
-                self.interface.send(message)
+                self._interface.send(message)
                 return None
             if message.remote.is_multicast_locally:
                 self._send_leisurely(message)
@@ -281,87 +273,13 @@ class MessageManager:
         if peer is None:
             peer = self._create_peer(remote)
         if message.mtype == NON and (code >= 64 or remote.is_multicast or message.options.present & _NO_RESPONSE_BIT):
-            self._send_non_confirmable(message, peer)
+            self._transmission.send_non_confirmable(message, peer)
             return None
-        return self._send_interaction(message, peer)
+        return self._transmission.send(message, peer)
 
     def acknowledge(self, exchange: IncomingExchange) -> None:
         """Send the Empty acknowledgement of an incoming request now; its response will be separate (section 5.2.2)."""
         self._answer(exchange, ACK)
-
-    def _send_non_confirmable(self, message: Message, peer: Peer) -> None:
-        mid = peer.ids.allocate(self._time())
-        if mid is None:
-            if message.exchange is not None:
-                self._scheduler.call_soon(message.exchange.failed, RequestFailed("no Message ID is free for this peer"))
-            return
-        message.mid = mid
-        if message.exchange is not None:
-            peer.remember_non_confirmable(mid, message.exchange)
-        self.interface.send(message)
-
-    def _send_interaction(self, message: Message, peer: Peer) -> Cancel:
-        """Send within NSTART, or queue (section 4.7)."""
-        outgoing = Outgoing(message, peer)
-        if self._closed:
-            self._scheduler.call_soon(self._fail, outgoing, RequestFailed("the endpoint is closed"))
-        elif peer.interactions < self._parameters.nstart:
-            self._start(outgoing)
-        else:
-            if peer.queue is None:
-                peer.queue = deque()
-            if len(peer.queue) >= self._limits.queued_per_peer:
-                self._scheduler.call_soon(self._fail, outgoing, RequestFailed("too many messages wait for this peer"))
-            else:
-                peer.queue.append(outgoing)
-        return lambda: self._end(outgoing)
-
-    def _start(self, outgoing: Outgoing) -> None:
-        peer = outgoing.peer
-        message = outgoing.message
-        now = self._time()
-        mid = peer.ids.allocate(now)
-        if mid is None:
-            self._scheduler.call_soon(self._fail, outgoing, RequestFailed("no Message ID is free for this peer"))
-            return
-        outgoing.started = True
-        peer.interactions += 1
-        message.mid = outgoing.mid = mid
-        message.datagram = message.encode()
-        if message.mtype == CON:
-            parameters = self._parameters
-            outgoing.timeout = self._random.uniform(
-                parameters.ack_timeout, parameters.ack_timeout * parameters.ack_random_factor
-            )
-            outgoing.gives_up_at = now + parameters.max_transmit_span
-            if peer.outstanding is None:
-                peer.outstanding = {}
-            peer.outstanding[mid] = outgoing
-            self._retransmissions.add(now + outgoing.timeout, outgoing)
-        elif message.exchange is not None:
-            peer.remember_non_confirmable(mid, message.exchange)
-        self.interface.send(message)
-
-    def _end(self, outgoing: Outgoing) -> None:
-        """Nothing more is sent for this message; the next one in the queue may start."""
-        if outgoing.ended:
-            return
-        outgoing.ended = True
-        peer = outgoing.peer
-        if outgoing.started:
-            peer.interactions -= 1
-            if peer.outstanding is not None:
-                peer.outstanding.pop(outgoing.mid, None)
-        elif peer.queue is not None and outgoing in peer.queue:
-            peer.queue.remove(outgoing)
-        while peer.queue and peer.interactions < self._parameters.nstart:
-            self._start(peer.queue.popleft())
-
-    def _fail(self, outgoing: Outgoing, error: Exception) -> None:
-        if not outgoing.ended:
-            self._end(outgoing)
-            if outgoing.message.exchange is not None:
-                outgoing.message.exchange.failed(error)
 
     def _answer(self, exchange: IncomingExchange, mtype: int) -> None:
         """An Empty acknowledgement or Reset for a request; duplicates will get the same."""
@@ -375,7 +293,7 @@ class MessageManager:
     def _send_datagram(self, datagram: bytes, remote: EndpointAddress) -> None:
         message = Message.decode(datagram, remote)
         message.datagram = datagram
-        self.interface.send(message)
+        self._interface.send(message)
 
     def _send_leisurely(self, message: Message) -> None:
         """Answer a multicast request after a random time, and never with an error (section 8.2)."""
@@ -386,25 +304,13 @@ class MessageManager:
         def send() -> None:
             self._leisurely.discard(timer)
             peer = self._peers.get(message.remote) or self._create_peer(message.remote)
-            self._send_non_confirmable(message, peer)
+            self._transmission.send_non_confirmable(message, peer)
 
         delay = self._random.uniform(0, self._parameters.default_leisure)
         timer = self._scheduler.call_at(self._time() + delay, send)
         self._leisurely.add(timer)
 
     # Time.
-
-    def _retransmit(self, outgoing: Outgoing, now: float) -> None:
-        """One deadline of section 4.2: the same datagram again with a doubled time-out, or the end."""
-        if outgoing.ended:
-            return
-        if outgoing.retransmissions < self._parameters.max_retransmit and now <= outgoing.gives_up_at:
-            outgoing.retransmissions += 1
-            outgoing.timeout *= 2
-            self._retransmissions.add(now + outgoing.timeout, outgoing)
-            self.interface.send(outgoing.message)
-        else:
-            self._fail(outgoing, RequestTimeout("the peer did not acknowledge the message"))
 
     def _acknowledge_late(self, exchange: IncomingExchange, _now: float) -> None:
         if exchange.is_open:
@@ -439,7 +345,7 @@ class MessageManager:
     def close(self) -> None:
         """End every exchange and timer; what is tried afterwards fails."""
         self._closed = True
-        self._retransmissions.close()
+        self._transmission.close()
         self._unacknowledged.close()
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
@@ -448,9 +354,5 @@ class MessageManager:
         self._leisurely.clear()
         error = RequestFailed("the endpoint was closed")
         for peer in list(self._peers.values()):
-            waiting = [*(peer.queue or ()), *(peer.outstanding or {}).values()]
-            if peer.queue is not None:
-                peer.queue.clear()
-            for outgoing in waiting:
-                self._fail(outgoing, error)
+            self._transmission.fail_all(peer, error)
         self._peers.clear()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections import deque
 
-    from securecoap.core.messages import Outgoing
+    from securecoap.core.transmission import Outgoing
     from securecoap.interfaces import EndpointAddress, Exchange, Randomness
 
 __all__ = ["ENTRY_BYTES", "MessageIds", "Peer", "PeerTable"]

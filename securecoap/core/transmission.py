@@ -1,0 +1,164 @@
+"""Messages that wait: for their turn (NSTART, RFC 7252 section 4.7) and for their acknowledgement (section 4.2).
+
+The sending half of the message layer. It gives out Message IDs, keeps the queue of each peer, and sends a Confirmable
+message again until somebody ends it. It never sees what comes in; `securecoap.core.messages` does, and says what ended.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from securecoap.core.deadlines import Deadlines
+from securecoap.errors import RequestFailed, RequestTimeout
+from securecoap.wire.message import CON
+
+if TYPE_CHECKING:
+    from securecoap.config import Limits, TransportParameters
+    from securecoap.core.peers import Peer
+    from securecoap.interfaces import Cancel, MessageInterface, Randomness, Scheduler
+    from securecoap.wire.message import Message
+
+__all__ = ["Outgoing", "Transmission"]
+
+
+class Outgoing:
+    """A message on its way: Confirmable until it is acknowledged, a Non-confirmable request until it is answered."""
+
+    __slots__ = ("ended", "gives_up_at", "message", "mid", "peer", "retransmissions", "started", "timeout")
+
+    def __init__(self, message: Message, peer: Peer) -> None:
+        self.message = message
+        self.peer = peer
+        self.mid = -1
+        self.retransmissions = 0
+        self.timeout = self.gives_up_at = 0.0
+        self.started = self.ended = False
+
+
+class Transmission:
+    """Sends messages with their own Message IDs, when their peer may be sent one, as often as it takes.
+
+    Args:
+        scheduler: time and timers.
+        randomness: for time-outs.
+        parameters: timing and NSTART.
+        limits: uses ``queued_per_peer``.
+
+    Attributes:
+        interface: the layer below; set once, before the first message.
+    """
+
+    interface: MessageInterface
+
+    def __init__(
+        self, scheduler: Scheduler, randomness: Randomness, parameters: TransportParameters, limits: Limits
+    ) -> None:
+        self._scheduler = scheduler
+        self._time = scheduler.time
+        self._random = randomness
+        self._parameters = parameters
+        self._limits = limits
+        self._retransmissions = Deadlines(scheduler, self._retransmit)
+        self._closed = False
+
+    def send_non_confirmable(self, message: Message, peer: Peer) -> None:
+        """Send once, without a turn: nothing is waited for but, for a while, a Reset."""
+        mid = peer.ids.allocate(self._time())
+        if mid is None:
+            if message.exchange is not None:
+                self._scheduler.call_soon(message.exchange.failed, RequestFailed("no Message ID is free for this peer"))
+            return
+        message.mid = mid
+        if message.exchange is not None:
+            peer.remember_non_confirmable(mid, message.exchange)
+        self.interface.send(message)
+
+    def send(self, message: Message, peer: Peer) -> Cancel:
+        """Send within NSTART, or queue (section 4.7). Returns what ends it."""
+        outgoing = Outgoing(message, peer)
+        if self._closed:
+            self._scheduler.call_soon(self.fail, outgoing, RequestFailed("the endpoint is closed"))
+        elif peer.interactions < self._parameters.nstart:
+            self._start(outgoing)
+        else:
+            if peer.queue is None:
+                peer.queue = deque()
+            if len(peer.queue) >= self._limits.queued_per_peer:
+                self._scheduler.call_soon(self.fail, outgoing, RequestFailed("too many messages wait for this peer"))
+            else:
+                peer.queue.append(outgoing)
+        return lambda: self.end(outgoing)
+
+    def _start(self, outgoing: Outgoing) -> None:
+        peer = outgoing.peer
+        message = outgoing.message
+        now = self._time()
+        mid = peer.ids.allocate(now)
+        if mid is None:
+            self._scheduler.call_soon(self.fail, outgoing, RequestFailed("no Message ID is free for this peer"))
+            return
+        outgoing.started = True
+        peer.interactions += 1
+        message.mid = outgoing.mid = mid
+        message.datagram = message.encode()
+        if message.mtype == CON:
+            parameters = self._parameters
+            outgoing.timeout = self._random.uniform(
+                parameters.ack_timeout, parameters.ack_timeout * parameters.ack_random_factor
+            )
+            outgoing.gives_up_at = now + parameters.max_transmit_span
+            if peer.outstanding is None:
+                peer.outstanding = {}
+            peer.outstanding[mid] = outgoing
+            self._retransmissions.add(now + outgoing.timeout, outgoing)
+        elif message.exchange is not None:
+            peer.remember_non_confirmable(mid, message.exchange)
+        self.interface.send(message)
+
+    def _retransmit(self, outgoing: Outgoing, now: float) -> None:
+        """One deadline of section 4.2: the same datagram again with a doubled time-out, or the end."""
+        if outgoing.ended:
+            return
+        if outgoing.retransmissions < self._parameters.max_retransmit and now <= outgoing.gives_up_at:
+            outgoing.retransmissions += 1
+            outgoing.timeout *= 2
+            self._retransmissions.add(now + outgoing.timeout, outgoing)
+            self.interface.send(outgoing.message)
+        else:
+            self.fail(outgoing, RequestTimeout("the peer did not acknowledge the message"))
+
+    def end(self, outgoing: Outgoing) -> None:
+        """Nothing more is sent for this message; the next one in the queue may start."""
+        if outgoing.ended:
+            return
+        outgoing.ended = True
+        peer = outgoing.peer
+        if outgoing.started:
+            peer.interactions -= 1
+            if peer.outstanding is not None:
+                peer.outstanding.pop(outgoing.mid, None)
+        elif peer.queue is not None and outgoing in peer.queue:
+            peer.queue.remove(outgoing)
+        while peer.queue and peer.interactions < self._parameters.nstart:
+            self._start(peer.queue.popleft())
+
+    def fail(self, outgoing: Outgoing, error: Exception) -> None:
+        """End it, and tell its exchange why."""
+        if not outgoing.ended:
+            self.end(outgoing)
+            if outgoing.message.exchange is not None:
+                outgoing.message.exchange.failed(error)
+
+    def fail_all(self, peer: Peer, error: Exception) -> None:
+        """End everything that is under way to a peer or waits for its turn; nothing of it is sent any more."""
+        waiting = [*(peer.outstanding or {}).values(), *(peer.queue or ())]
+        if peer.queue is not None:
+            peer.queue.clear()  # first, or the end of one would start the next
+        for outgoing in waiting:
+            self.fail(outgoing, error)
+
+    def close(self) -> None:
+        """Send nothing any more; what is tried afterwards fails."""
+        self._closed = True
+        self._retransmissions.close()
