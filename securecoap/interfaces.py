@@ -158,12 +158,17 @@ class ResponseSlot(Exchange):
 
     Every response (and notification) has its request's slot as ``message.exchange``. A layer that changes messages
     (OSCORE) hands up a slot of its own around the one from below, and unwraps it on the way down. Whoever wants to know
-    what became of the responses sets `fate`.
+    what became of the responses calls `tell`.
     """
 
     __slots__ = ("fate",)
 
     fate: Exchange | None
+
+    def tell(self, fate: Exchange) -> None:
+        """From now on ``fate`` hears what becomes of the responses. A slot around another one tells that, too; not
+        before, because most requests are answered at once and nobody has to hear of it."""
+        self.fate = fate
 
     def acknowledged(self) -> None:
         """A response that was sent as a Confirmable message has arrived."""

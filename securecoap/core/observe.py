@@ -53,7 +53,7 @@ class Observation(Exchange):
         self.is_accepted = True
         self._table.add(self)
         self.incoming.on_interest_end(self.end)
-        self.incoming.request.exchange.fate = self
+        self.incoming.request.exchange.tell(self)
 
     def trigger(self, response: Message | None = None, *, is_last: bool = False) -> None:
         """Notify of the newest state, now or when the last notification was acknowledged."""

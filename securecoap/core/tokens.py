@@ -79,7 +79,7 @@ class IncomingRequest(Exchange):
         """Call this when the client is gone, rejects a notification, or uses its token for another request."""
         if self._callbacks is None:
             self._callbacks = []
-            self.request.exchange.fate = self
+            self.request.exchange.tell(self)
         self._callbacks.append(callback)
 
     def failed(self, error: Exception) -> None:  # noqa: ARG002  # whatever it was, nobody listens any more

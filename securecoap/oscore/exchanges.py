@@ -56,7 +56,10 @@ class OscoreSlot(ResponseSlot):
         self.nonce = nonce
         self.nonce_usable = nonce_usable
         self.fate = None
-        outer.fate = self
+
+    def tell(self, fate: Exchange) -> None:
+        self.fate = fate
+        self.outer.tell(self)
 
     def no_response(self) -> None:
         self.outer.no_response()

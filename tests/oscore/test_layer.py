@@ -402,7 +402,8 @@ def test_retiring_a_context_ends_what_is_under_it(server):
 def test_the_fate_of_responses_reaches_the_layer_above(server):
     _, slot = server.receive(C4["protected"], CLIENT)
     request = server.above.take()
-    fate = request.exchange.fate = Fate()
+    fate = Fate()
+    request.exchange.tell(fate)
     slot.acknowledged()
     slot.failed(ValueError("x"))
     assert fate.told[0] == "acknowledged"
@@ -460,7 +461,8 @@ def test_a_response_waits_for_a_number(server):
 def test_a_response_without_a_number_is_not_sent(server):
     _, slot = server.receive(C4["protected"], CLIENT)
     request = server.above.take()
-    fate = request.exchange.fate = Fate()
+    fate = Fate()
+    request.exchange.tell(fate)
     server.numbers.limit = 0
     answer(server, request, Message(0x45, b"1"))
     answer(server, request, Message(0x45, b"2"))
