@@ -45,7 +45,8 @@ _log = logging.getLogger(__name__)
 
 _OSCORE: Final = 1 << numbers.OSCORE
 _ECHO_LENGTH: Final = 8
-_CANDIDATES: Final = 8
+_ATTEMPTS: Final = 8  # of decryption, for one message
+_UNDECODABLE: Final = b"\xff"
 _NOT_CACHED: Final = Options.received(((numbers.MAX_AGE, b""),))
 _EMPTY: Final = Options.received(())
 
@@ -122,16 +123,17 @@ class OscoreLayer:
         expected = self._expected.get(message.token)
         if expected is None or expected.address.outer != message.remote:
             return False  # a critical option that nobody here understands (RFC 7252 section 5.4.1)
-        value = _only_value(message.options)
-        return value is None or expected.receive(message, value)
+        return expected.receive(message, _only_value(message.options.pairs))
 
     def _dispatch_request(self, message: Message) -> bool:
         """Section 8.2. The outer code and what is outside of Class U mean nothing."""
         remote = message.remote
         if remote.is_multicast_locally:
             return False  # one context is for one pair; Group OSCORE, which would fit here, is not implemented
+        pairs = message.options.pairs
+        value = pairs[0][1] if len(pairs) == 1 else _only_value(pairs)
         try:
-            partial_iv, kid, kid_context = parse_option(_only_value(message.options) or b"")
+            partial_iv, kid, kid_context = parse_option(value)
         except OptionError:
             return self._refuse(message, Code.BAD_OPTION, "its OSCORE option does not decode")
         payload = message.payload
@@ -140,22 +142,24 @@ class OscoreLayer:
         if not partial_iv[0] and len(partial_iv) > 1:
             return self._refuse(message, Code.BAD_REQUEST, "its Partial IV has leading zeros")
         number = int.from_bytes(partial_iv, "big")
-        code, reason = Code.UNAUTHORIZED, "no security context has its kid and kid context"
+        attempts = 0
+        was_received = False
         # Appendix B.2: a kid context that no context has may ask for a derivation; it would be a candidate more.
-        for context in self._contexts.find(kid, kid_context)[:_CANDIDATES]:
+        for context in self._contexts.find(kid, kid_context):
             window = context.window
             is_new = window.accepts(number)
             if context.retired:
                 continue
             if not is_new and not window.void:
-                code, reason = Code.UNAUTHORIZED, "its Partial IV was received before"
+                was_received = True
                 continue
             aad, nonce = context.incoming(partial_iv, number)
             try:
                 plaintext = context.aead_recipient.decrypt(nonce, payload, aad)
             except (InvalidTag, ValueError):
-                if reason[0] == "n":  # a replay under another context tells more
-                    code, reason = Code.BAD_REQUEST, "it does not decrypt"
+                attempts += 1
+                if attempts == _ATTEMPTS:
+                    break
                 continue
             if is_new:
                 window.mark(number)
@@ -164,26 +168,30 @@ class OscoreLayer:
                 slot = OscoreSlot(message.exchange, context, aad, nonce, False)  # once per message
                 if not self._is_fresh(message, slot, number, plaintext):
                     return True
-            return self._deliver(message, slot, plaintext)
-        return self._refuse(message, code, reason)
+            address = self._addresses.get(context)
+            if address is None or address.outer is not remote or address.generation != context.generation:
+                address = self.proved_address(context, remote)
+            # The received message becomes the request in place: token, type and Message ID stay as they are.
+            try:
+                inner_code, message.options, message.payload = decode_inner_request(plaintext, message.options)
+            except FormatError as error:
+                return self._refuse_inner(message, slot, address, error)
+            message.code = CODES[inner_code]
+            message.remote = address
+            message.exchange = slot
+            return self.above.dispatch_message(message)
+        if was_received:
+            return self._refuse(message, Code.UNAUTHORIZED, "its Partial IV was received before")
+        if attempts:
+            return self._refuse(message, Code.BAD_REQUEST, "it does not decrypt")
+        return self._refuse(message, Code.UNAUTHORIZED, "no security context has its kid and kid context")
 
-    def _deliver(self, message: Message, slot: OscoreSlot, plaintext: bytes) -> bool:
-        """Hand up a verified request. If it is none after all, the answer is protected (section 8.2, step 8).
-
-        The received message becomes the request, in place: token, type and Message ID stay as they are.
-        """
-        address = self.proved_address(slot.context, message.remote)
-        try:
-            code, message.options, message.payload = decode_inner_request(plaintext, message.options)
-        except FormatError as error:
-            refusal = Code.BAD_OPTION if isinstance(error, OptionError) else Code.BAD_REQUEST
-            self.log_failure(message.remote, error)
-            self._respond(slot, address, refusal, _EMPTY, message.token)
-            return True
-        message.code = CODES[code]
-        message.remote = address
-        message.exchange = slot
-        return self.above.dispatch_message(message)
+    def _refuse_inner(self, message: Message, slot: OscoreSlot, address: OscoreAddress, error: FormatError) -> bool:
+        """A verified message that is no request: the answer is protected (section 8.2, step 8)."""
+        code = Code.BAD_OPTION if isinstance(error, OptionError) else Code.BAD_REQUEST
+        self.log_failure(message.remote, error)
+        self._respond(slot, address, code, _EMPTY, message.token)
+        return True
 
     def _is_fresh(self, message: Message, slot: OscoreSlot, number: int, plaintext: bytes) -> bool:
         """Appendix B.1.2: while nobody knows what was received, only a request with our Echo value is fresh.
@@ -372,10 +380,7 @@ class OscoreLayer:
             _log.info("OSCORE message with %s dropped: %s", remote.hostinfo, error)
 
 
-def _only_value(options: Options) -> bytes | None:
-    """The value of the OSCORE option, ``None`` if it is there twice (section 2)."""
-    pairs = options.pairs
-    if len(pairs) == 1:
-        return pairs[0][1]
+def _only_value(pairs: tuple[tuple[int, bytes], ...]) -> bytes:
+    """The value of the OSCORE option; one that does not decode if it is there twice, which section 2 forbids."""
     values = [value for number, value in pairs if number == numbers.OSCORE]
-    return values[0] if len(values) == 1 else None
+    return values[0] if len(values) == 1 else _UNDECODABLE

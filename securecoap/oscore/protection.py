@@ -111,7 +111,10 @@ def protect_request(
     else:
         outer_options = Options.received((option,))
         plaintext = encode_plaintext(message.code or 0, options.encode(), message.payload)
-    ciphertext = _encrypt(context, identifiers.nonce, plaintext, identifiers.aad)
+    try:
+        ciphertext = context.aead_sender.encrypt(identifiers.nonce, plaintext, identifiers.aad)
+    except (OverflowError, ValueError):
+        raise _too_long(context, plaintext) from None
     return Message.inner(outer_code, outer_options, ciphertext, None, message.token), identifiers
 
 
@@ -153,7 +156,10 @@ def protect_response(
     plaintext = _CODE_BYTES[message.code or 0] + options.encode()
     if payload:
         plaintext += b"\xff" + payload
-    message.payload = _encrypt(context, nonce, plaintext, binding.aad)
+    try:
+        message.payload = context.aead_sender.encrypt(nonce, plaintext, binding.aad)
+    except (OverflowError, ValueError):
+        raise _too_long(context, plaintext) from None
     message.code = outer_code
     message.options = outer_options
     return message
@@ -216,12 +222,8 @@ def decode_inner_response(plaintext: bytes, remote: Any, token: bytes, observe: 
     return Message.inner(code, options, payload, remote, token)
 
 
-def _encrypt(context: SecurityContext, nonce: bytes, plaintext: bytes, aad: bytes) -> bytes:
-    try:
-        return context.aead_sender.encrypt(nonce, plaintext, aad)
-    except (OverflowError, ValueError):
-        length = len(plaintext)
-        raise ConfigurationError(f"a message of {length} bytes is too long for {context.algorithm.name}") from None
+def _too_long(context: SecurityContext, plaintext: bytes) -> ConfigurationError:
+    return ConfigurationError(f"a message of {len(plaintext)} bytes is too long for {context.algorithm.name}")
 
 
 def _split(options: Options) -> tuple[Options, list[tuple[int, bytes]], bytes | None]:
