@@ -57,6 +57,10 @@ class DtlsSession(Protocol):
         """What the peer has proved to be, outermost label first."""
 
     @property
+    def source(self) -> Any:
+        """``PskCredential.source`` of the credential that was used."""
+
+    @property
     def alive(self) -> bool:
         """Whether it can still be used."""
 

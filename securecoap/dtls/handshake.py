@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
     from enum import Enum
 
-    from securecoap.dtls.parameters import DtlsParameters, KeyLog, RandomSource
+    from securecoap.dtls.parameters import DtlsParameters, KeyLog, PskCredential, RandomSource
     from securecoap.dtls.suites import CipherSuite
 
 __all__ = ["CHANGE_CIPHER_SPEC", "Environment", "Handshake", "Transition"]
@@ -273,9 +273,7 @@ class Handshake:
             raise HandshakeFault(Alert.DECRYPT_ERROR, "the peer's Finished does not fit the handshake")
         self._transcript += message.transcript()
 
-    def _complete(
-        self, identity: bytes, claims: tuple[str, ...], now: float, final_flight: tuple[FlightMessage, ...] = ()
-    ) -> None:
+    def _complete(self, credential: PskCredential, now: float, final_flight: tuple[FlightMessage, ...] = ()) -> None:
         if self._read is None or self._write is None:
             raise HandshakeFault(Alert.INTERNAL_ERROR, "a handshake ended without keys")
         self._flight = None
@@ -286,8 +284,7 @@ class Handshake:
             suite=self._chosen_suite(),
             read=self._read,
             write=self._write,
-            identity=identity,
-            claims=claims,
+            credential=credential,
             client_random=self.client_random,
             now=now,
             final_flight=final_flight,

@@ -138,7 +138,7 @@ class ClientHandshake(Handshake):
 
     def _on_finished(self, message: Assembled, now: float) -> None:
         self._check_finished(message, SERVER_FINISHED)
-        self._complete(self.credential.identity, self.credential.claims, now)
+        self._complete(self.credential, now)
 
     TRANSITIONS: ClassVar[Mapping[tuple[Enum, int], Transition]] = {
         (ClientState.SERVER_HELLO, HandshakeType.HELLO_VERIFY_REQUEST): Transition(

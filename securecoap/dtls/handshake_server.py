@@ -147,7 +147,7 @@ class ServerHandshake(Handshake):
             raise HandshakeFault(Alert.DECRYPT_ERROR, "nobody has this identity")
         final_flight = self._finished(SERVER_FINISHED, self._write)
         self._send_flight(list(final_flight), now)
-        self._complete(self._exchange.identity, credential.claims, now, final_flight)
+        self._complete(credential, now, final_flight)
 
     TRANSITIONS: ClassVar[Mapping[tuple[Enum, int], Transition]] = {
         (ServerState.CLIENT_KEY_EXCHANGE, HandshakeType.CLIENT_KEY_EXCHANGE): Transition(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from securecoap.config import Limits
 from securecoap.dtls.suites import DEFAULT_SUITES, CipherSuite, KeyExchangeKind
@@ -34,6 +35,8 @@ class PskCredential:
     identity: bytes
     key: bytes = field(repr=False)
     claims: tuple[str, ...] = ()
+    source: Any = field(default=None, repr=False, compare=False)
+    """Whatever its owner made it from: handed back with the session."""
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.key) <= 0xFFFF:

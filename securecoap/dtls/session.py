@@ -18,6 +18,7 @@ from securecoap.dtls.records import ContentType, ReadProtection, WriteProtection
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
+    from securecoap.dtls.parameters import PskCredential
     from securecoap.dtls.suites import CipherSuite
 
 __all__ = ["Role", "Session"]
@@ -41,6 +42,7 @@ class Session:
         epoch: of both directions; 1 after a handshake.
         identity: the PSK identity that was used.
         claims: what the peer has proved to be.
+        source: of the credential that was used (``PskCredential.source``).
         client_random: of its handshake: tells a delayed ClientHello from a new one.
         established_at: when Finished was verified.
         last_seen: when the latest authentic record came.
@@ -70,6 +72,7 @@ class Session:
         "role",
         "seal_application",
         "serial",
+        "source",
         "suite",
     )
 
@@ -81,8 +84,7 @@ class Session:
         suite: CipherSuite,
         read: ReadProtection,
         write: WriteProtection,
-        identity: bytes,
-        claims: tuple[str, ...],
+        credential: PskCredential,
         client_random: bytes,
         now: float,
         final_flight: Sequence[FlightMessage],
@@ -91,8 +93,9 @@ class Session:
         self.role = role
         self.suite = suite
         self.epoch = read.epoch
-        self.identity = identity
-        self.claims = claims
+        self.identity = credential.identity
+        self.claims = credential.claims
+        self.source: Any = credential.source
         self.client_random = client_random
         self.established_at = now
         self.last_seen = now

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from securecoap.interfaces import MessageDispatcher
 
-__all__ = ["UdpAddress", "UdpInterface", "host_text", "hostinfo", "resolve"]
+__all__ = ["UdpAddress", "UdpInterface", "host_text", "hostinfo", "packed_host", "resolve"]
 
 _KNOWN_PEERS: Final = 4096
 _PKTINFO6_LENGTH: Final = 20
@@ -45,13 +45,13 @@ class UdpAddress(EndpointAddress):
         self.interface = interface
         self.peer = peer
         # A group's address is no source to answer from (RFC 7252 section 8.2.1): the system then chooses one.
-        to_group = local is not None and ip_address(_packed_host(local)).is_multicast
+        to_group = local is not None and ip_address(packed_host(local)).is_multicast
         self.local = None if to_group else local
         self.dedup_offset = dedup_offset
         self.confirmed = False
         self.is_multicast = ip_address(host_text(peer)).is_multicast
         self.is_multicast_locally = interface.is_multicast or to_group
-        self.local_host = host_text(interface.address) if local is None else _packed_host(local)
+        self.local_host = host_text(interface.address) if local is None else packed_host(local)
         self.local_port = interface.address[1]
         self._hash = hash((id(interface), peer))
 
@@ -201,7 +201,7 @@ def hostinfo(address: SocketAddress, default_port: int) -> str:
     return host if address[1] == default_port else f"{host}:{address[1]}"
 
 
-def _packed_host(local: bytes) -> str:
+def packed_host(local: bytes) -> str:
     """The address in a packet information structure: in6_pktinfo begins with it, in_pktinfo ends with it."""
     if len(local) != _PKTINFO6_LENGTH:
         return str(IPv4Address(local[8:12]))

@@ -1,0 +1,63 @@
+"""The address of a peer in a DTLS session (the design, section 5). It has no key material and makes no session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from securecoap.interfaces import EndpointAddress
+from securecoap.transports.udp import host_text, hostinfo, packed_host
+
+if TYPE_CHECKING:
+    from securecoap.dtls.engine import DtlsSession
+    from securecoap.transports.datagram import SocketAddress
+    from securecoap.transports.dtls import DtlsInterface
+
+__all__ = ["DEFAULT_PORT", "DtlsAddress"]
+
+DEFAULT_PORT: Final = 5684
+
+
+class DtlsAddress(EndpointAddress):
+    """One session and epoch with one peer; made when Finished was verified, one object for each.
+
+    Equality is identity: two of them are equal exactly when bound endpoint, session and epoch are the same. The socket
+    address is only the way there.
+
+    Attributes:
+        interface: the bound endpoint.
+        session: the engine's.
+        peer: the peer's socket address.
+        local: packed packet information with our address that was asked, or ``None``.
+        silent_since: when a message went out that expects an answer, with nothing heard since; 0 for none.
+        watched: whether somebody looks after ``silent_since`` later.
+    """
+
+    __slots__ = (
+        "authenticated_claims", "confirmed", "interface", "local", "local_host", "local_port", "peer", "session",
+        "silent_since", "watched",
+    )  # fmt: skip
+
+    scheme = "coaps"
+    security = "dtls"
+
+    def __init__(
+        self, interface: DtlsInterface, session: DtlsSession, peer: SocketAddress, local: bytes | None
+    ) -> None:
+        self.interface = interface
+        self.session = session
+        self.peer = peer
+        self.local = local
+        self.authenticated_claims = session.claims
+        self.confirmed = True
+        self.local_host = host_text(interface.address) if local is None else packed_host(local)
+        self.local_port = interface.address[1]
+        self.silent_since = 0.0
+        self.watched = False
+
+    @property
+    def hostinfo(self) -> str:
+        """``host`` or ``host:port``."""
+        return hostinfo(self.peer, DEFAULT_PORT)
+
+    def __repr__(self) -> str:
+        return f"<DtlsAddress {self.hostinfo} epoch {self.session.epoch}{'' if self.session.alive else ' ended'}>"

@@ -1,0 +1,447 @@
+"""The DTLS interface over loopback sockets: sessions as addresses, and their ends (RFC 7252 section 9.1)."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from securecoap.config import Limits, TransportParameters
+from securecoap.credentials import CredentialsMap
+from securecoap.dtls.parameters import DtlsParameters
+from securecoap.errors import ConfigurationError, CredentialsMissing, HandshakeFailed, SessionEnded, Unreachable
+from securecoap.transports.dtls import DtlsInterface
+from securecoap.transports.dtls_address import DtlsAddress
+from securecoap.transports.key_log import key_log_file
+from securecoap.wire.codes import Code
+from securecoap.wire.message import ACK, CON, NON, Message
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY = b"sixteen byte key"
+SERVER = CredentialsMap.from_dict(
+    {
+        ":sensor-17": {"dtls": {"client-identity": b"sensor-17", "psk": KEY}, "claims": ["reader"]},
+        ":sensor-18": {"dtls": {"client-identity": b"sensor-18", "psk": KEY}},
+    }
+)
+
+
+def client_map(identity: bytes = b"sensor-17", key: bytes = KEY) -> CredentialsMap:
+    return CredentialsMap.from_dict({"coaps://*": {"dtls": {"client-identity": identity, "psk": key}}})
+
+
+class Above:
+    """Stands for the message layer, and lets a test wait for what comes."""
+
+    client_credentials = None
+
+    def __init__(self) -> None:
+        self.messages: asyncio.Queue[Message] = asyncio.Queue()
+        self.errors: asyncio.Queue[tuple[Any, Any]] = asyncio.Queue()
+        self.malformed: list[bytes] = []
+
+    def dispatch_message(self, message: Message) -> bool:
+        self.messages.put_nowait(message)
+        return True
+
+    def dispatch_malformed(self, datagram: bytes, remote: Any) -> None:
+        self.malformed.append(datagram)
+
+    def dispatch_error(self, error: Any, remote: Any) -> None:
+        self.errors.put_nowait((error, remote))
+
+    def dispatch_quoted_error(self, error: Any, remote: Any, datagram: bytes) -> None:
+        raise AssertionError
+
+
+class Ends:
+    """A server and any number of clients."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.interfaces: list[DtlsInterface] = []
+
+    def serve(self, host: str = "127.0.0.1", port: int = 0, **options: Any) -> DtlsInterface:
+        options.setdefault("find_psk", lambda identity: SERVER.find_psk(identity, 0.0))
+        return self.make(host, port, select=lambda message: None, **options)
+
+    def client(
+        self, credentials: CredentialsMap | None = None, host: str = "127.0.0.1", **options: Any
+    ) -> DtlsInterface:
+        known = credentials or client_map()
+
+        def select(message: Message):
+            return known.select("coaps", "127.0.0.1", 5684, (), Code.GET, now=0.0).dtls
+
+        return self.make(host, 0, select=options.pop("select", select), **options)
+
+    def make(self, host: str, port: int, **options: Any) -> DtlsInterface:
+        interface = DtlsInterface(host, port, Above(), self.loop, **options)
+        self.interfaces.append(interface)
+        return interface
+
+    async def close(self) -> None:
+        for interface in self.interfaces:
+            await interface.shutdown()
+
+
+def run(test: Any) -> None:
+    """Run a coroutine function with a pair of ends; nothing may be left open."""
+
+    async def main() -> None:
+        ends = Ends()
+        try:
+            async with asyncio.timeout(30):
+                await test(ends)
+        finally:
+            await ends.close()
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(main())
+
+
+def request_for(server: DtlsInterface, host: str = "127.0.0.1") -> Message:
+    return Message(Code.GET, uri=f"coaps://{host}:{server.address[1]}/temperature")
+
+
+async def connect(client: DtlsInterface, server: DtlsInterface, host: str = "127.0.0.1") -> DtlsAddress:
+    remote = await client.determine_remote(request_for(server, host))
+    assert type(remote) is DtlsAddress
+    return remote
+
+
+def message_to(remote: DtlsAddress, mtype: int = CON, mid: int = 1, code: int = Code.GET) -> Message:
+    message = Message(code, b"x" if code == Code.PUT else b"")
+    message.mtype, message.mid, message.token, message.remote = mtype, mid, b"tt", remote
+    return message
+
+
+async def until(condition: Any) -> None:
+    while not condition():
+        await asyncio.sleep(0)  # noqa: ASYNC110  # one turn of the loop: there is no event for a name being resolved
+
+
+def test_a_request_and_its_answer_over_one_session():
+    async def test(ends: Ends) -> None:
+        server, client = ends.serve(), ends.client()
+        remote = await connect(client, server)
+        client.send(message_to(remote))
+        request = await server._above.messages.get()
+        assert (request.code, request.mid, request.token) == (Code.GET, 1, b"tt")
+        at_server = request.remote
+        assert at_server.authenticated_claims == (":sensor-17", "reader")
+        assert at_server.local_host == "127.0.0.1"
+        assert at_server.local_port == server.address[1]
+        server.send(message_to(at_server, ACK, 1, Code.CONTENT))
+        answer = await client._above.messages.get()
+        assert answer.remote is remote
+        assert (remote.scheme, remote.security, remote.confirmed) == ("coaps", "dtls", True)
+        assert remote.hostinfo == f"127.0.0.1:{server.address[1]}"
+        assert remote.uri == f"coaps://{remote.hostinfo}"
+        assert remote.authenticated_claims == ("coaps://*",)
+        assert not remote.is_multicast
+        assert await client.determine_remote(request_for(server)) is remote
+
+    run(test)
+
+
+@pytest.mark.parametrize("bind", ["::", "0.0.0.0", "::1"])
+def test_each_kind_of_bind(bind):
+    async def test(ends: Ends) -> None:
+        server = ends.serve(bind)
+        host = "[::1]" if bind == "::1" else "127.0.0.1"
+        client = ends.client(host="::", packet_info=False)
+        remote = await connect(client, server, host)
+        client.send(message_to(remote))
+        request = await server._above.messages.get()
+        assert request.remote.local_host == host.strip("[]")
+        server.send(message_to(request.remote, ACK, 1, Code.CONTENT))
+        assert (await client._above.messages.get()).remote is remote
+
+    run(test)
+
+
+def test_a_server_can_ask_back_and_dial_out_from_a_wildcard_bind():
+    async def test(ends: Ends) -> None:
+        known = client_map()
+        select = lambda message: known.select("coaps", "127.0.0.1", 5684, (), 1, now=0.0).dtls  # noqa: E731
+        one, two = ends.serve(), ends.make("::", 0, select=select)
+        remote = await connect(two, one)
+        two.send(message_to(remote))
+        back = (await one._above.messages.get()).remote
+        assert await one.determine_remote(message_to(back)) is back
+        one.send(message_to(back, CON, 7))
+        assert (await two._above.messages.get()).remote is remote
+
+    run(test)
+
+
+def test_no_key_material_in_the_address():
+    async def test(ends: Ends) -> None:
+        remote = await connect(ends.client(), ends.serve())
+        assert "sixteen" not in repr(remote) + repr(remote.session)
+        assert KEY.hex() not in repr(remote)
+
+    run(test)
+
+
+def test_concurrent_requests_share_a_handshake():
+    async def test(ends: Ends) -> None:
+        server, client = ends.serve(), ends.client()
+        remotes = await asyncio.gather(*(connect(client, server) for _ in range(5)))
+        assert len(set(remotes)) == 1
+        assert server._engine.session_count == 1
+
+    run(test)
+
+
+def test_an_address_stands_on_session_and_not_on_socket_address():
+    async def test(ends: Ends) -> None:
+        server, client = ends.serve(), ends.client()
+        first = await connect(client, server)
+        client._engine.close(first.session)
+        error, remote = await client._above.errors.get()
+        assert isinstance(error, SessionEnded)
+        assert remote is first
+        second = await connect(client, server)
+        assert second.peer == first.peer
+        assert second != first
+        assert len({first, second}) == 2
+        error, _ = await server._above.errors.get()
+        assert isinstance(error, SessionEnded)
+
+    run(test)
+
+
+def test_an_ended_address_is_never_sent_to():
+    async def test(ends: Ends) -> None:
+        server, client = ends.serve(), ends.client()
+        first = await connect(client, server)
+        client._engine.close(first.session)
+        second = await connect(client, server)
+        client.send(message_to(first))
+        client.send(message_to(second, mid=2))
+        assert (await server._above.messages.get()).mid == 2
+        with pytest.raises(SessionEnded):
+            await client.determine_remote(message_to(first))
+
+    run(test)
+
+
+def test_foreign_schemes_and_remotes_are_not_ours():
+    async def test(ends: Ends) -> None:
+        server, client = ends.serve(), ends.client()
+        assert await client.determine_remote(Message(Code.GET, uri="coap://127.0.0.1/")) is None
+        remote = await connect(client, server)
+        assert await server.determine_remote(message_to(remote)) is None
+
+    run(test)
+
+
+def test_without_a_credential_nothing_is_sent():
+    async def test(ends: Ends) -> None:
+        client = ends.client(select=lambda message: None)
+        with pytest.raises(CredentialsMissing):
+            await client.determine_remote(Message(Code.GET, uri="coaps://127.0.0.1/"))
+        assert client._engine.handshake_count == 0
+
+    run(test)
+
+
+@pytest.mark.parametrize("credentials", [client_map(key=b"another sixteen!"), client_map(b"sensor-99")])
+def test_wrong_key_and_wrong_identity_fail_alike_and_at_once(credentials, caplog):
+    async def test(ends: Ends) -> None:
+        with pytest.raises(HandshakeFailed) as caught:
+            await connect(ends.client(credentials), ends.serve())
+        assert caught.value.alert == "decrypt_error"
+
+    run(test)
+    assert "identity b'sensor-" in caplog.text
+    assert "sixteen" not in caplog.text
+
+
+def test_the_log_is_not_filled_by_strangers(caplog):
+    async def test(ends: Ends) -> None:
+        server = ends.serve()
+        for _ in range(5):
+            with pytest.raises(HandshakeFailed):
+                await connect(ends.client(client_map(b"sensor-99")), server)
+
+    run(test)
+    assert len(caplog.records) < 5
+
+
+def test_a_dead_server_is_noticed():
+    async def test(ends: Ends) -> None:
+        server = ends.serve()
+        await server.shutdown()
+        client = ends.client(dtls=DtlsParameters(handshake_time_limit=0.3))
+        with pytest.raises((HandshakeFailed, Unreachable)):
+            await connect(client, server)
+        assert not client._attempts
+        assert client._engine.handshake_count == 0
+
+    run(test)
+
+
+def test_a_silent_server_fails_within_the_time_limit():
+    async def test(ends: Ends) -> None:
+        deaf = ends.client()  # answers no ClientHello
+        client = ends.client(dtls=DtlsParameters(handshake_time_limit=0.2))
+        with pytest.raises(HandshakeFailed, match="nobody answered"):
+            await connect(client, deaf)
+
+    run(test)
+
+
+def test_a_cancelled_wait_ends_the_handshake_when_nobody_else_waits():
+    async def test(ends: Ends) -> None:
+        deaf, client = ends.client(), ends.client()
+        waits = [asyncio.ensure_future(connect(client, deaf)) for _ in range(2)]
+        await until(lambda: client._attempts and next(iter(client._attempts.values())).waiting == 2)
+        waits[0].cancel()
+        await asyncio.wait([waits[0]])
+        assert client._engine.handshake_count == 1
+        waits[1].cancel()
+        await asyncio.wait([waits[1]])
+        assert client._engine.handshake_count == 0
+        assert not client._attempts
+
+    run(test)
+
+
+def test_a_client_notices_that_its_server_was_restarted():
+    async def test(ends: Ends) -> None:
+        server = ends.serve()
+        client = ends.client(parameters=TransportParameters(ack_timeout=0.05))
+        first = await connect(client, server)
+        port = server.address[1]
+        server._engine._transmit = lambda datagram, peer: None  # it dies without a word
+        await server.shutdown()
+        again = ends.serve(port=port)
+        client.send(message_to(first))
+        error, remote = await client._above.errors.get()
+        assert isinstance(error, SessionEnded)
+        assert remote is first
+        second = await connect(client, again)
+        assert second is not first
+        client.send(message_to(second, mid=2))
+        assert (await again._above.messages.get()).mid == 2
+
+    run(test)
+
+
+def test_an_answering_server_is_not_doubted():
+    async def test(ends: Ends) -> None:
+        server, client = ends.serve(), ends.client(parameters=TransportParameters(ack_timeout=0.01))
+        remote = await connect(client, server)
+        client.send(message_to(remote))
+        request = await server._above.messages.get()
+        server.send(message_to(request.remote, ACK, 1, Code.CONTENT))
+        await client._above.messages.get()
+        assert remote.silent_since == 0.0
+        client._listen(remote, ends.loop.time() + 100)
+        assert not client._attempts
+        client.send(message_to(remote, NON, 3, Code.CONTENT))
+        assert remote.silent_since == 0.0
+        client.send(message_to(remote, NON, 4))
+        assert remote.silent_since > 0.0
+
+    run(test)
+
+
+def test_another_credential_for_the_same_peer_makes_a_new_session():
+    async def test(ends: Ends) -> None:
+        maps = [client_map(), client_map(b"sensor-18")]
+        client = ends.client(select=lambda message: maps[0].select("coaps", "h", 5684, (), 1, now=0.0).dtls)
+        server = ends.serve()
+        first = await connect(client, server)
+        maps.pop(0)
+        second = await connect(client, server)
+        assert (first.session.identity, second.session.identity) == (b"sensor-17", b"sensor-18")
+        assert not first.session.alive
+
+    run(test)
+
+
+def test_bytes_that_are_no_message_are_reported_with_their_address():
+    async def test(ends: Ends) -> None:
+        server, client = ends.serve(), ends.client()
+        remote = await connect(client, server)
+        client._engine.send(remote.session, b"\xff\xff")
+        client.send(message_to(remote))
+        await server._above.messages.get()
+        assert server._above.malformed == [b"\xff\xff"]
+
+    run(test)
+
+
+def test_plain_coap_on_the_secure_port_is_dropped():
+    async def test(ends: Ends) -> None:
+        server, client = ends.serve(), ends.client()
+        remote = await connect(client, server)
+        client._socket.send(bytes.fromhex("40010001"), remote.peer)
+        client.send(message_to(remote, mid=9))
+        assert (await server._above.messages.get()).mid == 9
+        assert server._above.malformed == []
+
+    run(test)
+
+
+def test_shutdown_says_goodbye_and_fails_what_waits():
+    async def test(ends: Ends) -> None:
+        server, client, deaf = ends.serve(), ends.client(), ends.client()
+        await connect(client, server)
+        wait = asyncio.ensure_future(connect(client, deaf))
+        await until(lambda: client._attempts)
+        await client.shutdown()
+        await client.shutdown()
+        with pytest.raises(Exception, match="closed"):
+            await wait
+        error, _ = await server._above.errors.get()
+        assert "closed by the peer" in str(error)
+        assert client._timer is None
+
+    run(test)
+
+
+def test_sessions_are_bounded_by_the_limits():
+    async def test(ends: Ends) -> None:
+        server = ends.serve(limits=Limits(dtls_sessions=2))
+        for _ in range(4):
+            await connect(ends.client(), server)
+        assert server._engine.session_count == 2
+
+    run(test)
+
+
+def test_endpoint_names_the_real_port():
+    async def test(ends: Ends) -> None:
+        server = ends.serve()
+        assert server.endpoint == f"coaps://127.0.0.1:{server.address[1]}"
+
+    run(test)
+
+
+def test_an_engine_that_is_not_there_is_refused():
+    async def test(ends: Ends) -> None:
+        with pytest.raises(ConfigurationError, match="tinydtls"):
+            ends.client(engine="tinydtls")
+
+    run(test)
+
+
+def test_key_log_file_is_for_its_owner_only(tmp_path: Path):
+    path = tmp_path / "keys.log"
+
+    async def test(ends: Ends) -> None:
+        await connect(ends.client(key_log=key_log_file(path)), ends.serve())
+
+    run(test)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.read_text().startswith("CLIENT_RANDOM ")
+    assert path.read_text().endswith("\n")
