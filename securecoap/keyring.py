@@ -259,9 +259,11 @@ class Keyring:
         handles, self._handles = self._handles, {}
         for layer in self._layers:
             for context in contexts.values():
-                layer.retire(context, SessionEnded("the endpoint was closed"))
+                layer.release(context, SessionEnded("the endpoint was closed"))
         for key, handle in handles.items():
             await handle.close(_saved_window(contexts[key]))
+            if handle.companion is None:  # nobody else in this process uses it
+                contexts[key].retire()
         store, self._store = self._store, None
         if store is not None:
             await store.close()

@@ -16,6 +16,7 @@ from securecoap.oscore.option import encode_option
 from securecoap.oscore.window import DEFAULT_WINDOW, ReplayWindow
 
 if TYPE_CHECKING:
+    from securecoap.errors import CoapError
     from securecoap.oscore.algorithms import Algorithm
     from securecoap.oscore.sender import Sender
 
@@ -220,6 +221,12 @@ class SecurityContext:
             secret, salt, sender_id, recipient_id, id_context=id_context, algorithm=algorithm, hash_name=hash_name
         )
         return cls(keys, sender_id, recipient_id, id_context=id_context, algorithm=algorithm, window=window)
+
+    def retire(self, error: CoapError | None = None) -> None:
+        """From now on nothing is sent or accepted under it; what waits to be sent fails with ``error``."""
+        self.retired = True
+        if self.sender is not None:
+            self.sender.close(error)
 
     def outgoing(self, partial_iv: bytes) -> RequestIdentifiers:
         """The identifiers of a request that we send with this Partial IV (section 5.2, 5.4)."""

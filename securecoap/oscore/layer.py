@@ -363,9 +363,8 @@ class OscoreLayer:
         if self._expected.get(request.token) is request:
             del self._expected[request.token]
 
-    def retire(self, context: SecurityContext, error: Exception | None = None) -> None:
-        """End everything under a context that was removed or derived anew."""
-        context.retired = True
+    def release(self, context: SecurityContext, error: Exception | None = None) -> None:
+        """End everything that is under way here under a context; others in this process may go on with it."""
         addresses = {one.address for one in self._expected.values() if one.address.context is context}
         address = self._addresses.pop(context, None)
         if address is not None:

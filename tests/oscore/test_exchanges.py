@@ -398,9 +398,9 @@ def test_errors_of_the_outer_address(client):
     assert client.above.errors == [(111, SERVER), (111, message.remote)]
 
 
-def test_retiring_the_context_ends_requests(client):
+def test_releasing_the_context_ends_requests(client):
     message, _ = send_c4(client)
-    client.layer.retire(client.context)
+    client.layer.release(client.context)
     ((error, address),) = client.above.errors
     assert isinstance(error, SessionEnded)
     assert address == message.remote
@@ -500,6 +500,19 @@ def test_a_request_waits_for_a_number(client):
     client.run()
     assert number_of(client.below.take()) == 20
     assert message.exchange.told == []
+
+
+def test_retiring_the_context_fails_what_waits(client):
+    client.numbers.limit = 20
+    message, _ = send_c4(client)
+    client.context.retire()
+    client.run()
+    assert isinstance(message.exchange.told[0], SessionEnded)
+    assert client.context.retired
+
+
+def test_a_context_without_sender_retires():
+    vectors.context().retire()
 
 
 def test_a_request_that_waits_can_be_cancelled(client):
