@@ -167,8 +167,10 @@ class Message:
         if end == len(data):
             message.options = _NO_OPTIONS
             message.payload = b""
-        else:
+        elif code == 1 or code == 4:
             message.options, message.payload = decode_body(data[end:], code)
+        else:
+            message.options, message.payload = decode_options(data, end)
         message.code = CODES[code]
         message.mtype = first >> 4 & 3
         message.mid = mid
@@ -254,16 +256,14 @@ def decode_body(body: bytes, code: int) -> tuple[Options, bytes]:
     if (code == 1 or code == 4) and len(body) <= _MEMO_LENGTH:
         found = _memo.get(body)
         return _remember(body) if found is None else found
-    pairs, payload = decode_options(body)
-    return (Options.received(pairs) if pairs else _NO_OPTIONS), payload
+    return decode_options(body)
 
 
 def _remember(body: bytes) -> tuple[Options, bytes]:
     global _memo, _older_memo  # noqa: PLW0603  # one table for the process, for messages have no owner here
     found = _older_memo.get(body)
     if found is None:
-        pairs, payload = decode_options(body)
-        found = (Options.received(pairs), payload)
+        found = decode_options(body)
     if len(_memo) >= _MEMO_ENTRIES:
         _older_memo = _memo
         _memo = {}

@@ -32,6 +32,7 @@ Pairs = tuple[tuple[int, bytes], ...]
 
 _UNKNOWN: Final = -1  # a fault that was not looked for yet
 NO_FAULT: Final = -2
+_PRESENT_BITS: Final = 300
 
 # A value of these must be UTF-8 to mean anything (RFC 7252 section 5.10.1, 5.10.2); all of them are critical.
 _TEXT: Final = frozenset(
@@ -39,53 +40,6 @@ _TEXT: Final = frozenset(
 )
 # Registered, and not implemented here: a receiver treats them as unrecognised.
 _UNSUPPORTED: Final = frozenset({numbers.Q_BLOCK1, numbers.Q_BLOCK2, numbers.EDHOC})
-
-
-def decode_options(data: bytes, position: int = 0) -> tuple[Pairs, bytes]:
-    """Split what follows a token into option pairs and payload (RFC 7252 section 3.1).
-
-    Raises:
-        FormatError: a reserved nibble, a value past the end, a number above 65535, a marker without payload.
-    """
-    pairs: list[tuple[int, bytes]] = []
-    number = 0
-    end = len(data)
-    while position < end:
-        byte = data[position]
-        if byte == 0xFF:
-            if position + 1 == end:
-                raise FormatError("payload marker without payload")
-            return tuple(pairs), data[position + 1 :]
-        position += 1
-        delta = byte >> 4
-        length = byte & 15
-        if delta > 12:
-            if delta == 13 and position < end:
-                delta = data[position] + 13
-                position += 1
-            elif delta == 14 and position + 1 < end:
-                delta = (data[position] << 8 | data[position + 1]) + 269
-                position += 2
-            else:
-                raise FormatError("bad option delta")
-        if length > 12:
-            if length == 13 and position < end:
-                length = data[position] + 13
-                position += 1
-            elif length == 14 and position + 1 < end:
-                length = (data[position] << 8 | data[position + 1]) + 269
-                position += 2
-            else:
-                raise FormatError("bad option length")
-        number += delta
-        following = position + length
-        if following > end:
-            raise FormatError("option value runs past the end")
-        if number > 65535:
-            raise FormatError("option number above 65535")
-        pairs.append((number, data[position:following]))
-        position = following
-    return tuple(pairs), b""
 
 
 def encode_options(pairs: Iterable[tuple[int, bytes]]) -> bytes:
@@ -165,7 +119,7 @@ class Options:
         self._request_fault = self._response_fault = _UNKNOWN
         present = 0
         for number, _ in pairs:
-            if number < 300:
+            if number < _PRESENT_BITS:
                 present |= 1 << number
         self.present = present
 
@@ -296,6 +250,63 @@ class Options:
     def __repr__(self) -> str:
         names = (numbers.OPTIONS[n].name if n in numbers.OPTIONS else str(n) for n, _ in self.pairs)
         return f"<Options {', '.join(names)}>"
+
+
+def decode_options(data: bytes, position: int = 0) -> tuple[Options, bytes]:
+    """Options and payload from what follows a token (RFC 7252 section 3.1); the options are frozen.
+
+    Raises:
+        FormatError: a reserved nibble, a value past the end, a number above 65535, a marker without payload.
+    """
+    pairs: list[tuple[int, bytes]] = []
+    number = present = 0
+    end = len(data)
+    payload = b""
+    while position < end:
+        byte = data[position]
+        position += 1
+        if byte == 0xFF:
+            payload = data[position:]
+            if not payload:
+                raise FormatError("payload marker without payload")
+            break
+        delta = byte >> 4
+        length = byte & 15
+        if delta > 12:
+            if delta == 13 and position < end:
+                delta = data[position] + 13
+                position += 1
+            elif delta == 14 and position + 1 < end:
+                delta = (data[position] << 8 | data[position + 1]) + 269
+                position += 2
+            else:
+                raise FormatError("bad option delta")
+        if length > 12:
+            if length == 13 and position < end:
+                length = data[position] + 13
+                position += 1
+            elif length == 14 and position + 1 < end:
+                length = (data[position] << 8 | data[position + 1]) + 269
+                position += 2
+            else:
+                raise FormatError("bad option length")
+        number += delta
+        following = position + length
+        if following > end:
+            raise FormatError("option value runs past the end")
+        if number > 65535:
+            raise FormatError("option number above 65535")
+        if number < _PRESENT_BITS:
+            present |= 1 << number
+        pairs.append((number, data[position:following]))
+        position = following
+    options = Options.__new__(Options)
+    options.pairs = tuple(pairs)
+    options.present = present
+    options._encoded = options._path = None
+    options._request_fault = options._response_fault = _UNKNOWN
+    options._frozen = True
+    return options, payload
 
 
 def _number(pair: tuple[int, bytes]) -> int:
