@@ -212,7 +212,12 @@ class Server:
                 else:
                     self._render(incoming, resource, self._respond)
 
-            self._run(incoming, resource.add_observation(request, observation), registered)  # type: ignore[attr-defined]  # it is_observable
+            at_once = getattr(resource, "dispatch_observation", None) or resource.add_observation  # type: ignore[attr-defined]  # it is_observable
+            registration = at_once(request, observation)
+            if registration is None:
+                registered(None)
+            else:
+                self._run(incoming, registration, registered)
         else:
             self._render(incoming, resource, self._respond)
 
