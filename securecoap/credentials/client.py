@@ -1,8 +1,8 @@
 """Which credentials a request is sent with: the client's look-up.
 
-It never answers "plain" where a credential was meant. The most specific pattern for the request decides alone. Where it cannot be satisfied the request fails; no less
-specific pattern, no other scheme, no plain text takes its place. Must not know sessions: what came of a handshake has
-no influence.
+It never answers "plain" where a credential was meant. The most specific pattern for the request decides alone. Where
+it cannot be satisfied the request fails; no less specific pattern, no other scheme, no plain text takes its place.
+Must not know sessions: what came of a handshake has no influence.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ USABLE_KINDS: Final = frozenset(kind.kind for kind in (DtlsPsk, OscoreContext))
 
 _SECURE: Final = frozenset(("coaps", "coaps+tcp", "coaps+ws"))
 _MAXIMUM_REMEMBERED: Final = 4096
+_NO_ALTERNATIVE: Final = "unprotected beside credentials is for servers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +180,7 @@ class ClientCredentials:
                     return outcome
                 outcome = "a credential is not valid at this time"
             reasons[outcome] = None
-        raise CredentialsMissing(f"{where} cannot be used: {'; '.join(reasons)}")
+        raise CredentialsMissing(f"{where} cannot be used: {'; '.join(reasons) or _NO_ALTERNATIVE}")
 
     def _without_entry(self, request: _Request) -> Selection:
         patterns = (*self._by_host.get(request.host, ()), *self._wild)

@@ -6,11 +6,12 @@ References are taken as they are; ``resolution.py`` looks where they lead. Must 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.credentials.faults import Document, Place, printable
 from securecoap.credentials.kinds import KINDS
-from securecoap.credentials.models import ALWAYS, Entry, Group, Node, Reference, Unprotected, Validity
+from securecoap.credentials.models import ALWAYS, DtlsRpk, Entry, Group, Node, Reference, Unprotected, Validity, digest
 from securecoap.credentials.patterns import PatternError, UriPattern, parse_pattern
 from securecoap.credentials.values import Reading, parse_claims, parse_date
 from securecoap.wire.codes import Code
@@ -63,7 +64,26 @@ def parse_documents(reading: Reading, documents: Iterable[tuple[Document, Any]])
             if entry is not None:
                 entries.pop(name, None)
                 entries[name] = entry
+    _add_peers(reading, entries)
     return entries
+
+
+def _add_peers(reading: Reading, entries: dict[str, Entry]) -> None:
+    """Make an entry of each peer that a ``dtls-rpk`` entry gives a label, so that patterns can ask for it."""
+    for entry in tuple(entries.values()):
+        node = entry.node
+        if not isinstance(node, DtlsRpk) or node.place is None:
+            continue
+        for label, peer_key in node.peer_keys:
+            if not label:
+                continue
+            place = node.place / "peer-keys" / label
+            if label in entries:
+                reading.fault(place, f"there is another {printable(label)}")
+                continue
+            key = digest([node.key, label.encode("utf-8", "surrogatepass")])
+            peer = replace(node, label=label, key=key, peer_keys=((label, peer_key),), place=place)
+            entries[label] = Entry(label, peer, place)
 
 
 def _name(reading: Reading, name: str, place: Place) -> UriPattern | None:
@@ -109,7 +129,8 @@ def _node(reading: Reading, value: Any, place: Place, label: str, outer: Validit
     for name in value:
         if name not in _ALL_KINDS and name not in _BESIDE:
             shown = printable(name) if isinstance(name, str) else "that is no string"
-            reading.fault(place / str(name), f"unknown kind or member {shown}; kinds: {', '.join(_ALL_KINDS)}")
+            known = ", ".join((*_ALL_KINDS, *_BESIDE))
+            reading.fault(place / str(name), f"unknown kind or member {shown}; known: {known}")
     if len(kinds) != 1:
         text = (
             f"several kinds in one entry: {', '.join(kinds)}" if kinds else f"no kind; one of {', '.join(_ALL_KINDS)}"

@@ -1,6 +1,7 @@
 """Reading credential files into checked entries.
 
-All documents are read, all faults are reported, and then all is used or nothing. With ``sources.py`` and ``saving.py`` the only module of the room that touches files.
+All documents are read, all faults are reported, and then all is used or nothing. With ``sources.py`` and
+``saving.py`` the only module of the room that touches files.
 """
 
 from __future__ import annotations
