@@ -121,8 +121,8 @@ def message_to(remote: DtlsAddress, mtype: int = CON, mid: int = 1, code: int = 
 
 
 async def until(condition: Any) -> None:
-    while not condition():
-        await asyncio.sleep(0)  # noqa: ASYNC110  # one turn of the loop: there is no event for a name being resolved
+    while not condition():  # noqa: ASYNC110  # one turn of the loop: a name being resolved has no event
+        await asyncio.sleep(0)
 
 
 def test_a_request_and_its_answer_over_one_session():

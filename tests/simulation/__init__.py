@@ -1,0 +1,1 @@
+"""A simulated network and virtual time, for the real stack."""
