@@ -259,7 +259,9 @@ def test_log_of_a_failed_commit_is_written_once_more_before_it_is_built_on(tmp_p
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("statement", ["COMMIT", "INSERT", "SELECT fingerprint", "DELETE", "UPDATE", "PRAGMA journal_mode"])
+@pytest.mark.parametrize(
+    "statement", ["COMMIT", "INSERT", "SELECT fingerprint", "DELETE", "UPDATE", "PRAGMA journal_mode"]
+)
 def test_fault_while_opening_leaves_the_context_free(tmp_path, statement):
     disk = Disk()
 
@@ -535,3 +537,34 @@ def test_default_directory(monkeypatch, tmp_path):
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
     monkeypatch.setattr(sys, "platform", "win32")
     assert default_state_directory() == tmp_path / "local" / "securecoap" / "state"
+
+
+def test_handle_that_lost_its_context_changes_nothing_any_more(tmp_path):
+    async def main():
+        store = SqliteStateStore(tmp_path)
+        old = await store.open(FP, label=":a")
+        PROCESS.evict(old)
+        new = await store.open(FP, label=":a", wait=0)
+        before = rows(tmp_path)
+        await old.close(SavedWindow(9, 1, 32))
+        assert rows(tmp_path) == before
+        assert windows(tmp_path) == 0
+        assert new.next_number() == FIRST_CHUNK
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_closing_never_lowers_a_mark_that_somebody_else_has_set(tmp_path):
+    async def main():
+        store = SqliteStateStore(tmp_path)
+        state = await store.open(FP, label=":a")
+        connection = sqlite3.connect(tmp_path / "state.sqlite3")
+        with connection:
+            connection.execute("UPDATE contexts SET next = 100000")
+        connection.close()
+        await state.close()
+        assert rows(tmp_path)[FP] == 100000
+        await store.close()
+
+    asyncio.run(main())
