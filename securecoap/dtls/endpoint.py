@@ -106,12 +106,8 @@ class Endpoint:
         """Take a datagram. Nothing that is in it raises."""
         # One record of application data in a live session: nearly every datagram, so it has a short way.
         session = self._sessions.get(peer)
-        if (
-            session is not None
-            and datagram[:5] == session.application_head
-            and int.from_bytes(datagram[11:13], "big") + 13 == len(datagram)
-        ):
-            plaintext = session.read.open(datagram, 0, len(datagram))
+        if session is not None and datagram[:5] == session.application_head:
+            plaintext = session.read.open_application(datagram)
             if plaintext:
                 session.last_seen = now
                 self._application_data(session, plaintext)

@@ -11,6 +11,7 @@ body.
 
 from __future__ import annotations
 
+import struct
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -58,6 +59,12 @@ class ContentType(IntEnum):
 _CONTENT_TYPES: Final = frozenset(ContentType)
 _HEADS: Final = {content_type: bytes((content_type,)) + _VERSION for content_type in ContentType}
 _APPLICATION_HEAD: Final = _HEADS[ContentType.APPLICATION_DATA]
+# Epoch and sequence number are one 64-bit number on the wire, in the nonce and in the additional data.
+_pack_head: Final = struct.Struct("!3sQHQ").pack  # type and version, number, length, explicit nonce
+_unpack_head: Final = struct.Struct("!QH8s").unpack_from  # the same from the number on
+_TABLE: Final = 2048
+_ADDITIONAL: Final = tuple(_APPLICATION_HEAD + length.to_bytes(2, "big") for length in range(_TABLE))
+"""How the additional data of application records ends, by the length of the plaintext."""
 
 
 class SequenceExhausted(Exception):
@@ -140,7 +147,6 @@ class WriteProtection:
         self._salt = implicit_iv
         self._tag_and_nonce = _EXPLICIT_NONCE_LENGTH + suite.tag_length
         self.overhead = RECORD_HEADER_LENGTH + self._tag_and_nonce
-        # Epoch and sequence number are one 64-bit number on the wire, in the nonce and in the additional data.
         self.next_number = epoch << 48
         self._end = (epoch + 1) << 48
 
@@ -153,15 +159,13 @@ class WriteProtection:
         number = self.next_number
         if number >= self._end:
             raise SequenceExhausted
+        length = len(plaintext)
+        if length >= _TABLE:
+            return self.seal(ContentType.APPLICATION_DATA, plaintext)
         self.next_number = number + 1
         number8 = number.to_bytes(8, "big")
-        length = len(plaintext)
-        return (
-            _APPLICATION_HEAD
-            + number8
-            + (length + self._tag_and_nonce).to_bytes(2, "big")
-            + number8
-            + self._encrypt(self._salt + number8, plaintext, number8 + _APPLICATION_HEAD + length.to_bytes(2, "big"))
+        return _pack_head(_APPLICATION_HEAD, number, length + self._tag_and_nonce, number) + self._encrypt(
+            self._salt + number8, plaintext, number8 + _ADDITIONAL[length]
         )
 
     def seal(self, content_type: ContentType, plaintext: bytes) -> bytes:
@@ -180,20 +184,44 @@ class WriteProtection:
 class ReadProtection:
     """Opens the records of one epoch and refuses replays (RFC 6347 section 4.1.2.6).
 
-    The window is one integer of 64 bits: bit n says that ``highest`` - n was received. The shift is clamped, because
-    the peer's number decides how far it would go.
+    The window is one integer of 64 bits: bit n says that ``highest`` - n was received (numbers with their epoch). The
+    shift is clamped, because the peer's number decides how far it would go.
     """
 
-    __slots__ = ("_decrypt", "_highest", "_minimum", "_salt", "_window", "epoch")
+    __slots__ = ("_decrypt", "_highest", "_minimum", "_overhead", "_salt", "_window", "epoch")
 
     def __init__(self, suite: CipherSuite, key: bytes, implicit_iv: bytes, epoch: int) -> None:
         aead: Aead = suite.aead(key)
         self._decrypt = aead.decrypt
         self._salt = implicit_iv
         self._minimum = _EXPLICIT_NONCE_LENGTH + suite.tag_length
+        self._overhead = RECORD_HEADER_LENGTH + self._minimum
         self.epoch = epoch
-        self._highest = -1
+        self._highest = (epoch << 48) - 1
         self._window = 0
+
+    def open_application(self, datagram: bytes) -> bytes | None:
+        """As `open`, for a datagram that is one record of application data; ``None`` also if its length says otherwise.
+
+        The caller has checked type, version and epoch.
+        """
+        length = len(datagram) - self._overhead
+        if not 0 <= length < _TABLE:
+            return None
+        number, body_length, nonce = _unpack_head(datagram, 3)
+        ahead = number - self._highest
+        if body_length != length + self._minimum or (ahead <= 0 and (ahead <= -_WINDOW or self._window >> -ahead & 1)):
+            return None
+        try:
+            plaintext = self._decrypt(self._salt + nonce, datagram[_BODY:], datagram[3:11] + _ADDITIONAL[length])
+        except InvalidTag:
+            return None
+        if ahead > 0:
+            self._highest = number
+            self._window = (self._window << ahead & _WINDOW_MASK) | 1 if ahead < _WINDOW else 1
+        else:
+            self._window |= 1 << -ahead
+        return plaintext
 
     def open(self, datagram: bytes, start: int, end: int) -> bytes | None:
         """Return the plaintext of the record at ``start``; ``None`` if it is a replay, too old, too short or forged.
@@ -204,8 +232,8 @@ class ReadProtection:
         if length < 0:
             return None
         number8 = datagram[start + 3 : start + 11]
-        sequence = int.from_bytes(number8[2:], "big")
-        ahead = sequence - self._highest
+        number = int.from_bytes(number8, "big")
+        ahead = number - self._highest
         if ahead <= 0 and (ahead <= -_WINDOW or self._window >> -ahead & 1):
             return None
         try:
@@ -219,7 +247,7 @@ class ReadProtection:
         if length > MAX_PLAINTEXT:
             return None
         if ahead > 0:
-            self._highest = sequence
+            self._highest = number
             self._window = (self._window << ahead & _WINDOW_MASK) | 1 if ahead < _WINDOW else 1
         else:
             self._window |= 1 << -ahead
