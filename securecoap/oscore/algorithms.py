@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
 
+from securecoap.credentials.algorithms import AEAD_ALGORITHMS, DEFAULT_HASH
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -28,11 +30,12 @@ class Aead(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """One row of the COSE registry (RFC 9053 section 4); lengths in bytes.
+    """One AEAD of the COSE registry (RFC 9053 section 4); lengths in bytes.
 
     Attributes:
         number: the COSE algorithm number.
         name: the registry's name.
+        maximum_id_length: the longest Sender or Recipient ID (RFC 8613 section 3.3).
         aead: makes an `Aead` from a key of ``key_length``.
     """
 
@@ -41,17 +44,8 @@ class Algorithm:
     key_length: int
     tag_length: int
     nonce_length: int
+    maximum_id_length: int
     aead: Callable[[bytes], Aead] = field(repr=False, compare=False)
-
-    @property
-    def maximum_id_length(self) -> int:
-        """The longest Sender or Recipient ID (RFC 8613 section 3.3)."""
-        return self.nonce_length - 6
-
-    @property
-    def maximum_plaintext(self) -> int:
-        """The longest plaintext: CCM's length field has what the nonce leaves of 15 bytes (RFC 3610 section 2.1)."""
-        return (1 << 8 * (15 - self.nonce_length)) - 1 if self.name.startswith("AES-CCM") else 2**31 - 1
 
 
 def _ccm8(key: bytes) -> Aead:
@@ -62,26 +56,36 @@ def _ccm16(key: bytes) -> Aead:
     return AESCCM(key, 16)
 
 
-_ALL: Final = (
-    Algorithm(1, "A128GCM", 16, 16, 12, AESGCM),
-    Algorithm(2, "A192GCM", 24, 16, 12, AESGCM),
-    Algorithm(3, "A256GCM", 32, 16, 12, AESGCM),
-    Algorithm(10, "AES-CCM-16-64-128", 16, 8, 13, _ccm8),
-    Algorithm(11, "AES-CCM-16-64-256", 32, 8, 13, _ccm8),
-    Algorithm(12, "AES-CCM-64-64-128", 16, 8, 7, _ccm8),
-    Algorithm(13, "AES-CCM-64-64-256", 32, 8, 7, _ccm8),
-    Algorithm(24, "ChaCha20/Poly1305", 32, 16, 12, ChaCha20Poly1305),
-    Algorithm(30, "AES-CCM-16-128-128", 16, 16, 13, _ccm16),
-    Algorithm(31, "AES-CCM-16-128-256", 32, 16, 13, _ccm16),
-    Algorithm(32, "AES-CCM-64-128-128", 16, 16, 7, _ccm16),
-    Algorithm(33, "AES-CCM-64-128-256", 32, 16, 7, _ccm16),
-)
+_FACTORIES: Final[dict[int, Callable[[bytes], Aead]]] = {
+    1: AESGCM,
+    2: AESGCM,
+    3: AESGCM,
+    10: _ccm8,
+    11: _ccm8,
+    12: _ccm8,
+    13: _ccm8,
+    24: ChaCha20Poly1305,
+    30: _ccm16,
+    31: _ccm16,
+    32: _ccm16,
+    33: _ccm16,
+}
 
-ALGORITHMS: Final[dict[int, Algorithm]] = {algorithm.number: algorithm for algorithm in _ALL}
+ALGORITHMS: Final[dict[int, Algorithm]] = {
+    row.number: Algorithm(
+        row.number,
+        row.name,
+        row.key_length,
+        row.tag_length,
+        row.nonce_length,
+        row.maximum_id_length,
+        _FACTORIES[row.number],
+    )
+    for row in AEAD_ALGORITHMS.values()
+}
 """Every AEAD that OSCORE may use, by COSE number: nonces of 7 bytes or more that may be counters (section 12.6)."""
 
 DEFAULT_ALGORITHM: Final = ALGORITHMS[10]
-DEFAULT_HASH: Final = "SHA-256"
 
 HASHES: Final[dict[str, str]] = {"SHA-256": "sha256", "SHA-384": "sha384", "SHA-512": "sha512"}
 """COSE's names of hash functions for HKDF, and hashlib's."""

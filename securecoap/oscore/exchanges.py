@@ -227,8 +227,7 @@ class OscoreRequest(Held, Exchange):
         self._delivering = not is_last
         meant = self._layer.above.dispatch_message(inner)
         self._delivering = False
-        if not meant and not self._cancelled and not is_last:
-            # Nobody above knows the token any more: the observation was given up without a word.
+        if is_last or not meant:  # not meant: nobody above knows the token, the observation was given up without a word
             self.end()
         return meant
 

@@ -109,11 +109,15 @@ def test_confirmable_and_token_are_passed_down(client):
 # Responses that do not verify, or are no responses.
 
 
-def test_the_same_response_is_accepted_once(client):
-    send_c4(client)
-    client.receive(C7["protected"], SERVER)
-    assert client.receive(C7["protected"], SERVER)[0]
+@pytest.mark.parametrize("vector", [C7, C8], ids=["request's nonce", "own nonce"])
+def test_a_request_has_one_response(client, vector):
+    _, cancel = send_c4(client)
+    assert client.receive(vector["protected"], SERVER)[0]
+    assert client.layer._expected == {}
+    assert not client.receive(vector["protected"], SERVER)[0]
+    assert not client.receive(C7["protected"], SERVER)[0]
     assert len(client.above.got) == 1
+    cancel()
 
 
 DROPPED = {
@@ -259,6 +263,7 @@ def test_notifications_in_order():
     last = client.above.take()
     assert last.code == 0xA0
     assert last.options.observe is None
+    assert client.layer._expected == {}
 
 
 def test_cancellation():
