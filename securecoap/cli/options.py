@@ -116,6 +116,12 @@ def _block_size(_: click.Context, __: click.Parameter, value: str | None) -> int
     return None if value is None else int(value)
 
 
+def _seconds(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not 0 < value < 1e9:
+        raise click.BadParameter("a time limit is a positive number of seconds")
+    return value
+
+
 def message_options(size: int | None, payload: bytes, **options: int | None) -> dict[str, Any]:
     """Options of a request by name, those of its blocks among them (RFC 7959 section 2.4: asked for in advance).
 
@@ -218,7 +224,8 @@ CONNECTION: Final = (
     click.option(
         "--timeout",
         metavar="S",
-        type=click.FloatRange(min=0, min_open=True, max=1e9),
+        type=float,
+        callback=_seconds,
         help="Wait so many seconds for the (first) answer.",
     ),
     KEYLOG,

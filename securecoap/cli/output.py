@@ -85,6 +85,9 @@ def describe(answer: Message) -> str:
 
 
 def _diagnostic_text(answer: Message) -> str:
+    if answer.options.content_format is None:  # then it is a text for a person (RFC 7252 section 5.5.2)
+        return answer.payload.decode(errors="replace")
+    # Error responses are rare, start-up time is not.
     from securecoap.cli.pretty import render
 
     return render(answer.payload, answer.options.content_format)
@@ -92,6 +95,7 @@ def _diagnostic_text(answer: Message) -> str:
 
 def _to_stdout(answer: Message, end: bytes) -> None:
     if sys.stdout.isatty():
+        # Loaded where it is used: rich takes longer to load than an answer to come.
         from securecoap.cli.pretty import show
 
         show(answer.payload, answer.options.content_format)

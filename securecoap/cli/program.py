@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import traceback
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
@@ -89,6 +90,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGINT
     except BrokenPipeError:
         return reader_left()
+    except Exception:  # noqa: BLE001  # a fault of this program must not look like an answer of a server
+        traceback.print_exc()
+        return status.INTERNAL
     try:
         sys.stdout.flush()
     except BrokenPipeError:

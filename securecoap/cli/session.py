@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 from securecoap.cli import logs, status
 from securecoap.cli.text import tell
-from securecoap.errors import CoapError, HandshakeFailed, RequestTimeout
+from securecoap.errors import CoapError, HandshakeFailed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -159,8 +159,8 @@ def _handlers(stop: Callable[[int], None]) -> Iterator[None]:
 def report(error: CoapError) -> None:
     """Say on stderr why there is no response, or why nothing was sent."""
     text = str(error)
-    if isinstance(error, RequestTimeout):
-        text = text or "nobody answered in time"
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror  # without its number
     elif isinstance(error, HandshakeFailed) and error.alert is not None and error.alert not in text:
         text = f"{text} (alert: {error.alert})"
     tell(text or type(error).__name__)

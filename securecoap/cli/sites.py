@@ -47,7 +47,7 @@ def load_site(name: str) -> Site:
         kind = type(found).__name__
         hint = "; a class: make a Site object of it" if isinstance(found, type) else ""
         hint = hint or ("; to serve what a function makes, assign it to a name" if callable(found) else "")
-        raise SiteFault(f"{name} is no Site, but a {kind}{hint}")
+        raise SiteFault(f"{name} is no Site, but of type {kind}{hint}")
     return found
 
 
