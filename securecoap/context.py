@@ -318,7 +318,27 @@ class Context:
         assert self._loop is not None
         if scheme == "coap":
             return UdpInterface(host, port, above, self._loop, packet_info=not is_client)
-        raise ConfigurationError(f"no transport for {scheme}")
+        # With cryptography: imported only where there is DTLS.
+        from securecoap.transports.dtls import DtlsInterface  # noqa: PLC0415
+        from securecoap.transports.key_log import key_log_file  # noqa: PLC0415
+
+        credentials = self._keyring.credentials
+        if not is_client and (credentials is None or not credentials.serves_dtls):
+            raise ConfigurationError(f"coaps on {host}: there is no DTLS credential with which a client could come")
+        return DtlsInterface(
+            host,
+            port,
+            above,
+            self._loop,
+            select=self._keyring.select_dtls,
+            find_psk=None if is_client else self._keyring.find_psk,
+            identity_hint=None if credentials is None else credentials.identity_hint,
+            limits=self._limits,
+            parameters=self._parameters,
+            engine=self._engine,
+            key_log=None if self._keylog is None else key_log_file(self._keylog),
+            packet_info=not is_client,
+        )
 
     # Requests.
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from securecoap.config import Limits
-    from securecoap.credentials import CredentialsMap, OscoreContext, OwnNames, Selection
+    from securecoap.credentials import CredentialsMap, DtlsPsk, OscoreContext, OwnNames, Selection
     from securecoap.interfaces import EndpointAddress
     from securecoap.oscore.context import SecurityContext
     from securecoap.oscore.layer import OscoreLayer
@@ -185,6 +185,23 @@ class Keyring:
             target.scheme, target.host, target.port, target.path, method, now=now, proxied=True
         )
         return hop if inner.oscore is None else inner
+
+    # DTLS.
+
+    def select_dtls(self, message: Message) -> DtlsPsk | None:
+        """The key with which a session for a request of ours is made.
+
+        Raises:
+            CredentialsMissing: a credential is meant for it and cannot be used.
+        """
+        selection = self.select(message)
+        return None if selection is None else selection.dtls
+
+    def find_psk(self, identity: bytes) -> DtlsPsk | None:
+        """The credential of a peer that presents a PSK identity; it has proved nothing yet."""
+        return None if self.credentials is None else self.credentials.find_psk(identity, time.time())
+
+    # State.
 
     async def open_all(self) -> None:
         """Own every OSCORE context before the first datagram is read: from then on all windows are known or void.
