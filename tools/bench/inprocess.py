@@ -1,9 +1,9 @@
-"""The path of a plain request through our own layers, without sockets: where the time goes.
+"""The path of a request through our own layers, without sockets: where the time goes.
 
     tools/bench/run inprocess [--profile]
 
 A stand-in for the interface hands datagrams to the message layer and takes the answers; the rest is the real stack.
-What it leaves out is the system calls, and OSCORE and DTLS. Numbers: the fastest of five repetitions.
+What it leaves out is the system calls, and DTLS. Numbers: the fastest of five repetitions.
 """
 
 from __future__ import annotations
@@ -11,23 +11,31 @@ from __future__ import annotations
 import asyncio
 import cProfile
 import gc
+import json
 import pstats
 import random
 import sys
+import tempfile
 import time
 import tracemalloc
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from bench.oscore import ECHO, Answer, OscoreClient, get, parse
+from bench.servers import CREDENTIALS
 from securecoap import Message, Resource, Site
+from securecoap.config import Limits
 from securecoap.core.messages import MessageManager
 from securecoap.core.serving import Server
 from securecoap.core.tokens import TokenManager
+from securecoap.keyring import Keyring
+from securecoap.oscore.layer import OscoreLayer
 from securecoap.transports.udp import UdpAddress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 PER_PORT = 5_000
+COUNT = 20_000
 
 
 class Hello(Resource):
@@ -54,61 +62,133 @@ class Wire:
         self.answers += 1
 
 
-def measure(*, profile: bool = False) -> dict[str, float]:
-    """Run it, and print the figures."""
-    return asyncio.run(_measure(profile=profile))
+class Stack:
+    """Our layers over a `Wire`, with one client's requests for them."""
 
+    def __init__(self, security: str, state: str) -> None:
+        site = Site()
+        site.add("/hello", Hello())
+        loop, randomness = asyncio.get_running_loop(), random.Random(1)
+        self.wire = Wire()
+        self.ports = iter(range(1024, 65536))
+        self.manager = MessageManager(loop, randomness)
+        self.client: OscoreClient | None = None
+        self.keyring: Keyring | None = None
+        below: Any = self.manager
+        authorize = None
+        if security == "oscore":
+            limits = Limits()
+            entry = json.loads(CREDENTIALS.read_text())[":bench-oscore"]
+            self.keyring = Keyring(
+                {":client": entry},
+                state=state,
+                strict_state=False,
+                names=(),
+                bound=["127.0.0.1"],
+                limits=limits,
+                wait=1.0,
+            )
+            self.keyring.attach(loop)
+            below = OscoreLayer(self.manager, self.keyring, loop, randomness, limits)
+            self.keyring.add_layer(below)
+            authorize = self.keyring.authorize
+            mirrored = {**entry["oscore"], "sender-id": entry["oscore"]["recipient-id"]}
+            self.client = OscoreClient.from_entry({**mirrored, "recipient-id": entry["oscore"]["sender-id"]})
+        self.server = Server(site, loop, randomness, authorize=authorize)
+        self.tokens = TokenManager(below, self.server, randomness)
+        below.above = self.tokens
+        self.manager.above = self.tokens if below is self.manager else below
+        self.manager.interface = self.wire  # type: ignore[assignment]  # a stand-in
 
-async def _measure(*, profile: bool) -> dict[str, float]:
-    site = Site()
-    site.add("/hello", Hello())
-    loop, randomness = asyncio.get_running_loop(), random.Random(1)
-    wire = Wire()
-    manager = MessageManager(loop, randomness)
-    server = Server(site, loop, randomness)
-    tokens = TokenManager(manager, server, randomness)
-    manager.above, manager.interface = tokens, wire  # type: ignore[assignment]  # a stand-in
-    ports = iter(range(1024, 65536))
+    async def start(self) -> None:
+        """Open the state; answer the Echo challenge; look at the answer."""
+        if self.keyring is not None:
+            await self.keyring.open_all()
+        answer = await self._exchange(get("hello"))
+        if self.client is not None and ECHO in answer.options:
+            answer = await self._exchange(get("hello", answer.options[ECHO]))
+        if answer.payload != b"hello":
+            raise SystemExit(f"the stack answers {answer}")
 
-    def requests(count: int) -> Callable[[], None]:
-        addresses = [UdpAddress(wire, ("127.0.0.1", next(ports)), None, 0) for _ in range(-(-count // PER_PORT))]  # type: ignore[arg-type]
-        prepared = [
-            (b"\x44\x01" + (i % PER_PORT).to_bytes(2) + i.to_bytes(4) + b"\xb5hello", addresses[i // PER_PORT])
-            for i in range(count)
-        ]
+    def requests(self, count: int) -> Callable[[], None]:
+        """A function that feeds this many new requests."""
+        addresses = [self._address() for _ in range(-(-count // PER_PORT))]
+        prepared = [(self._datagram(get("hello"), i), addresses[i // PER_PORT]) for i in range(count)]
 
         def run() -> None:
-            decode, dispatch = Message.decode, manager.dispatch_message
+            decode, dispatch = Message.decode, self.manager.dispatch_message
             for data, remote in prepared:
                 dispatch(decode(data, remote))
 
         return run
 
-    requests(1000)()
-    if not wire.last.endswith(b"\xffhello") or wire.answers != 1000:
-        raise SystemExit(f"the stand-in got {wire.answers} answers, the last {wire.last!r}")
+    async def close(self) -> None:
+        """End all."""
+        self.tokens.close()
+        self.manager.close()
+        await self.server.close()
+        if self.keyring is not None:
+            await self.keyring.close()
+
+    def _address(self) -> UdpAddress:
+        return UdpAddress(self.wire, ("127.0.0.1", next(self.ports)), None, 0)  # type: ignore[arg-type]  # a stand-in
+
+    def _datagram(self, inner: bytes, index: int) -> bytes:
+        mark = (index % PER_PORT).to_bytes(2, "big") + index.to_bytes(4, "big")
+        if self.client is None:
+            return b"\x44\x01" + mark + inner[1:]
+        datagram = self.client.protect(inner)[1]
+        return datagram[:2] + mark + datagram[8:]
+
+    async def _exchange(self, inner: bytes) -> Answer:
+        number = self.client.sequence if self.client else 0
+        before = self.wire.answers
+        self.manager.dispatch_message(Message.decode(self._datagram(inner, 0), self._address()))
+        while self.wire.answers == before:  # noqa: ASYNC110  # only at the start, and only for a few turns
+            await asyncio.sleep(0)
+        if self.client is not None:
+            return self.client.open(number, self.wire.last)
+        options, payload = parse(self.wire.last, 8)
+        return Answer(self.wire.last[1], options, payload)
+
+
+def measure(*, profile: bool = False) -> dict[str, dict[str, float]]:
+    """Run it, and print the figures."""
+    return {security: asyncio.run(_measure(security, profile=profile)) for security in ("plain", "oscore")}
+
+
+async def _measure(security: str, *, profile: bool) -> dict[str, float]:
+    with tempfile.TemporaryDirectory(prefix="securecoap-bench-") as state:
+        stack = Stack(security, state)
+        try:
+            await stack.start()
+            return _figures(stack, security, profile=profile)
+        finally:
+            await stack.close()
+
+
+def _figures(stack: Stack, security: str, *, profile: bool) -> dict[str, float]:
     times = []
     for _ in range(5):
-        run = requests(20_000)
+        run = stack.requests(COUNT)
         start = time.process_time()
         run()
-        times.append((time.process_time() - start) / 20_000)
-    calls = _count_calls(requests(1000)) / 1000
+        times.append((time.process_time() - start) / COUNT)
+    calls = _count_calls(stack.requests(1000)) / 1000
     gc.collect()
-    run = requests(20_000)
+    run = stack.requests(COUNT)
     tracemalloc.start()
     run()
-    retained = tracemalloc.get_traced_memory()[0] / 20_000
+    retained = tracemalloc.get_traced_memory()[0] / COUNT
     tracemalloc.stop()
+    if not stack.wire.last:
+        raise SystemExit("no answers")
     figures = {"us": min(times) * 1e6, "calls": calls, "retained_bytes": retained}
-    print(f"  in process  {figures['us']:.2f} µs, {calls:.0f} calls, {retained:.0f} bytes retained per request")
+    print(f"  {security:<8}{figures['us']:8.2f} µs, {calls:.0f} calls, {retained:.0f} bytes retained per request")
     if profile:
         profiler = cProfile.Profile()
-        profiler.runcall(requests(20_000))
-        pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
-    tokens.close()
-    manager.close()
-    await server.close()
+        profiler.runcall(stack.requests(COUNT))
+        pstats.Stats(profiler).sort_stats("tottime").print_stats(30)
     return figures
 
 

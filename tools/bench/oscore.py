@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Answer", "OscoreClient"]
+__all__ = ["ECHO", "Answer", "OscoreClient", "get", "parse"]
 
 ALGORITHM = 10  # AES-CCM-16-64-128
 ECHO = 252
@@ -82,7 +82,7 @@ class OscoreClient:
         Raises:
             ValueError: it is not protected, or does not verify.
         """
-        options, payload = _parse(datagram, 4 + (datagram[0] & 15))
+        options, payload = parse(datagram, 4 + (datagram[0] & 15))
         if 9 not in options:
             raise ValueError(f"an answer without OSCORE: code {datagram[1] >> 5}.{datagram[1] & 31:02}")
         iv = _partial_iv(number)
@@ -93,7 +93,7 @@ class OscoreClient:
             inner = self._open.decrypt(nonce, payload, self._aad(iv))
         except Exception as error:
             raise ValueError("an answer that does not verify") from error
-        options, payload = _parse(inner, 1)
+        options, payload = parse(inner, 1)
         return Answer(inner[0], options, payload)
 
     def exchange(self, sock: socket.socket, path: str) -> Answer:
@@ -152,7 +152,8 @@ def _partial_iv(number: int) -> bytes:
     return number.to_bytes(max(1, (number.bit_length() + 7) // 8))
 
 
-def _parse(data: bytes, at: int) -> tuple[dict[int, bytes], bytes]:
+def parse(data: bytes, at: int) -> tuple[dict[int, bytes], bytes]:
+    """Options (the last of each number) and payload of a message, from where its options begin."""
     options: dict[int, bytes] = {}
     number = 0
     while at < len(data) and data[at] != 0xFF:
