@@ -330,7 +330,7 @@ class Endpoint:
         if isinstance(handshake, ServerHandshake) and handshake.identity:
             known = "known" if handshake.identity_known else "unknown"
             text += f" ({known} identity {handshake.identity[:_SHOWN_IDENTITY]!r})"
-        error = HandshakeFailed(f"DTLS handshake with {handshake.peer!r}: {text}", alert)
+        error = HandshakeFailed(f"the DTLS handshake failed: {text}", alert)
         self._events.handshake_failed(handshake.peer, handshake.ROLE, error)
 
     # Sessions.

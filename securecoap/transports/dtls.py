@@ -17,9 +17,16 @@ from securecoap.core.deadlines import Deadlines
 from securecoap.dtls.endpoint import Endpoint
 from securecoap.dtls.parameters import DtlsParameters, PskCredential
 from securecoap.dtls.session import Role
-from securecoap.errors import ConfigurationError, CredentialsMissing, FormatError, RequestFailed, SessionEnded
+from securecoap.errors import (
+    ConfigurationError,
+    CredentialsMissing,
+    FormatError,
+    HandshakeFailed,
+    RequestFailed,
+    SessionEnded,
+)
 from securecoap.transports.datagram import DatagramSocket, open_socket
-from securecoap.transports.dtls_address import DtlsAddress
+from securecoap.transports.dtls_address import DEFAULT_PORT, DtlsAddress
 from securecoap.transports.udp import hostinfo, resolve
 from securecoap.wire import numbers
 from securecoap.wire.message import CON, Message
@@ -30,7 +37,6 @@ if TYPE_CHECKING:
     from securecoap.credentials import DtlsPsk
     from securecoap.dtls.engine import DtlsEngine, DtlsSession, EndReason
     from securecoap.dtls.parameters import KeyLog
-    from securecoap.errors import HandshakeFailed
     from securecoap.interfaces import EndpointAddress, MessageDispatcher, Timer
     from securecoap.transports.datagram import SocketAddress
 
@@ -277,17 +283,18 @@ class DtlsInterface:
             attempt = self._attempts.pop(peer, None)
             self._forget_route(peer)
             if attempt is not None and not attempt.future.done():
-                attempt.future.set_exception(error)
+                where = f"coaps://{hostinfo(peer, DEFAULT_PORT)}"
+                attempt.future.set_exception(HandshakeFailed(f"{where}: {error}", error.alert))
                 attempt.future.exception()  # those who wait see it; perhaps nobody waits any more
         else:
-            self._log_failure(error)
+            self._log_failure(peer[0] if type(peer[0]) is tuple else peer, error)
 
-    def _log_failure(self, error: HandshakeFailed) -> None:
+    def _log_failure(self, peer: SocketAddress, error: HandshakeFailed) -> None:
         now = self._time()
         if now < self._logs_at:
             self._unlogged += 1
             return
-        _log.warning("%s (%d more since the last message)", error, self._unlogged)
+        _log.warning("%s: %s (%d more since the last message)", hostinfo(peer, 0), error, self._unlogged)
         self._unlogged = 0
         self._logs_at = now + _LOG_INTERVAL
 
