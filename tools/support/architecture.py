@@ -214,20 +214,19 @@ def _hidden(modules: dict[str, Module]) -> list[Fault]:
     """Function-level imports inside the package.
 
     The command line may load what a command needs when it runs: nothing imports it, so no circle can hide there.
-    Elsewhere one is allowed where it says why (``# lazy: ...``) and the imported module does not lead back.
+    Elsewhere one is allowed where a comment says why and the imported module does not lead back.
     """
     faults = []
     for module in modules.values():
         for item in module.imports:
             if not item.in_function or module.room in {"cli", "__main__"}:
                 continue
-            line = module.text.splitlines()[item.line - 1]
             if module.name in _reachable(item.target, modules):
                 faults.append(Fault(module.path, item.line, f"function-level import of {item.target} hides a circle"))
-            elif not re.search(r"#.*\blazy: \S+", line):
-                text = f"function-level import of {item.target}: move it to the top, or say why ('# lazy: ...')"
+            elif not _says_why(module.text.splitlines(), item.line):
+                text = f"function-level import of {item.target}: move it to the top, or say beside it why it is lazy"
                 faults.append(Fault(module.path, item.line, text))
-    return faults
+    return list(dict.fromkeys(faults))
 
 
 def _reachable(start: str, modules: dict[str, Module]) -> set[str]:
@@ -358,13 +357,21 @@ def _unfinished(path: Path, *, strict: bool) -> list[Fault]:
         if strict and (match := _SILENCED.search(line)):
             if not match[2]:
                 faults.append(Fault(path, number, f"'{match[1]}' without a code silences everything"))
-            elif len(match[3].strip(" #-:()")) < 3 and not _comment_above(lines, number):
+            elif not _says_why(lines, number):
                 faults.append(Fault(path, number, f"'{match[1]}' without its reason beside it"))
     return faults
 
 
-def _comment_above(lines: list[str], number: int) -> bool:
-    return number >= 2 and lines[number - 2].lstrip().startswith("#")
+def _says_why(lines: list[str], number: int) -> bool:
+    """Whether a comment with words stands in this line, or in or above the imports that it follows."""
+    at = number - 1
+    while True:
+        comment = _SILENCED.sub(lambda match: match[3], "".join(lines[at].partition("#")[1:]))
+        if len(comment.strip(" #-:()")) >= 3:
+            return True
+        at -= 1
+        if at < 0 or not re.match(r"\s*(from|import|#)", lines[at]):
+            return False
 
 
 def _declared_all(module: Module) -> list[str]:
