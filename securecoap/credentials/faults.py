@@ -8,18 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from securecoap.credentials.positions import Positions, scan
+from securecoap.credentials.positions import scan
 from securecoap.errors import CredentialsFault
 
 if TYPE_CHECKING:
     from pathlib import Path as FilePath
 
-    from securecoap.credentials.positions import Path
+    from securecoap.credentials.positions import Path, Positions
 
 __all__ = ["Document", "Place", "Report", "printable"]
 
 _LONGEST_NAME = 200
-_MOST_FAULTS = 1_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,12 +36,17 @@ class Document:
     text: str | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Place:
-    """Where something stands: the document, and the path in it."""
+    """Where something stands: the document, and the path in it.
 
-    document: Document
-    path: Path
+    One is made for each value of a file: no frozen dataclass, whose making takes three times as long.
+    """
+
+    __slots__ = ("document", "path")
+
+    def __init__(self, document: Document, path: Path) -> None:
+        self.document = document
+        self.path = path
 
     def __truediv__(self, step: str | int) -> Place:
         return Place(self.document, (*self.path, step))
@@ -58,21 +62,33 @@ class Place:
         return "".join(parts)
 
 
+_Item = tuple[Place, str, int | None]
+
+
 class Report:
     """Faults and warnings in the order of discovery; `raise_faults` puts them in the order of the files."""
 
     def __init__(self) -> None:
-        self._faults: list[tuple[Place, str]] = []
-        self._warnings: list[tuple[Place, str]] = []
-        self._documents: dict[int, tuple[int, Positions | None]] = {}
+        self._faults: list[_Item] = []
+        self._warnings: list[_Item] = []
+        self._documents: dict[int, int] = {}
+        self._positions: dict[int, Positions] = {}
 
-    def fault(self, place: Place, text: str) -> None:
-        """Note what makes the file unusable; ``text`` must not have a value from the file in it."""
-        self._faults.append((place, text))
+    def fault(self, place: Place, text: str, line: int | None = None) -> None:
+        """Note what makes the file unusable; ``text`` must not have a value from the file in it.
+
+        Args:
+            place: where.
+            text: what, and what is expected.
+            line: where the place alone does not say it: the text is no JSON, or has a name twice.
+        """
+        self._documents.setdefault(id(place.document), len(self._documents))
+        self._faults.append((place, text, line))
 
     def warning(self, place: Place, text: str) -> None:
         """Note what deserves a look and does not stop anything."""
-        self._warnings.append((place, text))
+        self._documents.setdefault(id(place.document), len(self._documents))
+        self._warnings.append((place, text, None))
 
     @property
     def faulty(self) -> bool:
@@ -92,30 +108,26 @@ class Report:
         if self._faults:
             raise CredentialsFault(self._render(self._faults))
 
-    def _render(self, items: list[tuple[Place, str]]) -> list[str]:
+    def _render(self, items: list[_Item]) -> list[str]:
         rendered = []
-        for place, text in items:
-            order, line = self._position(place)
+        for place, text, line in items:
             document = place.document
+            if line is None:
+                line = self._line(place)
             where = str(place)
-            head = f"{document.name}:{line}: " if document.text is not None else ""
-            if not head and document.name:
-                head = f"{document.name}: "
-            rendered.append((order, line, head + (f"{where}: " if where else "") + text))
+            head = document.name and (f"{document.name}:{line}: " if line else f"{document.name}: ")
+            rendered.append((self._documents[id(document)], line, head + (f"{where}: " if where else "") + text))
         rendered.sort(key=lambda item: item[:2])
-        texts = list(dict.fromkeys(text for _, _, text in rendered))
-        if len(texts) > _MOST_FAULTS:
-            texts[_MOST_FAULTS:] = [f"... and {len(texts) - _MOST_FAULTS} more"]
-        return texts
+        return list(dict.fromkeys(text for _, _, text in rendered))
 
-    def _position(self, place: Place) -> tuple[int, int]:
+    def _line(self, place: Place) -> int:
+        """The line of a place in a text that is known to be JSON; 0 where there is no text."""
         document = place.document
-        known = self._documents.get(id(document))
-        if known is None:
-            positions = scan(document.text) if document.text is not None else None
-            known = self._documents[id(document)] = (len(self._documents), positions)
-        order, positions = known
-        return order, positions.line(place.path) if positions is not None else 0
+        if document.text is None:
+            return 0
+        if id(document) not in self._positions:
+            self._positions[id(document)] = scan(document.text)
+        return self._positions[id(document)].line(place.path)
 
 
 def printable(text: str) -> str:

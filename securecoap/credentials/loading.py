@@ -7,6 +7,7 @@ All documents are read, all faults are reported, and then all is used or nothing
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from securecoap.credentials.values import Reading
 
 if TYPE_CHECKING:
     from securecoap.credentials.models import Entry
+
+_LOG: Final = logging.getLogger(__name__)
 
 __all__ = ["MAXIMUM_FILE", "load_entries"]
 
@@ -43,7 +46,7 @@ def load_entries(
         outside: where ``file``, ``env`` and ``command`` values come from.
 
     Returns:
-        The entries with their claims, in order, and the warnings.
+        The entries with their claims, in order, and the warnings, which are logged too.
 
     Raises:
         CredentialsFault: with every fault of every document.
@@ -62,7 +65,10 @@ def load_entries(
     except RecursionError:
         report.fault(Place(documents[0][0], ()), "nested too deeply")
     report.raise_faults()
-    return with_claims(entries), report.warnings()
+    warnings = report.warnings()
+    for warning in warnings:
+        _LOG.warning("%s", warning)
+    return with_claims(entries), warnings
 
 
 def _read(source: str | os.PathLike[str], report: Report) -> tuple[Document, Any] | None:
@@ -83,7 +89,7 @@ def _read(source: str | os.PathLike[str], report: Report) -> tuple[Document, Any
         text = data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        report.fault(nowhere, f"line {line}: not UTF-8")
+        report.fault(nowhere, "not UTF-8", line)
         return None
     return _parse(Document(name, path.parent, text), text, nowhere, report)
 
@@ -104,8 +110,7 @@ def _parse(document: Document, text: str, nowhere: Place, report: Report) -> tup
     try:
         content = json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
     except json.JSONDecodeError as error:
-        fault = Place(Document(f"{document.name}:{error.lineno}", document.base), ())
-        report.fault(fault, f"not JSON: {error.msg} (column {error.colno})")
+        report.fault(nowhere, f"not JSON: {error.msg} (column {error.colno})", error.lineno)
         return None
     except (ValueError, RecursionError) as error:
         # Beyond what the parser does: numbers of thousands of digits, nesting of thousands of levels.
@@ -113,10 +118,9 @@ def _parse(document: Document, text: str, nowhere: Place, report: Report) -> tup
         return None
     if oddities:
         for path, line in scan(text).repeated:
-            place = Place(Document(f"{document.name}:{line}", document.base), path)
-            report.fault(place, "this name is given twice")
+            report.fault(Place(document, path), "this name is given twice", line)
         for match in TOKEN.finditer(text):
             if match[1] in ("NaN", "Infinity", "-Infinity"):
                 line = text.count("\n", 0, match.start(1)) + 1
-                report.fault(Place(Document(f"{document.name}:{line}", document.base), ()), "not JSON: no such number")
+                report.fault(Place(document, ()), "not JSON: no such number", line)
     return document, content

@@ -110,6 +110,20 @@ def test_a_fault_is_found_at_its_place(faults_of, content, fault):
     assert any(fault in found for found in faults_of(content)), faults_of(content)
 
 
+def test_names_given_more_than_twice_are_reported_with_each_line(faults_of):
+    found = faults_of('{":a": 1,\n":a": 2,\n":b": 3,\n":a": 4}')
+    assert [fault for fault in found if "twice" in fault] == [
+        "file.json:2: :a: this name is given twice",
+        "file.json:4: :a: this name is given twice",
+    ]
+    assert found[1].startswith("file.json:3: :b: ")
+
+
+def test_warnings_are_logged(caplog):
+    build({":a": psk(key="00112233")})
+    assert [record.getMessage() for record in caplog.records] == [":a.dtls.psk: the key has fewer than 16 bytes"]
+
+
 def test_missing_files_are_all_reported():
     with pytest.raises(CredentialsFault) as caught:
         CredentialsMap.load("/nonexistent/a.json", "/nonexistent/b.json")
@@ -119,7 +133,7 @@ def test_missing_files_are_all_reported():
 def test_a_file_that_is_not_utf8(tmp_path):
     path = tmp_path / "x.json"
     path.write_bytes(b'{\n"\xff": 1}')
-    with pytest.raises(CredentialsFault, match="line 2: not UTF-8"):
+    with pytest.raises(CredentialsFault, match=r"x\.json:2: not UTF-8"):
         CredentialsMap.load(path)
 
 
