@@ -630,3 +630,29 @@ def test_any_plaintext_of_the_peer_is_a_request_or_a_protected_error(plaintext):
     assert server.layer.dispatch_message(message)
     if not server.above.got:
         assert opened(server.below.take(), b"\x05") in {b"\x80", b"\x82"}
+
+
+# The log.
+
+
+def test_the_log_has_the_cause_and_no_key(caplog):
+    caplog.set_level("INFO", "securecoap.oscore.layer")
+    server = End("C.1.2")
+    server.receive(NEGATIVE["NEG-03"], CLIENT)
+    server.receive(NEGATIVE["NEG-07"], CLIENT)
+    server.receive(NEGATIVE["NEG-20"], CLIENT)
+    server.receive(NEGATIVE["NEG-27"], CLIENT)
+    texts = [record.getMessage() for record in caplog.records]
+    assert len(texts) == 4
+    assert all("client" in text for text in texts)
+    keys = vectors.rfc()["test_vectors"]["C.1.2"]
+    for name in ("sender_key", "recipient_key", "common_iv"):
+        assert not any(keys[name] in text for text in texts)
+
+
+def test_the_log_does_not_grow_with_the_attack(caplog):
+    caplog.set_level("INFO", "securecoap.oscore.layer")
+    server = End("C.1.2")
+    for _ in range(100):
+        server.receive(NEGATIVE["NEG-07"], CLIENT)
+    assert len(caplog.records) == 10
