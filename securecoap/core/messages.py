@@ -28,6 +28,7 @@ __all__ = ["IncomingExchange", "MessageManager"]
 _SAFE: Final = frozenset(int(code) for code in SAFE_METHODS)
 _NO_RESPONSE_BIT: Final = 1 << numbers.NO_RESPONSE
 _KEPT_PART: Final = 0.75  # of the bytes allowed, when answers to safe requests have to go
+_FORGET_INTERVAL: Final = 1.0  # seconds, where looking for such answers has just found too few
 
 
 class IncomingExchange(ResponseSlot):
@@ -81,6 +82,8 @@ class MessageManager:
         self._parameters = parameters or TransportParameters()
         self._limits = limits or Limits()
         self._lifetime = self._parameters.exchange_lifetime
+        self._most_bytes = self._limits.deduplication_bytes
+        self._forgets_at = float("-inf")
         self._peers = PeerTable(self._limits.peers, self._lifetime, randomness)
         self._transmission = Transmission(scheduler, randomness, self._parameters, self._limits)
         self._unacknowledged = Deadlines(scheduler, self._acknowledge_late)
@@ -108,6 +111,8 @@ class MessageManager:
         peer = self._peers.get(remote)
         if peer is None:
             peer = self._create_peer(remote)
+            if peer is None:
+                return True  # dropped: what is not remembered could be carried out twice
         peer.touched = True
         now = self._time()
         if now >= peer.rotates_at:
@@ -125,22 +130,26 @@ class MessageManager:
             return True
         if code < 32:
             return self._dispatch_request(message, peer, key, now)
-        return self._dispatch_response(message, peer, key)
+        return self._dispatch_response(message, peer, key, now)
 
     def _dispatch_request(self, message: Message, peer: Peer, key: int, now: float) -> bool:
         confirmable = message.mtype == CON
         if confirmable and message.remote.is_multicast_locally:
             return False  # section 8.1: multicast requests are Non-confirmable; no Reset either
         message.exchange = exchange = IncomingExchange(self, peer, message, key)
-        if message.code not in _SAFE:
-            if self._peers.stored_bytes > self._limits.deduplication_bytes and not self._make_room(message):
-                return True
-            if peer.unsafe is None:
-                peer.unsafe = set()
-            peer.unsafe.add(key)
-        peer.recent[key] = b""
-        peer.stored_bytes += ENTRY_BYTES
-        self._peers.stored_bytes += ENTRY_BYTES
+        is_unsafe = message.code not in _SAFE
+        has_room = self._peers.stored_bytes <= self._most_bytes or self._make_room(now)
+        if not has_room and is_unsafe and not message.remote.confirmed:
+            self._refuse_unsafe(message)
+            return True
+        if has_room or is_unsafe:
+            if is_unsafe:
+                if peer.unsafe is None:
+                    peer.unsafe = set()
+                peer.unsafe.add(key)
+            peer.recent[key] = b""
+            peer.stored_bytes += ENTRY_BYTES
+            self._peers.stored_bytes += ENTRY_BYTES
         if not self.above.dispatch_message(message):
             if exchange.is_open:
                 self._answer(exchange, RST)
@@ -149,20 +158,18 @@ class MessageManager:
             self._unacknowledged.add(now + self._parameters.empty_ack_delay, exchange)
         return True
 
-    def _dispatch_response(self, message: Message, peer: Peer, key: int) -> bool:
+    def _dispatch_response(self, message: Message, peer: Peer, key: int, now: float) -> bool:
         if message.remote.is_multicast_locally:
             return False
+        if self._peers.stored_bytes <= self._most_bytes or self._make_room(now):
+            peer.recent[key] = b""
+            peer.stored_bytes += ENTRY_BYTES
+            self._peers.stored_bytes += ENTRY_BYTES
         meant = self.above.dispatch_message(message)
         if message.mtype == CON:
             answer = encode_message(ACK if meant else RST, 0, message.mid or 0, b"", b"", b"")
-            peer.recent[key] = answer
+            self._store_answer(peer, key, answer)
             self._send_datagram(answer, message.remote)
-        else:
-            answer = b""
-            peer.recent[key] = answer
-        size = ENTRY_BYTES + len(answer)
-        peer.stored_bytes += size
-        self._peers.stored_bytes += size
         return meant
 
     def _dispatch_odd(self, message: Message, peer: Peer) -> bool:
@@ -259,6 +266,8 @@ class MessageManager:
                     peer.recent[exchange.key] = datagram
                     peer.stored_bytes += len(datagram)
                     self._peers.stored_bytes += len(datagram)
+                else:
+                    self._store_answer(peer, exchange.key, datagram)
                 self._interface.send(message)
                 return None
             if message.remote.is_multicast_locally:
@@ -272,6 +281,10 @@ class MessageManager:
         peer = self._peers.get(remote)
         if peer is None:
             peer = self._create_peer(remote)
+            if peer is None:
+                if exchange is not None:
+                    self._scheduler.call_soon(exchange.failed, RequestFailed("there is no room for another peer"))
+                return None
         if message.mtype == NON and (code >= 64 or remote.is_multicast or message.options.present & _NO_RESPONSE_BIT):
             self._transmission.send_non_confirmable(message, peer)
             return None
@@ -286,9 +299,16 @@ class MessageManager:
         exchange.is_open = False
         answer = encode_message(mtype, 0, exchange.mid or 0, b"", b"", b"")
         peer = exchange.peer
-        if exchange.key in peer.recent:
-            peer.recent[exchange.key] = answer
+        self._store_answer(peer, exchange.key, answer)
         self._send_datagram(answer, peer.address)
+
+    def _store_answer(self, peer: Peer, key: int, answer: bytes) -> None:
+        """Keep the answer for duplicates, wherever its request is remembered by now, if it is at all."""
+        generation = peer.recent if key in peer.recent else peer.older
+        if generation is not None and key in generation:
+            generation[key] = answer
+            peer.stored_bytes += len(answer)
+            self._peers.stored_bytes += len(answer)
 
     def _send_datagram(self, datagram: bytes, remote: EndpointAddress) -> None:
         message = Message.decode(datagram, remote)
@@ -304,7 +324,8 @@ class MessageManager:
         def send() -> None:
             self._leisurely.discard(timer)
             peer = self._peers.get(message.remote) or self._create_peer(message.remote)
-            self._transmission.send_non_confirmable(message, peer)
+            if peer is not None:
+                self._transmission.send_non_confirmable(message, peer)
 
         delay = self._random.uniform(0, self._parameters.default_leisure)
         timer = self._scheduler.call_at(self._time() + delay, send)
@@ -316,7 +337,7 @@ class MessageManager:
         if exchange.is_open:
             self._answer(exchange, ACK)
 
-    def _create_peer(self, remote: EndpointAddress) -> Peer:
+    def _create_peer(self, remote: EndpointAddress) -> Peer | None:
         now = self._time()
         if self._sweep_timer is None and not self._closed:
             self._sweep_timer = self._scheduler.call_at(now + self._lifetime, self._sweep)
@@ -329,18 +350,20 @@ class MessageManager:
         if self._peers and not self._closed:
             self._sweep_timer = self._scheduler.call_at(now + self._lifetime, self._sweep)
 
-    def _make_room(self, message: Message) -> bool:
-        """Room for one more unsafe request.
+    def _make_room(self, now: float) -> bool:
+        """Whether one more message can be remembered, when need be in place of answers to safe requests."""
+        if now >= self._forgets_at:
+            kept = int(self._most_bytes * _KEPT_PART)
+            self._peers.forget_safe(kept)
+            if self._peers.stored_bytes > kept:  # the rest is unsafe: do not search all peers for every message
+                self._forgets_at = now + _FORGET_INTERVAL
+        return self._peers.stored_bytes <= self._most_bytes
 
-        Without it, a stranger's request gets 5.03 and is not carried out: its duplicate could not be told any more.
-        """
-        self._peers.forget_safe(int(self._limits.deduplication_bytes * _KEPT_PART))
-        if self._peers.stored_bytes <= self._limits.deduplication_bytes or message.remote.confirmed:
-            return True
+    def _refuse_unsafe(self, message: Message) -> None:
+        """5.03 for a stranger's request whose duplicate could not be told any more."""
         if message.mtype == CON:
             code = Code.SERVICE_UNAVAILABLE
             self._send_datagram(encode_message(ACK, code, message.mid or 0, message.token, b"", b""), message.remote)
-        return False
 
     def close(self) -> None:
         """End every exchange and timer; what is tried afterwards fails."""

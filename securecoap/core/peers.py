@@ -33,11 +33,12 @@ class MessageIds:
     was left, which needs sixteen times in memory instead of 65,536.
     """
 
-    __slots__ = ("_left", "_lifetime", "_next")
+    __slots__ = ("_left", "_lifetime", "_next", "last_used")
 
     def __init__(self, first: int, lifetime: float) -> None:
         self._next = first & 0xFFFF
         self._lifetime = lifetime
+        self.last_used = float("-inf")
         self._left: list[float] | None = None  # most peers never use up a segment
 
     def allocate(self, now: float) -> int | None:
@@ -54,6 +55,7 @@ class MessageIds:
                 self._left = [float("-inf")] * _SEGMENTS
             self._left[mid // _SEGMENT_LENGTH] = now
         self._next = (mid + 1) & 0xFFFF
+        self.last_used = now
         return mid
 
 
@@ -113,10 +115,10 @@ class Peer:
         return before - self.stored_bytes
 
     def forget_safe(self) -> int:
-        """Forget answers to safe requests, which may be carried out again; the bytes that became free."""
+        """Forget answers to safe requests, which may be carried out again, and to responses; the bytes set free."""
         before = self.stored_bytes
         unsafe = self.unsafe or ()
-        self.recent = {key: answer for key, answer in self.recent.items() if key in unsafe or not answer}
+        self.recent = {key: answer for key, answer in self.recent.items() if key in unsafe}
         if self.older is not None:
             self.older = {key: answer for key, answer in self.older.items() if key in unsafe} or None
         kept = [*self.recent.values(), *(self.older or {}).values()]
@@ -138,7 +140,8 @@ class PeerTable(dict["EndpointAddress", Peer]):
 
     At the bound the longest idle one goes that is not confirmed and has nothing under way ("second chance": the oldest
     entries are looked at, and one that was heard of since the last look moves to the end). If there is none among those
-    looked at, any that has nothing under way goes, and only a confirmed newcomer may push out a confirmed peer.
+    looked at, any that has nothing under way goes, and only a confirmed newcomer may push out a confirmed peer. If none
+    can go, there is no room for the newcomer.
 
     Args:
         limit: the most entries.
@@ -153,10 +156,10 @@ class PeerTable(dict["EndpointAddress", Peer]):
         self._lifetime = lifetime
         self._random = randomness
 
-    def create(self, address: EndpointAddress, now: float) -> Peer:
-        """The state of a peer not heard of before."""
-        if len(self) >= self._limit:
-            self._evict(address)
+    def create(self, address: EndpointAddress, now: float) -> Peer | None:
+        """The state of a peer not heard of before, or ``None`` if there is no room for it."""
+        if len(self) >= self._limit and not self._evict(address):
+            return None
         first = int.from_bytes(self._random.randbytes(2), "big")
         peer = self[address] = Peer(address, MessageIds(first, self._lifetime), now + self._lifetime)
         return peer
@@ -165,13 +168,14 @@ class PeerTable(dict["EndpointAddress", Peer]):
         """Forget a peer."""
         if self.pop(peer.address, None) is not None:
             self.stored_bytes -= peer.stored_bytes
+            peer.recent, peer.older = {}, None  # an answer that comes after this is not stored, nor counted
 
-    def _evict(self, newcomer: EndpointAddress) -> None:
+    def _evict(self, newcomer: EndpointAddress) -> bool:
         last_resort: Peer | None = None
         for peer in list(islice(self.values(), _EVICTION_ATTEMPTS)):
             if peer.is_idle and not peer.touched and not peer.address.confirmed:
                 self.discard(peer)
-                return
+                return True
             if peer.is_idle and (newcomer.confirmed or not peer.address.confirmed) and last_resort is None:
                 last_resort = peer
             peer.touched = False
@@ -179,6 +183,7 @@ class PeerTable(dict["EndpointAddress", Peer]):
             self[peer.address] = peer
         if last_resort is not None:
             self.discard(last_resort)
+        return last_resort is not None
 
     def rotate(self, peer: Peer, now: float) -> None:
         """Begin a new generation of one peer."""
@@ -195,7 +200,8 @@ class PeerTable(dict["EndpointAddress", Peer]):
         """Forget peers that were silent for so long that nothing of theirs matters any more."""
         for peer in list(self.values()):
             if now >= peer.rotates_at:
-                if peer.older is None and not peer.recent and peer.is_idle:
+                used = peer.ids.last_used > now - self._lifetime  # section 4.4: those Message IDs may not come again
+                if peer.older is None and not peer.recent and peer.is_idle and not used:
                     self.discard(peer)
                 else:
                     self.rotate(peer, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 
 import pytest
@@ -75,7 +76,7 @@ def check_retransmissions(pair: Pair, parameters: TransportParameters) -> None:
             assert len({data for _, data in sendings}) == 1
             assert len(times) <= 1 + parameters.max_retransmit
             assert times[-1] - times[0] <= parameters.max_transmit_span
-            gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+            gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
             if gaps:
                 assert 2.0 <= gaps[0] <= 3.0
                 assert gaps == pytest.approx([gaps[0] * 2**step for step in range(len(gaps))])

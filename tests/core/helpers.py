@@ -1,0 +1,80 @@
+"""Resources and short-cuts of the core's tests."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from securecoap.resources import Resource, Site
+from securecoap.wire.codes import Code
+from securecoap.wire.message import ACK, CON, NON, RST, Message
+
+if TYPE_CHECKING:
+    from tests.simulation.network import Sent
+
+__all__ = ["ACK", "CON", "NON", "RST", "Plain", "Slow", "kinds", "site_of", "wire"]
+
+
+class Plain(Resource):
+    """GET says ``hello``, POST and PUT count."""
+
+    def __init__(self) -> None:
+        self.seen: list[Message] = []
+
+    def render_get(self, request: Message) -> Message:
+        self.seen.append(request)
+        return Message(payload=b"hello")
+
+    def render_post(self, request: Message) -> Message:
+        self.seen.append(request)
+        return Message(payload=request.payload)
+
+    render_put = render_post
+    render_fetch = render_post
+
+    def render_delete(self, request: Message) -> Message:
+        self.seen.append(request)
+        return Message()
+
+
+class Slow(Plain):
+    """Takes its time; knows who was cancelled."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.cancelled = 0
+
+    async def render_get(self, request: Message) -> Message:  # type: ignore[override]  # a handler may be either
+        self.seen.append(request)
+        try:
+            await asyncio.sleep(self.seconds)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return Message(payload=b"late")
+
+    render_post = render_get  # type: ignore[assignment]
+
+
+def site_of(**resources: Resource) -> Site:
+    site = Site()
+    for name, resource in resources.items():
+        site.add(f"/{name}", resource)
+    return site
+
+
+def wire(mtype: int, code: int, mid: int, token: bytes = b"", options: bytes = b"", payload: bytes = b"") -> bytes:
+    """A datagram as somebody else would make it."""
+    header = bytes((0x40 | mtype << 4 | len(token), code)) + mid.to_bytes(2, "big")
+    return header + token + options + (b"\xff" + payload if payload else b"")
+
+
+def kinds(sent: list[Sent]) -> list[tuple[int, int]]:
+    """Type and code of each datagram."""
+    return [(one.mtype, one.code) for one in sent]
+
+
+PATH_X = b"\xb1x"
+GET, POST = int(Code.GET), int(Code.POST)
+CONTENT, CHANGED = int(Code.CONTENT), int(Code.CHANGED)
