@@ -23,9 +23,11 @@ __all__ = ["ALGORITHMS", "DEFAULT_ALGORITHM", "DEFAULT_HASH", "HASHES", "Aead", 
 class Aead(Protocol):
     """A key made ready. ``decrypt`` raises `cryptography.exceptions.InvalidTag`, or `ValueError` for data too long."""
 
-    def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None, /) -> bytes: ...
+    def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None, /) -> bytes:
+        """Ciphertext and tag."""
 
-    def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None, /) -> bytes: ...
+    def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None, /) -> bytes:
+        """The plaintext, if the tag verifies."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,11 +61,12 @@ def derive_keys(
 ) -> DerivedKeys:
     """Sender Key, Recipient Key and Common IV (section 3.2.1): one extraction, three expansions."""
     extracted = Extracted(secret, salt, hash_name)
-    number, length = algorithm.number, algorithm.key_length
+    length, iv_length = algorithm.key_length, algorithm.nonce_length
+    for_key = _info_suffix(id_context, algorithm.number, "Key", length)
     return DerivedKeys(
-        extracted.expand(build_info(sender_id, id_context, number, "Key", length), length),
-        extracted.expand(build_info(recipient_id, id_context, number, "Key", length), length),
-        extracted.expand(build_info(b"", id_context, number, "IV", algorithm.nonce_length), algorithm.nonce_length),
+        extracted.expand(b"\x85" + _bstr(sender_id) + for_key, length),
+        extracted.expand(b"\x85" + _bstr(recipient_id) + for_key, length),
+        extracted.expand(build_info(b"", id_context, algorithm.number, "IV", iv_length), iv_length),
     )
 
 
@@ -77,17 +78,13 @@ def build_info(identifier: bytes, id_context: bytes | None, algorithm: int, kind
         kind: ``Key`` or ``IV``.
         length: bytes of the output.
     """
-    return b"".join(
-        (
-            b"\x85",
-            _bstr(identifier),
-            b"\xf6" if id_context is None else _bstr(id_context),
-            _head(0x00, algorithm),
-            _head(0x60, len(kind)),
-            kind.encode(),
-            _head(0x00, length),
-        )
-    )
+    return b"\x85" + _bstr(identifier) + _info_suffix(id_context, algorithm, kind, length)
+
+
+def _info_suffix(id_context: bytes | None, algorithm: int, kind: str, length: int) -> bytes:
+    """`build_info` behind the identifier."""
+    context = b"\xf6" if id_context is None else _bstr(id_context)
+    return context + _head(0x00, algorithm) + _head(0x60, len(kind)) + kind.encode() + _head(0x00, length)
 
 
 def build_aad(algorithm: int, request_kid: bytes, partial_iv: bytes) -> bytes:
