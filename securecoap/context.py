@@ -383,7 +383,7 @@ class Context:
             self._stacks.append(stack)
         return stack
 
-    async def _response(self, request: ClientRequest, timeout: float | None) -> Message:  # noqa: ASYNC109
+    async def _response(self, request: ClientRequest, timeout: float | None) -> Message:
         limit = None if timeout == _UNSET else timeout
         try:
             async with asyncio.timeout(limit):
@@ -402,7 +402,7 @@ class Context:
         uri: str,
         payload: bytes = b"",
         *,
-        timeout: float | None = _UNSET,  # noqa: ASYNC109
+        timeout: float | None = _UNSET,
         confirmable: bool = True,
         **options: Any,
     ) -> Message:
@@ -453,7 +453,7 @@ class Context:
         self,
         uri: str,
         *,
-        timeout: float | None = _UNSET,  # noqa: ASYNC109
+        timeout: float | None = _UNSET,
         confirmable: bool = True,
         **options: Any,
     ) -> AsyncGenerator[Message, None]:
@@ -487,7 +487,7 @@ class Context:
         finally:
             request.cancel()
 
-    async def ping(self, uri: str, *, timeout: float | None = _UNSET) -> None:  # noqa: ASYNC109
+    async def ping(self, uri: str, *, timeout: float | None = _UNSET) -> None:
         """Ask whether an endpoint is there (RFC 7252 section 4.3); over DTLS this proves the session, too.
 
         Raises:

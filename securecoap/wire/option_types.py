@@ -47,6 +47,7 @@ class OptionAttribute:
         self.maximum = definition.maximum
 
     def first(self, options: Options) -> bytes | None:
+        """The first value of a length that the option may have, or ``None``."""
         number = self.number
         for found, value in options.pairs:
             if found == number and self.minimum <= len(value) <= self.maximum:
@@ -56,10 +57,16 @@ class OptionAttribute:
         return None
 
     def every(self, options: Options) -> list[bytes]:
+        """All values of a length that the option may have, in order."""
         number, minimum, maximum = self.number, self.minimum, self.maximum
         return [value for found, value in options.pairs if found == number and minimum <= len(value) <= maximum]
 
     def store(self, options: Options, values: list[bytes]) -> None:
+        """Put these in the place of all values.
+
+        Raises:
+            ValueError: one has a length that the option may not have.
+        """
         for value in values:
             if not self.minimum <= len(value) <= self.maximum:
                 name = numbers.OPTIONS[self.number].name
@@ -194,6 +201,7 @@ class BlockOption(OptionAttribute):
 
 
 def decode_text(value: bytes) -> str | None:
+    """The text, or ``None`` where the bytes are no UTF-8."""
     try:
         return value.decode()
     except UnicodeDecodeError:

@@ -87,7 +87,9 @@ def test_a_code_formats_as_an_integer_on_request() -> None:
     assert Code.CONTENT == 69
 
 
-@pytest.mark.parametrize("text", ["", "2.5", "2.005", "8.00", "2.32", "2.05 Content", "TEAPOT", "205", "\u0662.\u0660\u0665"])
+@pytest.mark.parametrize(
+    "text", ["", "2.5", "2.005", "8.00", "2.32", "2.05 Content", "TEAPOT", "205", "\u0662.\u0660\u0665"]
+)
 def test_what_is_no_code(text: str) -> None:
     with pytest.raises(ValueError, match="not a CoAP code"):
         parse_code(text)
