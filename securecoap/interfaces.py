@@ -166,8 +166,11 @@ class ResponseSlot(Exchange):
     fate: Exchange | None
 
     def tell(self, fate: Exchange) -> None:
-        """From now on ``fate`` hears what becomes of the responses. A slot around another one tells that, too; not
-        before, because most requests are answered at once and nobody has to hear of it."""
+        """From now on ``fate`` hears what becomes of the responses.
+
+        A slot around another one tells that, too; not before, because most requests are answered at once and nobody has
+        to hear of it.
+        """
         self.fate = fate
 
     def acknowledged(self) -> None:
