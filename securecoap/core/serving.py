@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from securecoap.config import Limits, TransportParameters
 from securecoap.core.blockwise import Assemblies, first_block, take_block
@@ -28,7 +28,7 @@ from securecoap.errors import (
 )
 from securecoap.wire import numbers
 from securecoap.wire.block import BERT_EXPONENT, Block
-from securecoap.wire.codes import CODES, SAFE_METHODS, Code
+from securecoap.wire.codes import DEFAULT_RESPONSE_CODES, SAFE_METHODS, Code
 from securecoap.wire.message import Message, NoResponse
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ _OBSERVE: Final = 1 << numbers.OBSERVE
 _BLOCK1: Final = 1 << numbers.BLOCK1
 _BLOCK2: Final = 1 << numbers.BLOCK2
 _SAFE: Final = frozenset(int(code) for code in SAFE_METHODS)
-_METHODS: Final = frozenset(int(code) for code in CODES if 0 < code < 32)
+_METHODS: Final = frozenset(map(int, DEFAULT_RESPONSE_CODES))
 _LARGEST_PAYLOAD: Final = 1024
 
 
@@ -343,6 +343,16 @@ class Server:
     def discard_peer(self, remote: EndpointAddress) -> None:
         """Release bodies of an address whose session has ended."""
         self._assemblies.discard_of(remote)
+
+    async def drain(self, seconds: float) -> None:
+        """Take no new request (5.03), and give the handlers that still work their time."""
+
+        def refuse(_path: tuple[str, ...]) -> NoReturn:
+            raise ServiceUnavailable("the server is about to end")
+
+        self._find = refuse
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=seconds)
 
     async def close(self) -> None:
         """Cancel the handlers that still work, and wait for them."""
