@@ -117,7 +117,7 @@ class Keyring:
         decision = credentials.policy.decide(
             remote.scheme,
             options.uri_host or bottom.local_host or "",
-            options.uri_port or bottom.local_port or 0,
+            bottom.local_port or 0,  # never Uri-Port, which the peer chooses
             options.uri_path,
             request.code or 0,
             remote.authenticated_claims,
@@ -160,6 +160,8 @@ class Keyring:
             if message.scheme == "coaps":
                 raise CredentialsMissing("coaps needs credentials, and this context has none")
             return None
+        from securecoap.credentials import Selection  # noqa: PLC0415  # as above
+
         options = message.options
         if remote is not None:
             uri = parse_uri(remote.uri)
@@ -179,12 +181,15 @@ class Keyring:
                 now=now,
                 multicast=is_multicast,
             )
-        hop = self.credentials.select(uri.scheme, uri.host, uri.port, (), method, now=now, multicast=is_multicast)
+        # What protects the hop is the proxy's affair, and only OSCORE reaches through it to the target.
+        hop = self.credentials.select(
+            uri.scheme, uri.host, uri.port, (), method, now=now, multicast=is_multicast, usable=frozenset({"dtls"})
+        )
         target = parse_uri(options.proxy_uri)
         inner = self.credentials.select(
             target.scheme, target.host, target.port, target.path, method, now=now, proxied=True
         )
-        return hop if inner.oscore is None else inner
+        return Selection(hop.dtls, inner.oscore)
 
     # DTLS.
 
@@ -277,12 +282,12 @@ class Keyring:
         for layer in self._layers:
             for context in contexts.values():
                 layer.release(context, SessionEnded("the endpoint was closed"))
-        for key, handle in handles.items():
-            await handle.close(_saved_window(contexts[key]))
-            if handle.companion is None:  # nobody else in this process uses it
-                contexts[key].retire()
         store, self._store = self._store, None
         if store is not None:
+            await store.close_many([(handle, _saved_window(contexts[key])) for key, handle in handles.items()])
+            for key, handle in handles.items():
+                if handle.companion is None:  # nobody else in this process uses it
+                    contexts[key].retire()
             await store.close()
 
 
