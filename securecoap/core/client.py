@@ -118,6 +118,7 @@ class ClientRequest:
         self._span = parameters.non_timeout if message.confirmable is False else parameters.max_transmit_wait
         self._pipe: RequestPipe | None = None
         self._interface: RequestInterface | None = None
+        self._was_repeated = False
         self._last = (0, float("-inf"))
         self._notifications: asyncio.Queue[Message | Exception] = asyncio.Queue()
         self.observation = ClientObservation(self) if message.options.observe == 0 else None
@@ -170,20 +171,16 @@ class ClientRequest:
 
     async def _run_again_once(self) -> None:
         """A lost session costs a safe request nothing: it is made again, once (the design, section 5)."""
-        fresh = True
         while True:
             try:
                 await self._perform()
                 return
             except SessionEnded:
                 safe = self._message.code in (Code.GET, Code.FETCH) and self._message.remote is None
-                if not safe or not fresh:
+                if not safe or self._was_repeated:
                     raise
+                self._was_repeated = True  # until something comes again: an observation may outlive many sessions
                 self._end_pipe()
-                # An observation that had been established may lose its session again, later.
-                fresh = self.observation is not None and self.response.done()
-                if fresh:
-                    await asyncio.sleep(0)
 
     async def _perform(self) -> None:
         message = self._message.copy()
@@ -197,6 +194,7 @@ class ClientRequest:
         await self._observe(message, first)
 
     def _deliver(self, response: Message) -> None:
+        self._was_repeated = False
         if not self.response.done():
             self.response.set_result(response)
         elif self.observation is not None:
