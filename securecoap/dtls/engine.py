@@ -68,6 +68,14 @@ class DtlsSession(Protocol):
     def last_seen(self) -> float:
         """When the peer's latest authentic record came."""
 
+    def seal_application(self, data: bytes, /) -> bytes:
+        """Return the record that carries ``data``, for a transport that sends it by itself; only while ``alive``.
+
+        Raises:
+            SequenceExhausted: there is no number left for it; the session has to be closed.
+            ValueError: it is longer than a record may be (16384 bytes).
+        """
+
     owner: Any
     """For the transport: its address object."""
 

@@ -155,6 +155,7 @@ class WriteProtection:
 
         Raises:
             SequenceExhausted: the epoch has no number left.
+            ValueError: the plaintext is longer than a record may be (RFC 5246 section 6.2.1).
         """
         number = self.next_number
         if number >= self._end:
@@ -170,13 +171,15 @@ class WriteProtection:
 
     def seal(self, content_type: ContentType, plaintext: bytes) -> bytes:
         """Return the next record of any type; raises as ``seal_application`` does."""
+        length = len(plaintext)
+        if length > MAX_PLAINTEXT:
+            raise ValueError("a record has at most 16384 bytes of plaintext")
         number = self.next_number
         if number >= self._end:
             raise SequenceExhausted
         self.next_number = number + 1
         number8 = number.to_bytes(8, "big")
         head = _HEADS[content_type]
-        length = len(plaintext)
         sealed = self._encrypt(self._salt + number8, plaintext, number8 + head + length.to_bytes(2, "big"))
         return head + number8 + (length + self._tag_and_nonce).to_bytes(2, "big") + number8 + sealed
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 from securecoap.config import Limits, TransportParameters
 from securecoap.core.deadlines import Deadlines
 from securecoap.dtls.endpoint import Endpoint
+from securecoap.dtls.engine import EndReason
 from securecoap.dtls.parameters import DtlsParameters, PskCredential
+from securecoap.dtls.records import SequenceExhausted
 from securecoap.dtls.session import Role
 from securecoap.errors import (
     ConfigurationError,
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from securecoap.credentials import DtlsPsk
-    from securecoap.dtls.engine import DtlsEngine, DtlsSession, EndReason
+    from securecoap.dtls.engine import DtlsEngine, DtlsSession
     from securecoap.dtls.parameters import KeyLog
     from securecoap.interfaces import EndpointAddress, MessageDispatcher, Timer
     from securecoap.transports.datagram import SocketAddress
@@ -178,11 +180,15 @@ class DtlsInterface:
         """See `MessageInterface.send`. What is meant for a session that has ended is not sent."""
         remote = message.remote
         session = remote.session
-        if (
-            self._engine.send(session, message.encode())
-            and not remote.silent_since
-            and (message.mtype == CON or _expects_answer(message))
-        ):
+        if not session.alive:
+            return
+        try:
+            record = session.seal_application(message.encode())
+        except SequenceExhausted:
+            self._engine.close(session, EndReason.EXHAUSTED)
+            return
+        self._socket.send(record, remote.peer, remote.local)
+        if not remote.silent_since and (message.mtype == CON or _expects_answer(message)):
             remote.silent_since = self._time()
             if not remote.watched and session.role is Role.CLIENT:
                 remote.watched = True

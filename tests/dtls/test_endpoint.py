@@ -449,6 +449,15 @@ def test_churn_of_8_peers_leaves_nothing_behind():
     assert server.handshake_count == 0
 
 
+@pytest.mark.parametrize("size", [1, 1371, 1372, 2048, 1 << 14])
+def test_writes_of_any_length_arrive(size):
+    """dtlssocket overflowed above 1371 bytes."""
+    couple = established()
+    assert couple.client.send(couple.client_session, bytes(size))
+    couple.run()
+    assert couple.server_events.data == [(couple.server_session, bytes(size))]
+
+
 def test_parameters_that_cannot_work():
     for wrong in ({"idle_timeout": 0}, {"datagram_size": 20}, {"suites": ()}, {"identity_hint": bytes(70000)}):
         with pytest.raises(ValueError):

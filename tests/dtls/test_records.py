@@ -85,6 +85,13 @@ def test_both_ways_agree_on_every_length(size):
     assert open_whole(read, record) == (None if size < 2048 else bytes(size))
 
 
+def test_a_record_that_would_be_too_long_is_not_made():
+    write, _ = protections()
+    with pytest.raises(ValueError):
+        write.seal_application(bytes((1 << 14) + 1))
+    assert write.next_number == 1 << 48
+
+
 def test_the_short_way_is_for_exactly_one_record():
     write, read = protections()
     record = write.seal_application(b"one")

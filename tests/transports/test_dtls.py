@@ -368,6 +368,19 @@ def test_another_credential_for_the_same_peer_makes_a_new_session():
     run(test)
 
 
+def test_a_session_out_of_numbers_ends():
+    async def test(ends: Ends) -> None:
+        server, client = ends.serve(), ends.client()
+        remote = await connect(client, server)
+        remote.session._write.next_number = 2 << 48
+        client.send(message_to(remote))
+        error, at = await client._above.errors.get()
+        assert isinstance(error, SessionEnded)
+        assert at is remote
+
+    run(test)
+
+
 def test_bytes_that_are_no_message_are_reported_with_their_address():
     async def test(ends: Ends) -> None:
         server, client = ends.serve(), ends.client()
