@@ -286,6 +286,15 @@ class Context:
             raise ConfigurationError("the context has not been started; use it in 'async with'")
         await self._closed.wait()
 
+    async def drain(self, seconds: float) -> None:
+        """Prepare for `shutdown`: refuse new requests with 5.03, and let those under way be answered.
+
+        Args:
+            seconds: the longest that it may take.
+        """
+        if self._server is not None:
+            await self._server.drain(seconds)
+
     async def shutdown(self) -> None:
         """End every request, observation and session, and close state and sockets. Harmless when done already."""
         for request in list(self._requests):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from securecoap.cli import status
+from securecoap.cli import logs, status
 from securecoap.cli.options import not_yet_command
 from securecoap.cli.text import tell
 from securecoap.errors import CredentialsFault
@@ -32,6 +33,7 @@ def check(file: Path) -> int:
     # When it is used: reading credentials takes the libraries for keys and schemas.
     from securecoap.credentials import CredentialsMap
 
+    logs.configure(logging.ERROR)  # the warnings are told below
     try:
         found = CredentialsMap.load(file)
     except CredentialsFault as fault:

@@ -88,8 +88,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return status.USAGE
     except (click.Abort, KeyboardInterrupt):
         return 128 + signal.SIGINT
-    except BrokenPipeError:
-        return reader_left()
     except Exception:  # noqa: BLE001  # a fault of this program must not look like an answer of a server
         traceback.print_exc()
         return status.INTERNAL

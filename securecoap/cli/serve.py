@@ -31,6 +31,8 @@ __all__ = ["commands"]
 
 _DEFAULT_WITH_CREDENTIALS: Final = ("coap://[::]", "coaps://[::]")
 _DEFAULT_WITHOUT: Final = ("coap://[::1]",)
+_DRAIN_TIME: Final = 10.0
+"""Seconds that requests under way may still take when a signal ends the server; a second signal ends it at once."""
 _LISTS: Final = ("--bind", "--name")
 
 
@@ -190,7 +192,11 @@ async def _serve(context: Context, voice: _Voice) -> int:
     async with context as server:
         for uri in server.endpoints:
             voice.say(f"listening {uri}", uri=uri)
-        await server.serve_forever()
+        try:
+            await server.serve_forever()
+        except asyncio.CancelledError:  # the signal
+            await server.drain(_DRAIN_TIME)
+            raise
     return status.SUCCESS
 
 

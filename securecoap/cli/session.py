@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 from securecoap.cli import logs, status
-from securecoap.cli.text import tell
+from securecoap.cli.text import reader_left, tell
 from securecoap.errors import CoapError, HandshakeFailed
 
 if TYPE_CHECKING:
@@ -59,9 +59,9 @@ def run(connection: Connection, action: Callable[[Context], Awaitable[int]], *, 
     except CoapError as error:
         report(error)
         return status.of_error(error)
+    except BrokenPipeError:
+        return reader_left()
     except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
         tell(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         return status.FAILURE
     if stopped is not None:
@@ -91,7 +91,7 @@ def _client_arguments(connection: Connection) -> dict[str, Any]:
 
 
 def credentials(files: tuple[Path, ...], role: Literal["client", "server"]) -> CredentialsMap | None:
-    """What the files say, ``None`` if there are none; warnings are logged.
+    """What the files say, ``None`` if there are none.
 
     Args:
         files: of ``--credentials``.
@@ -105,10 +105,7 @@ def credentials(files: tuple[Path, ...], role: Literal["client", "server"]) -> C
     # When it is used: most of start-up time.
     from securecoap.credentials import CredentialsMap
 
-    found = CredentialsMap.load(*files, role=role)
-    for text in found.warnings:
-        logs.LOGGER.warning("%s", text)
-    return found
+    return CredentialsMap.load(*files, role=role)
 
 
 async def interruptible(work: Awaitable[int]) -> tuple[int | None, int | None]:

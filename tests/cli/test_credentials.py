@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.conftest import SAMPLES
+
+SECRET = "70d634576ed8c60fac270a44780f754a"
+
+
+def test_a_good_file(run):
+    assert run("credentials", "check", SAMPLES / "server.json") == (
+        0, b"", f"securecoap: {SAMPLES / 'server.json'}: 2 devices, 2 patterns\n",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("path", sorted(SAMPLES.glob("s*r*-*.json")), ids=lambda path: path.name)
+def test_every_sample_is_good(run, path):
+    outcome = run("credentials", "check", path)
+    assert outcome[:2] == (0, b""), outcome.err
+
+
+def test_every_fault_has_its_place(run, write):
+    file = write(
+        f'{{\n":a": {{"dtls": {{"client-identity": {{"ascii": "x"}}, "psk": {{"hex": "{SECRET}g"}}}}}},\n'
+        '":b": ":nowhere",\n":c": {"dtls": {}, "oscore": {}},\n"coap://*": {"any-of": []}}'
+    )
+    outcome = run("credentials", "check", file)
+    assert outcome[:2] == (2, b"")
+    assert SECRET not in outcome.err
+    for line, place in ((2, ":a.dtls.psk"), (3, ":b"), (4, ":c"), (5, "coap://*")):
+        assert any(text.startswith(f"securecoap: {file}:{line}: {place}") for text in outcome.err.splitlines()), place
+
+
+def test_warnings_do_not_fail(run, write):
+    file = write({":a": {"dtls": {"client-identity": {"ascii": "a"}, "psk": {"ascii": "123456789"}}}})
+    outcome = run("credentials", "check", file)
+    assert outcome[:2] == (0, b"")
+    assert outcome.err.splitlines()[0].startswith(f"securecoap: warning: {file}:1: :a.dtls.psk")
+    assert outcome.err.endswith(": 1 device, 0 patterns, 1 warning\n")
+    assert "123456789" not in outcome.err
+
+
+def test_groups_are_counted_apart(run, write):
+    entries = json.loads((SAMPLES / "server.json").read_text())
+    entries[":all"] = {"any-of": [":sensor-17", ":sensor-18"]}
+    assert run("credentials", "check", write(entries)).err.endswith("2 devices, 2 patterns, 1 group\n")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"a": 1}', '{":a": ":a"}', '{":a": null, ":a": null}', "\x00"])
+def test_what_is_no_credentials_file(run, write, content):
+    assert run("credentials", "check", write(content))[:2] == (2, b"")
+
+
+def test_no_file(run, tmp_path):
+    assert run("credentials", "check", tmp_path / "missing")[:2] == (2, b"")
+    assert run("credentials", "check", tmp_path)[:2] == (2, b"")
+    assert run("credentials", "check")[:2] == (2, b"")
