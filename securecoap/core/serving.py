@@ -336,8 +336,8 @@ class Server:
     ) -> None:
         """5.00 for the client; the cause, with its traceback, for the log."""
         code = incoming.request.code
-        path = "/".join(incoming.request.options.uri_path)
-        _logger.error("the handler for %s /%s failed", code, path, exc_info=error)
+        path = "/" + "/".join(incoming.request.options.uri_path)
+        _logger.error("the handler for %s %r failed", code, path, exc_info=error)  # %r: the peer chose the path
         (respond or _answer)(incoming, Message(Code.INTERNAL_SERVER_ERROR))
 
     def discard_peer(self, remote: EndpointAddress) -> None:
