@@ -9,25 +9,26 @@ from __future__ import annotations
 import asyncio
 import random
 import weakref
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from securecoap.binds import SCHEMES, parse_bind, require_loopback
+from securecoap.calls import UNSET, Calls
 from securecoap.config import Limits, TransportParameters
 from securecoap.core.client import ClientRequest
 from securecoap.core.messages import MessageManager
+from securecoap.core.plumbing import Ping
 from securecoap.core.serving import Server
 from securecoap.core.tokens import TokenManager
-from securecoap.errors import CoapError, ConfigurationError, RequestFailed, RequestTimeout, ResetReceived, Unreachable
-from securecoap.interfaces import Exchange
+from securecoap.errors import CoapError, ConfigurationError, RequestFailed, RequestTimeout, Unreachable
 from securecoap.keyring import Keyring
 from securecoap.oscore.layer import OscoreLayer
 from securecoap.transports.udp import UdpInterface
 from securecoap.wire.codes import Code
 from securecoap.wire.message import Message
-from securecoap.wire.uri import ParsedUri, is_ip_literal, parse_uri
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
 
     from securecoap.credentials import CredentialsMap
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
     )
 
 __all__ = ["Context"]
-
-_SCHEMES: Final = ("coap", "coaps")
-_UNSET: Final = -1.0  # no time limit was given: the RFC's span holds
 
 
 class _Stack:
@@ -60,24 +58,7 @@ class _Stack:
         await self.manager.interface.shutdown()
 
 
-class _Ping(Exchange):
-    """An Empty Confirmable message, whose Reset says that somebody is there (RFC 7252 section 4.3)."""
-
-    __slots__ = ("answer",)
-
-    def __init__(self, answer: asyncio.Future[None]) -> None:
-        self.answer = answer
-
-    def failed(self, error: Exception) -> None:
-        if self.answer.done():
-            return
-        if isinstance(error, ResetReceived):
-            self.answer.set_result(None)
-        else:
-            self.answer.set_exception(error)
-
-
-class Context:
+class Context(Calls):
     """An endpoint. Make one with `client` or `server` and use it as an async context manager.
 
     Attributes:
@@ -105,7 +86,7 @@ class Context:
         self._limits = limits or Limits()
         self._parameters = parameters or TransportParameters()
         self._site = site
-        self._binds = [self._parse_bind(one) for one in bind]
+        self._binds = [parse_bind(one) for one in bind]
         self._engine = engine
         self._keylog = keylog
         self._random = random.SystemRandom()
@@ -120,7 +101,7 @@ class Context:
         )
         self.credentials = self._keyring.credentials
         if self._binds and self.credentials is None and not insecure:
-            self._require_loopback()
+            require_loopback(self._binds)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: Server | None = None
         self._stacks: list[_Stack] = []
@@ -218,25 +199,6 @@ class Context:
             state_wait=state_wait,
             keylog=keylog,
         )
-
-    @staticmethod
-    def _parse_bind(text: str) -> ParsedUri:
-        uri = parse_uri(text)
-        if uri.scheme not in _SCHEMES:
-            raise ConfigurationError(f"{text}: cannot serve {uri.scheme}")
-        if uri.host != "localhost" and not is_ip_literal(uri.host):
-            raise ConfigurationError(f"{text}: a bind names an address; host names go to names=")
-        return uri._replace(host="::1") if uri.host == "localhost" else uri
-
-    def _require_loopback(self) -> None:
-        from ipaddress import ip_address  # noqa: PLC0415  # only a server without credentials asks
-
-        for bind in self._binds:
-            if not ip_address(bind.host.partition("%")[0]).is_loopback:
-                raise ConfigurationError(
-                    f"{bind.scheme}://{bind.hostinfo}: without credentials a server is for this machine only; "
-                    "give it credentials, or say insecure=True (--insecure)"
-                )
 
     # Life.
 
@@ -373,7 +335,7 @@ class Context:
                     return stack.tokens
             raise RequestFailed("the remote address belongs to no endpoint of this context")
         scheme = message.scheme
-        if scheme not in _SCHEMES:
+        if scheme not in SCHEMES:
             raise ConfigurationError(f"a request needs a coap or coaps URI, not {scheme!r}")
         await self._keyring.check(message)
         stack = self._client_stack(scheme)
@@ -392,111 +354,7 @@ class Context:
             self._stacks.append(stack)
         return stack
 
-    async def _response(self, request: ClientRequest, timeout: float | None) -> Message:
-        limit = None if timeout == _UNSET else timeout
-        try:
-            async with asyncio.timeout(limit):
-                return await request.response
-        except TimeoutError as error:
-            if isinstance(error, CoapError):
-                raise
-            raise RequestTimeout(f"there was no response within {limit:g} s") from None
-        finally:
-            if not request.is_done:
-                request.cancel()
-
-    async def _call(
-        self,
-        code: Code,
-        uri: str,
-        payload: bytes = b"",
-        *,
-        timeout: float | None = _UNSET,
-        confirmable: bool = True,
-        **options: Any,
-    ) -> Message:
-        given = {name: value for name, value in options.items() if value is not None}
-        message = Message(code, payload, uri=uri, confirmable=confirmable, **given)
-        return await self._response(self.request(message), timeout)
-
-    async def get(self, uri: str, **options: Any) -> Message:
-        """Send a GET and return the response, whatever its code.
-
-        Args:
-            uri: absolute, ``coap`` or ``coaps``.
-            options: ``accept``, ``etag`` and any other option by name; ``timeout`` in seconds for everything
-                (default: RFC 7252's span, 93 s; 10 s for Non-confirmable), ``confirmable``, ``payload``.
-
-        Raises:
-            CredentialsMissing: a credential is meant for the URI and cannot be used; nothing was sent.
-            RequestFailed: no response, or none that can be trusted (see `securecoap.errors`).
-            UriError: the URI cannot be used.
-        """
-        return await self._call(Code.GET, uri, **options)
-
-    async def post(self, uri: str, payload: bytes = b"", **options: Any) -> Message:
-        """Send a POST; see `get`. ``content_format`` says what the payload is."""
-        return await self._call(Code.POST, uri, payload, **options)
-
-    async def put(self, uri: str, payload: bytes = b"", **options: Any) -> Message:
-        """Send a PUT; see `post`."""
-        return await self._call(Code.PUT, uri, payload, **options)
-
-    async def delete(self, uri: str, **options: Any) -> Message:
-        """Send a DELETE; see `get`."""
-        return await self._call(Code.DELETE, uri, **options)
-
-    async def fetch(self, uri: str, payload: bytes = b"", **options: Any) -> Message:
-        """Send a FETCH (RFC 8132); see `post`."""
-        return await self._call(Code.FETCH, uri, payload, **options)
-
-    async def patch(self, uri: str, payload: bytes = b"", **options: Any) -> Message:
-        """Send a PATCH (RFC 8132); see `post`."""
-        return await self._call(Code.PATCH, uri, payload, **options)
-
-    async def ipatch(self, uri: str, payload: bytes = b"", **options: Any) -> Message:
-        """Send an iPATCH (RFC 8132); see `post`."""
-        return await self._call(Code.IPATCH, uri, payload, **options)
-
-    async def observe(
-        self,
-        uri: str,
-        *,
-        timeout: float | None = _UNSET,
-        confirmable: bool = True,
-        **options: Any,
-    ) -> AsyncGenerator[Message, None]:
-        """Observe a resource (RFC 7641): yields the first response, then each notification.
-
-        It ends after a response that is not 2.xx, or when the server does not notify (any more). Leaving the loop
-        deregisters.
-
-        Args:
-            timeout: seconds for the first response only.
-            confirmable, options: as for `get`.
-
-        Raises:
-            As `get`; also when the observation breaks off.
-        """
-        given = {name: value for name, value in options.items() if value is not None}
-        request = self.request(Message(Code.GET, uri=uri, confirmable=confirmable, observe=0, **given))
-        try:
-            limit = None if timeout == _UNSET else timeout
-            try:
-                async with asyncio.timeout(limit):
-                    first = await asyncio.shield(request.response)
-            except TimeoutError as error:
-                if isinstance(error, CoapError):
-                    raise
-                raise RequestTimeout(f"there was no response within {limit:g} s") from None
-            yield first
-            if request.observation is not None:
-                async for notification in request.observation:
-                    yield notification
-        finally:
-            request.cancel()
-
-    async def ping(self, uri: str, *, timeout: float | None = _UNSET) -> None:
+    async def ping(self, uri: str, *, timeout: float | None = UNSET) -> None:
         """Ask whether an endpoint is there (RFC 7252 section 4.3); over DTLS this proves the session, too.
 
         Raises:
@@ -505,7 +363,7 @@ class Context:
         message = Message(Code.EMPTY, uri=uri)
         if self._loop is None:
             raise ConfigurationError("the context is not running; use it in 'async with'")
-        limit = self._parameters.max_transmit_wait if timeout in (None, _UNSET) else timeout
+        limit = self._parameters.max_transmit_wait if timeout in (None, UNSET) else timeout
         answer: asyncio.Future[None] = self._loop.create_future()
         cancel = None
         try:
@@ -515,7 +373,7 @@ class Context:
                     raise Unreachable("no endpoint of this context carries such a request")
                 ping = Message(Code.EMPTY)
                 ping.remote = message.remote
-                ping.exchange = _Ping(answer)
+                ping.exchange = Ping(answer)
                 cancel = stack.manager.send_message(ping)
                 await answer
         except TimeoutError as error:

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from securecoap.errors import ResetReceived
+from securecoap.interfaces import Exchange
+
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from securecoap.interfaces import Cancel
     from securecoap.wire.message import Message
 
-__all__ = ["RequestPipe"]
+__all__ = ["Ping", "RequestPipe"]
 
 
 class RequestPipe:
@@ -61,3 +65,20 @@ class RequestPipe:
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback()
+
+
+class Ping(Exchange):
+    """An Empty Confirmable message, whose Reset says that somebody is there (RFC 7252 section 4.3)."""
+
+    __slots__ = ("answer",)
+
+    def __init__(self, answer: asyncio.Future[None]) -> None:
+        self.answer = answer
+
+    def failed(self, error: Exception) -> None:
+        if self.answer.done():
+            return
+        if isinstance(error, ResetReceived):
+            self.answer.set_result(None)
+        else:
+            self.answer.set_exception(error)
