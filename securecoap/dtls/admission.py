@@ -16,6 +16,7 @@ from securecoap.dtls.messages import (
     HelloVerifyRequest,
     encode_handshake,
     parse_fragments,
+    split_cookie,
 )
 from securecoap.dtls.records import ContentType, plaintext_record
 
@@ -61,12 +62,12 @@ class Admission:
         if len(fragment.data) != fragment.message_length or sequence > _HIGHEST_MESSAGE_SEQUENCE:
             return None
         try:
-            hello = ClientHello.parse(fragment.data)
+            cookie, parameters = split_cookie(fragment.data)
+            if self._cookies.check(cookie, peer, parameters, now):
+                message = Assembled(fragment.message_type, sequence, fragment.data)
+                return Admitted(ClientHello.parse(fragment.data), message, record_sequence)
         except HandshakeFault:
             return None
-        parameters = hello.cookie_parameters()
-        if self._cookies.check(hello.cookie, peer, parameters, now):
-            return Admitted(hello, Assembled(fragment.message_type, sequence, fragment.data), record_sequence)
         request = HelloVerifyRequest(self._cookies.make(peer, parameters, now)).encode()
         answer = encode_handshake(HandshakeType.HELLO_VERIFY_REQUEST, sequence, request)
         return plaintext_record(ContentType.HANDSHAKE, record_sequence, answer)

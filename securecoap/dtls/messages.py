@@ -31,6 +31,7 @@ __all__ = [
     "parse_fragments",
     "parse_psk_client_key_exchange",
     "parse_psk_server_key_exchange",
+    "split_cookie",
 ]
 
 DTLS_1_0: Final = 0xFEFF
@@ -126,20 +127,34 @@ class ClientHello:
 
     def encode(self) -> bytes:
         """Return the body."""
-        return (
-            self._before_cookie() + vector(self.cookie, 1) + self._after_cookie() + encode_extensions(self.extensions)
+        return b"".join(
+            (
+                self.version.to_bytes(2, "big"),
+                self.random,
+                vector(self.session_id, 1),
+                vector(self.cookie, 1),
+                vector(b"".join(code.to_bytes(2, "big") for code in self.cipher_suites), 2),
+                vector(self.compression_methods, 1),
+                encode_extensions(self.extensions),
+            )
         )
 
-    def cookie_parameters(self) -> bytes:
-        """Return what the cookie is bound to: all that the second ClientHello must repeat (RFC 6347 section 4.2.1)."""
-        return self._before_cookie() + self._after_cookie()
 
-    def _before_cookie(self) -> bytes:
-        return self.version.to_bytes(2, "big") + self.random + vector(self.session_id, 1)
+def split_cookie(body: bytes) -> tuple[bytes, bytes]:
+    """Return the cookie of a ClientHello, and what it is bound to.
 
-    def _after_cookie(self) -> bytes:
-        suites = b"".join(code.to_bytes(2, "big") for code in self.cipher_suites)
-        return vector(suites, 2) + vector(self.compression_methods, 1)
+    That is all that the second ClientHello must repeat (RFC 6347 section 4.2.1). Until the cookie is known to be good
+    nothing else of the message is looked at.
+    """
+    reader = Reader(body)
+    reader.take(2 + RANDOM_LENGTH)
+    reader.vector(1)
+    before = reader.position
+    cookie = reader.vector(1)
+    after = reader.position
+    reader.vector(2, 2)
+    reader.vector(1, 1)
+    return cookie, body[:before] + body[after : reader.position]
 
 
 @dataclass(frozen=True, slots=True)

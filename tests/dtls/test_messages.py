@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -20,6 +21,7 @@ from securecoap.dtls.messages import (
     parse_fragments,
     parse_psk_client_key_exchange,
     parse_psk_server_key_exchange,
+    split_cookie,
 )
 from securecoap.dtls.reader import vector
 
@@ -40,6 +42,7 @@ PARSERS = [
     HelloVerifyRequest.parse,
     parse_psk_client_key_exchange,
     parse_psk_server_key_exchange,
+    split_cookie,
 ]
 
 
@@ -49,15 +52,18 @@ def test_client_hello_there_and_back(hello):
 
 
 @given(HELLOS)
-def test_cookie_parameters_are_all_but_cookie_and_extensions(hello):
-    other = ClientHello(
-        hello.version, hello.random, hello.session_id, b"c", hello.cipher_suites, hello.compression_methods
-    )
-    assert other.cookie_parameters() == hello.cookie_parameters()
-    changed = ClientHello(
-        hello.version, hello.random, hello.session_id, b"c", (*hello.cipher_suites, 1), hello.compression_methods
-    )
-    assert changed.cookie_parameters() != hello.cookie_parameters()
+def test_a_cookie_is_bound_to_all_but_itself_and_the_extensions(hello):
+    cookie, parameters = split_cookie(hello.encode())
+    assert cookie == hello.cookie
+    assert split_cookie(replace(hello, cookie=b"other", extensions={}).encode()) == (b"other", parameters)
+    for change in (
+        {"version": hello.version ^ 1},
+        {"random": bytes(31) + bytes((hello.random[31] ^ 1,))},
+        {"session_id": hello.session_id + b"s" if len(hello.session_id) < 32 else b""},
+        {"cipher_suites": (*hello.cipher_suites, 1)},
+        {"compression_methods": hello.compression_methods + b"\x02"},
+    ):
+        assert split_cookie(replace(hello, **change).encode())[1] != parameters
 
 
 @given(
