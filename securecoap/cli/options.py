@@ -122,6 +122,12 @@ def _seconds(_: click.Context, __: click.Parameter, value: float | None) -> floa
     return value
 
 
+def _engine(_: click.Context, __: click.Parameter, value: str) -> str:
+    if value != "python":
+        raise click.UsageError(f"--dtls-engine {value}: not available yet")
+    return value
+
+
 def message_options(size: int | None, payload: bytes, **options: int | None) -> dict[str, Any]:
     """Options of a request by name, those of its blocks among them (RFC 7959 section 2.4: asked for in advance).
 
@@ -215,7 +221,8 @@ ENGINE: Final = click.option(
     type=click.Choice(["python", "tinydtls"]),
     default="python",
     show_default=True,
-    help="What does the DTLS handshakes: python or tinydtls.",
+    callback=_engine,
+    help="What does the DTLS handshakes; there is only python yet.",
 )
 
 CONNECTION: Final = (

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -24,8 +25,8 @@ class Client:
     """What `Context.client` gives; notes how it was made and what it was asked."""
 
     def __init__(self) -> None:
-        self.made = None
-        self.asked = []
+        self.made: dict[str, Any] | None = None
+        self.asked: list[tuple[str, str, dict[str, Any]]] = []
         self.answers = [Message(Code.CONTENT, b"hello", content_format=0)]
         self.error = None
         self.deregistered = False
@@ -126,8 +127,8 @@ def test_options_reach_the_client(client, run, write, tmp_path):
     assert list(made.pop("credentials").entries) == ["coap://[::1]/*"]
     assert made.pop("state_wait") <= 10
     assert made == {"state": tmp_path / "s", "keylog": tmp_path / "k", "engine": "python"}
-    run("get", URI, "--dtls-engine", "tinydtls")
-    assert client.made == {"credentials": None, "state": None, "keylog": None, "engine": "tinydtls"}
+    run("get", URI)
+    assert client.made == {"credentials": None, "state": None, "keylog": None, "engine": "python"}
 
 
 def test_payload_of_a_file_and_of_stdin(client, run, tmp_path, monkeypatch):
@@ -348,6 +349,8 @@ def test_usage_errors(client, run, arguments):
     [
         ["get", URI, "--proxy", "coap://p"],
         ["observe", URI, "--proxy=coap://p"],
+        ["get", URI, "--dtls-engine", "tinydtls"],
+        ["serve", "--demo", "--dtls-engine", "tinydtls"],
         ["shell"],
         ["shell", URI, "--timeout", "1"],
         ["serve", "--files", "/tmp"],
