@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from securecoap.errors import BadRequest, RequestEntityIncomplete, RequestEntityTooLarge, ServiceUnavailable
 from securecoap.wire import numbers
 from securecoap.wire.block import BERT_EXPONENT, Block
+from securecoap.wire.codes import Code
 
 if TYPE_CHECKING:
     from securecoap.config import Limits
@@ -24,15 +25,29 @@ __all__ = ["Assemblies", "Assembly", "body_etag", "cache_key", "first_block", "t
 CacheKey: TypeAlias = tuple[Any, ...]
 
 _NOT_IN_KEY: Final = frozenset(
-    {numbers.BLOCK1, numbers.BLOCK2, numbers.OBSERVE, numbers.OSCORE, numbers.ECHO, numbers.NO_RESPONSE}
+    {
+        numbers.BLOCK1,
+        numbers.BLOCK2,
+        numbers.OBSERVE,
+        numbers.OSCORE,
+        numbers.ECHO,
+        numbers.NO_RESPONSE,
+        numbers.IF_NONE_MATCH,  # only the first block has it (RFC 7959 section 2.10)
+    }
 )
+_BLOCK1: Final = 1 << numbers.BLOCK1
 
 
 def cache_key(request: Message) -> CacheKey:
-    """What makes two requests the same operation (RFC 7252 section 5.6, RFC 7959 section 2.3, RFC 9175 section 3.3)."""
+    """What makes two requests the same operation (RFC 7252 section 5.6, RFC 7959 section 2.3, RFC 9175 section 3.3).
+
+    What is asked for with FETCH depends on its payload (RFC 8132 section 2.1), but for blocks of a longer one.
+    """
+    by_payload = request.code == Code.FETCH and not request.options.present & _BLOCK1
     return (
         request.remote,
         request.code,
+        request.payload if by_payload else b"",
         tuple(
             [
                 pair
@@ -71,7 +86,7 @@ def take_block(response: Message, wanted: Block) -> Message:
     part.options.block2 = Block(wanted.number, end < len(payload), wanted.size_exponent)
     if wanted.number == 0:
         part.options.size2 = len(payload)
-    if part.options.etag is None and 64 <= (part.code or 0) < 96:
+    if part.options.etag is None and 64 <= (part.code or Code.CONTENT) < 96:
         part.options.etag = body_etag(payload)
     return part
 
@@ -79,10 +94,11 @@ def take_block(response: Message, wanted: Block) -> Message:
 class Assembly:
     """One body under way: of a request being put together, or of a response being fetched."""
 
-    __slots__ = ("body", "expires_at", "response")
+    __slots__ = ("body", "expires_at", "if_none_match", "response")
 
     def __init__(self, expires_at: float) -> None:
         self.body = bytearray()
+        self.if_none_match = False
         self.response: Message | None = None
         self.expires_at = expires_at
 
@@ -112,6 +128,8 @@ class Assemblies:
     def add_block(self, request: Message, block: Block, now: float) -> bytes | None:
         """Add one block of a request body; the whole body when this was the last, else ``None``.
 
+        The request with the last block gets the If-None-Match of the first.
+
         Raises:
             BadRequest: the block contradicts itself (RFC 7959 section 2.2, 2.3).
             RequestEntityIncomplete: blocks before it are missing (section 2.9.2).
@@ -139,6 +157,7 @@ class Assemblies:
             raise RequestEntityTooLarge(size1=limit)
         if assembly is None:
             assembly = self._create(key, request.remote, now, len(payload))
+            assembly.if_none_match = request.options.if_none_match
         else:
             self._make_room(request.remote, len(payload), keep=key)
         assembly.body += payload
@@ -146,6 +165,9 @@ class Assemblies:
         if block.more:
             return None
         body = bytes(assembly.body)
+        if assembly.if_none_match:
+            request.options = request.options.copy()
+            request.options.if_none_match = True
         self.discard(key)
         return body
 

@@ -38,6 +38,12 @@ async def answer_echo(message: Message, ask: Ask) -> Message:
     return response
 
 
+def _upload_size(message: Message) -> int:
+    """The most bytes of payload that go in one message."""
+    wish = message.options.block1
+    return 16 << (_EXPONENT if wish is None else min(wish.size_exponent, _EXPONENT))
+
+
 async def upload(message: Message, ask: Ask) -> Message:
     """Send a request whose payload may need several blocks (RFC 7959 section 2.5); the response to the last one.
 
@@ -45,9 +51,10 @@ async def upload(message: Message, ask: Ask) -> Message:
         TransferFailed: the server contradicts itself about blocks.
     """
     payload = message.payload
-    exponent = _EXPONENT if message.options.block1 is None else min(message.options.block1.size_exponent, _EXPONENT)
-    if len(payload) <= 16 << exponent:
+    size = _upload_size(message)
+    if len(payload) <= size:
         return await answer_echo(message, ask)
+    exponent = size.bit_length() - 5
     position = 0
     while True:
         size = 16 << exponent
@@ -76,7 +83,8 @@ async def download_rest(message: Message, first: Message, ask: Ask, limit: int) 
     """The whole response of which ``first`` is the first part (RFC 7959 section 2.4), as a new message.
 
     Args:
-        message: the request; its later blocks are asked for without Observe, Block1 and payload.
+        message: the request; its later blocks are asked for without Observe and Block1, and without payload unless it
+            is what a FETCH asks for and went in one piece (RFC 7959 section 2.7).
         first: the response to it.
         limit: the most bytes that are taken.
 
@@ -96,9 +104,9 @@ async def download_rest(message: Message, first: Message, ask: Ask, limit: int) 
             raise TransferFailed(f"the body is larger than {limit} bytes")
         exponent = block.size_exponent
         following = message.copy(block2=Block(len(body) >> (exponent + 4), more=False, size_exponent=exponent))
-        for number in (numbers.OBSERVE, numbers.BLOCK1, numbers.SIZE1):
+        for number in (numbers.OBSERVE, numbers.BLOCK1, numbers.SIZE1, numbers.IF_NONE_MATCH):
             following.options.remove(number)
-        if message.options.block1 is not None or message.code != Code.FETCH:
+        if message.code != Code.FETCH or len(message.payload) > _upload_size(message):
             following.payload = b""
         response = await answer_echo(following, ask)
         if response.code != first.code or response.options.etag != etag:

@@ -1,0 +1,555 @@
+"""Bodies larger than a message, both sides (RFC 7959, RFC 9175)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from securecoap.config import Limits
+from securecoap.core.blockwise import Assemblies, cache_key
+from securecoap.errors import (
+    BadRequest,
+    RequestEntityIncomplete,
+    RequestEntityTooLarge,
+    ServiceUnavailable,
+    TransferFailed,
+)
+from securecoap.resources import Resource
+from securecoap.wire.block import Block
+from securecoap.wire.codes import Code
+from securecoap.wire.message import Message, NoResponse
+from tests.simulation.clock import virtual
+from tests.simulation.endpoints import Pair
+
+from .helpers import CON, site_of
+
+BODY = bytes(number % 251 for number in range(5000))
+
+
+class Body(Resource):
+    """Keeps what was put and gives it back."""
+
+    def __init__(self, body: bytes = BODY) -> None:
+        self.body = body
+        self.requests: list[Message] = []
+        self.renderings = 0
+
+    def render_get(self, request: Message) -> Message:
+        self.renderings += 1
+        return Message(payload=self.body)
+
+    def render_put(self, request: Message) -> Message:
+        self.requests.append(request)
+        self.body = request.payload
+        return Message()
+
+    def render_post(self, request: Message) -> Message:
+        self.requests.append(request)
+        self.renderings += 1
+        return Message(payload=request.payload)
+
+    render_fetch = render_post
+
+
+def blocks(sent: list[Any], number: int) -> list[Block | None]:
+    return [getattr(one.message.options, f"block{number}") for one in sent]
+
+
+async def one(pair: Pair, code: Code, payload: bytes = b"", *, confirmable: bool = True, **options: Any) -> Message:
+    """One exchange without the client's own block handling."""
+    message = Message(code, payload, confirmable=confirmable)
+    message.scheme, message.unresolved_remote = "coap", "server"
+    message.options.uri_path = ("x",)
+    for name, value in options.items():
+        setattr(message.options, name, value)
+    client = pair.client.request(Message(Code.GET, uri="coap://server/"))
+    client.cancel()
+    assert await pair.client.tokens.fill_or_recognize_remote(message)
+    client._interface = pair.client.tokens
+    return await client._ask(message)
+
+
+def block(number: int, more: bool, exponent: int = 2) -> Block:
+    return Block(number, more, exponent)
+
+
+# Both directions together.
+
+
+@pytest.mark.parametrize("size", [0, 1, 1023, 1024, 1025, 2048, 5000, 65536])
+@virtual
+async def test_round_trip(size: int) -> None:
+    body = BODY * 14
+    resource = Body()
+    async with Pair(site_of(x=resource)) as pair:
+        assert (await pair.client.put("x", body[:size])).code == Code.CHANGED
+        assert resource.body == body[:size]
+        response = await pair.client.get("x")
+        assert response.payload == body[:size]
+        assert response.options.block2 is None
+        assert (await pair.client.post("x", body[:size])).payload == body[:size]
+        assert len(pair.server.server._assemblies) == 0  # nothing is kept
+        assert max(len(sent.data) for sent in pair.network.sent) <= 1152
+
+
+@pytest.mark.parametrize("seed", range(5))
+@virtual
+async def test_round_trip_over_a_bad_network(seed: int) -> None:
+    resource = Body()
+    async with Pair(site_of(x=resource), seed, loss=0.1, duplication=0.2, delay=(0.01, 1.0)) as pair:
+        for _ in range(5):
+            assert (await pair.client.post("x", BODY)).payload == BODY
+        assert [request.payload for request in resource.requests] == [BODY] * 5
+        assert resource.renderings == 5
+
+
+@virtual
+async def test_sizes_are_told() -> None:
+    async with Pair(site_of(x=Body())) as pair:
+        await pair.client.post("x", BODY)
+        first = pair.requests[0].message.options
+        assert (first.size1, first.block1) == (5000, Block(0, True, 6))
+        assert pair.requests[1].message.options.size1 is None
+        answer = next(sent for sent in pair.answers if sent.message.options.block2 is not None)
+        assert answer.message.options.size2 == 5000
+        assert answer.message.options.block1 == Block(4, False, 6)
+
+
+@virtual
+async def test_the_client_may_begin_with_a_smaller_size() -> None:
+    async with Pair(site_of(x=Body())) as pair:
+        assert (await pair.client.get("x", block2=Block(0, False, 3))).payload == BODY
+        assert {found.size_exponent for found in blocks(pair.answers, 2) if found is not None} == {3}
+        pair.network.sent.clear()
+        assert (await pair.client.put("x", BODY, block1=Block(0, False, 4))).code == Code.CHANGED
+        assert {found.size_exponent for found in blocks(pair.requests, 1) if found is not None} == {4}
+
+
+# The server: Block1.
+
+
+@virtual
+async def test_gaps_are_4_08_and_the_handler_never_sees_them() -> None:
+    """A known fault of another stack: 5.00 and a traceback."""
+    resource = Body()
+    async with Pair(site_of(x=resource)) as pair:
+        assert (await one(pair, Code.PUT, bytes(64), block1=block(0, True))).code == Code.CONTINUE
+        assert (await one(pair, Code.PUT, bytes(64), block1=block(2, True))).code == Code.REQUEST_ENTITY_INCOMPLETE
+        assert (await one(pair, Code.PUT, bytes(64), block1=block(1, False))).code == Code.REQUEST_ENTITY_INCOMPLETE
+        assert (await one(pair, Code.PUT, bytes(9), block1=block(7, False))).code == Code.REQUEST_ENTITY_INCOMPLETE
+        assert resource.requests == []
+        assert len(pair.server.server._assemblies) == 0
+
+
+@virtual
+async def test_continue_has_the_block_and_nothing_else() -> None:
+    """R079."""
+    async with Pair(site_of(x=Body())) as pair:
+        response = await one(pair, Code.PUT, bytes(64), block1=block(0, True), size1=128)
+        assert response.code == Code.CONTINUE
+        assert response.options.block1 == block(0, True)
+        assert response.options.block2 is None
+        assert response.payload == b""
+        last = await one(pair, Code.PUT, bytes(64), block1=block(1, False))
+        assert (last.code, last.options.block1) == (Code.CHANGED, block(1, False))
+
+
+@pytest.mark.parametrize(("size", "more"), [(63, True), (65, True), (65, False), (0, True)])
+@virtual
+async def test_payload_and_block_size_agree(size: int, more: bool) -> None:
+    async with Pair(site_of(x=Body())) as pair:
+        assert (await one(pair, Code.PUT, bytes(size), block1=block(0, more))).code == Code.BAD_REQUEST
+
+
+@virtual
+async def test_bert_is_not_for_udp() -> None:
+    async with Pair(site_of(x=Body())) as pair:
+        for options in ({"block1": Block(0, True, 7)}, {"block2": Block(0, False, 7)}):
+            assert (await one(pair, Code.PUT, bytes(64), **options)).code == Code.BAD_REQUEST
+
+
+@virtual
+async def test_too_large_is_4_13_with_size1() -> None:
+    resource = Body()
+    async with Pair(site_of(x=resource), limits=Limits(body_bytes=200)) as pair:
+        early = await one(pair, Code.PUT, bytes(64), block1=block(0, True), size1=201)
+        assert (early.code, early.options.size1) == (Code.REQUEST_ENTITY_TOO_LARGE, 200)
+        for number in range(3):
+            assert (await one(pair, Code.PUT, bytes(64), block1=block(number, True))).code == Code.CONTINUE
+        late = await one(pair, Code.PUT, bytes(64), block1=block(3, True))
+        assert (late.code, late.options.size1) == (Code.REQUEST_ENTITY_TOO_LARGE, 200)
+        assert len(pair.server.server._assemblies) == 0
+        assert resource.requests == []
+
+
+@virtual
+async def test_formats_methods_peers_and_tags_do_not_mix() -> None:
+    """R081, R092, R170: each of them is another operation."""
+    async with Pair(site_of(x=Body())) as pair:
+        assert (await one(pair, Code.PUT, bytes(64), block1=block(0, True), content_format=0)).code == Code.CONTINUE
+        for code, options in (
+            (Code.PUT, {"content_format": 50}),
+            (Code.PUT, {}),
+            (Code.POST, {"content_format": 0}),
+            (Code.PUT, {"content_format": 0, "request_tag": (b"",)}),
+            (Code.PUT, {"content_format": 0, "uri_query": ("a",)}),
+        ):
+            response = await one(pair, code, bytes(64), block1=block(1, False), **options)
+            assert response.code == Code.REQUEST_ENTITY_INCOMPLETE, options
+        last = await one(pair, Code.PUT, bytes(64), block1=block(1, False), content_format=0)
+        assert last.code == Code.CHANGED
+
+
+@virtual
+async def test_tagged_operations_run_side_by_side() -> None:
+    resource = Body()
+    async with Pair(site_of(x=resource)) as pair:
+        for tag in (b"1", b"2"):
+            await one(pair, Code.PUT, tag * 64, block1=block(0, True), request_tag=(tag,))
+        for tag in (b"2", b"1"):
+            await one(pair, Code.PUT, tag * 6, block1=block(1, False), request_tag=(tag,))
+        assert [request.payload for request in resource.requests] == [b"2" * 70, b"1" * 70]
+
+
+@virtual
+async def test_a_new_first_block_begins_anew() -> None:
+    resource = Body()
+    async with Pair(site_of(x=resource)) as pair:
+        await one(pair, Code.PUT, b"a" * 64, block1=block(0, True))
+        await one(pair, Code.PUT, b"b" * 64, block1=block(0, True))
+        await one(pair, Code.PUT, b"c", block1=block(1, False))
+        assert resource.requests[0].payload == b"b" * 64 + b"c"
+        await one(pair, Code.PUT, b"d" * 64, block1=block(0, True))
+        await one(pair, Code.PUT, b"e", block1=block(0, False))
+        assert resource.requests[1].payload == b"e"
+
+
+@virtual
+async def test_if_none_match_belongs_to_the_first_block() -> None:
+    """R090: it holds for the whole body, though later blocks have it not."""
+    resource = Body()
+    async with Pair(site_of(x=resource)) as pair:
+        response = await pair.client.put("x", BODY, if_none_match=True)
+        assert response.code == Code.CHANGED
+        assert [sent.message.options.if_none_match for sent in pair.requests] == [True] + [False] * 4
+        assert resource.requests[0].options.if_none_match
+        assert resource.requests[0].payload == BODY
+        await pair.client.put("x", BODY)
+        assert not resource.requests[1].options.if_none_match
+        response = await one(pair, Code.PUT, bytes(64), block1=block(1, True), if_none_match=True)
+        assert response.code == Code.BAD_REQUEST
+
+
+@virtual
+async def test_unfinished_bodies_expire() -> None:
+    async with Pair(site_of(x=Body())) as pair:
+        await one(pair, Code.PUT, bytes(64), block1=block(0, True))
+        await asyncio.sleep(246)
+        assert (await one(pair, Code.PUT, bytes(64), block1=block(1, True))).code == Code.CONTINUE
+        await asyncio.sleep(248)
+        assert (await one(pair, Code.PUT, b"", block1=block(2, False))).code == Code.REQUEST_ENTITY_INCOMPLETE
+        assert pair.server.server._assemblies._bytes == 0
+
+
+@virtual
+async def test_a_resource_may_want_every_block() -> None:
+    class Raw(Body):
+        assembles_bodies = False
+
+    class Asked(Body):
+        async def needs_blockwise_assembly(self, request: Message) -> bool:
+            await asyncio.sleep(0.01)
+            return request.code == Code.PUT
+
+    raw, asked = Raw(), Asked()
+    async with Pair(site_of(x=raw)) as pair:
+        await one(pair, Code.PUT, bytes(64), block1=block(5, True))
+        assert raw.requests[0].options.block1 == block(5, True)
+    async with Pair(site_of(x=asked)) as pair:
+        assert (await one(pair, Code.PUT, bytes(64), block1=block(5, True))).code == Code.REQUEST_ENTITY_INCOMPLETE
+        assert (await one(pair, Code.POST, bytes(64), block1=block(5, True))).payload == bytes(64)
+
+
+# The server: Block2.
+
+
+@virtual
+async def test_blocks_of_a_response() -> None:
+    resource = Body()
+    async with Pair(site_of(x=resource)) as pair:
+        first = await one(pair, Code.GET, block2=block(0, False, 4))
+        assert first.options.block2 == block(0, True, 4)
+        assert first.options.etag
+        third = await one(pair, Code.GET, block2=block(2, False, 4))
+        assert third.payload == BODY[512:768]
+        assert third.options.etag == first.options.etag
+        smaller = await one(pair, Code.GET, block2=block(3, True, 2))  # M means nothing in a request
+        assert smaller.payload == BODY[192:256]
+        last = await one(pair, Code.GET, block2=block(19, False, 4))
+        assert (last.payload, last.options.block2) == (BODY[4864:], block(19, False, 4))
+        assert resource.renderings == 1
+        assert len(pair.server.server._assemblies) == 0
+        beyond = await one(pair, Code.GET, block2=block(20, False, 4))
+        assert beyond.code == Code.BAD_REQUEST
+
+
+@virtual
+async def test_random_access_without_a_first_block() -> None:
+    """Safe requests are rendered anew; the others are not carried out a second time."""
+    resource = Body()
+    async with Pair(site_of(x=resource)) as pair:
+        assert (await one(pair, Code.GET, block2=block(1, False, 6))).payload == BODY[1024:2048]
+        assert (await one(pair, Code.POST, block2=block(1, False, 6))).code == Code.REQUEST_ENTITY_INCOMPLETE
+        assert resource.requests == []
+        assert len(pair.server.server._assemblies) == 0
+
+
+@virtual
+async def test_a_representation_that_changes_in_between() -> None:
+    """The client never puts two versions together (R083)."""
+    resource = Body()
+    async with Pair(site_of(x=resource)) as pair:
+
+        def drop(sent: Any) -> bool:
+            if sent.source == "client" and sent.message.options.block2 is not None:
+                resource.body = bytes(5000)
+                pair.server.server._assemblies._table.clear()  # the server had no room to keep it
+            return False
+
+        pair.network.drop = drop
+        with pytest.raises(TransferFailed, match="changed"):
+            await pair.client.get("x")
+        pair.network.drop = None
+        assert (await pair.client.get("x")).payload == bytes(5000)
+
+
+@virtual
+async def test_a_kept_body_does_not_change() -> None:
+    resource = Body()
+    async with Pair(site_of(x=resource)) as pair:
+        pair.network.drop = lambda sent: setattr(resource, "body", bytes(5000)) if blocks([sent], 2)[0] else False  # type: ignore[func-returns-value]
+        assert (await pair.client.get("x")).payload == BODY
+
+
+@virtual
+async def test_fetch_bodies_are_kept_apart() -> None:
+    """RFC 8132 section 2: the payload is part of what is asked for."""
+    resource = Body()
+    async with Pair(site_of(x=resource)) as pair:
+        first = await one(pair, Code.FETCH, b"a" * 100, block2=block(0, False, 2))
+        second = await one(pair, Code.FETCH, b"b" * 100, block2=block(0, False, 2))
+        assert first.options.etag != second.options.etag
+        for letter in (b"a", b"b"):
+            rest = await one(pair, Code.FETCH, letter * 100, block2=block(1, False, 2))
+            assert rest.payload == letter * 36
+        assert resource.renderings == 2
+        assert (await pair.client.ask(Code.FETCH, "x", BODY).response).payload == BODY
+        assert max(len(sent.data) for sent in pair.network.sent) <= 1152
+        assert len(pair.server.server._assemblies) == 0
+
+
+@virtual
+async def test_an_error_in_the_middle_and_no_response() -> None:
+    class Refuses(Resource):
+        def render_put(self, request: Message) -> Message:
+            raise BadRequest("no")
+
+        def render_post(self, request: Message) -> Message:
+            return NoResponse
+
+    async with Pair(site_of(x=Refuses())) as pair:
+        response = await pair.client.put("x", BODY)
+        assert (response.code, response.payload) == (Code.BAD_REQUEST, b"no")
+        with pytest.raises(TimeoutError):
+            await pair.client.post("x", BODY)
+
+
+# The client against odd servers.
+
+
+class Odd(Resource):
+    """Answers each block as its test says."""
+
+    assembles_bodies = False
+
+    def __init__(self, *answers: Message) -> None:
+        self.answers = list(answers)
+        self.requests: list[Message] = []
+
+    def render_get(self, request: Message) -> Message:
+        self.requests.append(request)
+        return self.answers.pop(0)
+
+    render_put = render_get
+
+
+@virtual
+async def test_the_server_wants_smaller_blocks() -> None:
+    """R080: the size in its first answer holds, and numbers are counted in it."""
+
+    class Small(Body):
+        assembles_bodies = False
+
+        def __init__(self) -> None:
+            super().__init__(b"")
+
+        def render_put(self, request: Message) -> Message:
+            asked = request.options.block1
+            assert asked is not None
+            assert asked.start == len(self.body)
+            self.body += request.payload
+            return Message(Code.CONTINUE if asked.more else Code.CHANGED, block1=Block(asked.number, asked.more, 4))
+
+    resource = Small()
+    async with Pair(site_of(x=resource)) as pair:
+        assert (await pair.client.put("x", BODY)).code == Code.CHANGED
+        assert resource.body == BODY
+        assert [found.size_exponent for found in blocks(pair.requests, 1) if found] == [6] + [4] * 16
+
+
+@virtual
+async def test_too_large_with_a_smaller_size_as_a_hint() -> None:
+    """R089: the whole body again."""
+    answers = [Message(Code.REQUEST_ENTITY_TOO_LARGE, block1=Block(0, True, 5))]
+    answers += [Message(Code.CONTINUE, block1=Block(number, True, 5)) for number in range(9)]
+    answers += [Message(Code.CHANGED, block1=Block(9, False, 5))]
+    resource = Odd(*answers)
+    async with Pair(site_of(x=resource)) as pair:
+        assert (await pair.client.put("x", BODY)).code == Code.CHANGED
+        assert b"".join(request.payload for request in resource.requests[1:]) == BODY
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [Message(Code.CONTINUE)],
+        [Message(Code.CONTINUE, block1=Block(1, True, 6))],
+    ],
+)
+@virtual
+async def test_wrong_acknowledgements_of_blocks(answers: list[Message]) -> None:
+    async with Pair(site_of(x=Odd(*answers))) as pair:
+        with pytest.raises(TransferFailed):
+            await pair.client.put("x", BODY)
+
+
+def part(
+    number: int, more: bool, size: int = 64, code: Code = Code.CONTENT, etag: bytes = b"e", exponent: int = 2
+) -> Message:
+    return Message(code, bytes(size), block2=Block(number, more, exponent), etag=etag)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [part(0, True, 63)],
+        [part(0, True), part(2, False)],
+        [part(0, True), part(1, True, 60)],
+        [part(0, True), part(1, False, etag=b"f")],
+        [part(0, True), part(1, False, code=Code.NOT_FOUND)],
+        [part(0, True), Message(Code.CONTENT, b"x", etag=b"e")],
+    ],
+)
+@virtual
+async def test_wrong_blocks_of_a_response(answers: list[Message]) -> None:
+    async with Pair(site_of(x=Odd(*answers))) as pair:
+        with pytest.raises(TransferFailed):
+            await pair.client.get("x")
+        assert len(pair.requests) == len(answers)
+
+
+@virtual
+async def test_a_response_without_end_is_bounded() -> None:
+    class Endless(Resource):
+        assembles_bodies = False
+
+        def render_get(self, request: Message) -> Message:
+            asked = request.options.block2
+            return part(0 if asked is None else asked.number, True, 1024, exponent=6)
+
+    async with Pair(site_of(x=Endless()), limits=Limits(body_bytes=10_000)) as pair:
+        with pytest.raises(TransferFailed, match="larger"):
+            await pair.client.get("x")
+        assert len(pair.requests) == 10
+
+
+# The table (bounds and eviction).
+
+
+class Address:
+    def __init__(self, name: str, confirmed: bool = False) -> None:
+        self.name = name
+        self.confirmed = confirmed
+
+
+def request_from(remote: Any, payload: bytes = bytes(64), **options: Any) -> Message:
+    message = Message(Code.PUT, payload, **options)
+    message.remote = remote
+    return message
+
+
+def test_the_longest_idle_unconfirmed_body_goes() -> None:
+    table = Assemblies(Limits(assemblies=3), 247.0)
+    friend, *strangers = Address("friend", True), *(Address(str(number)) for number in range(5))
+    table.add_block(request_from(friend), block(0, True), 0.0)
+    table.add_block(request_from(strangers[0]), block(0, True), 1.0)
+    table.add_block(request_from(strangers[1]), block(0, True), 2.0)
+    table.add_block(request_from(strangers[0]), block(1, True), 3.0)
+    table.add_block(request_from(strangers[2]), block(0, True), 4.0)  # in place of 1
+    with pytest.raises(RequestEntityIncomplete):
+        table.add_block(request_from(strangers[1]), block(1, True), 5.0)
+    assert table.add_block(request_from(strangers[0]), block(2, False), 6.0) == bytes(192)
+    assert table.add_block(request_from(friend), block(1, False), 7.0) == bytes(128)
+
+
+def test_only_a_confirmed_one_pushes_out_a_confirmed_one() -> None:
+    table = Assemblies(Limits(assemblies=2), 247.0)
+    friends = [Address(str(number), True) for number in range(3)]
+    for now, friend in enumerate(friends[:2]):
+        table.add_block(request_from(friend), block(0, True), now)
+    with pytest.raises(ServiceUnavailable):
+        table.add_block(request_from(Address("stranger")), block(0, True), 3.0)
+    table.add_block(request_from(friends[2]), block(0, True), 4.0)
+    with pytest.raises(RequestEntityIncomplete):
+        table.add_block(request_from(friends[0]), block(1, True), 5.0)
+    assert len(table) == 2
+
+
+def test_bytes_are_bounded_and_counted() -> None:
+    table = Assemblies(Limits(assembly_bytes=1000, body_bytes=600), 247.0)
+    remotes = [Address(str(number)) for number in range(40)]
+    for number, remote in enumerate(remotes):
+        table.add_block(request_from(remote), block(0, True), number)
+        assert table._bytes == sum(assembly.size for assembly in table._table.values()) <= 1000
+    for number in range(1, 9):
+        table.add_block(request_from(remotes[-1]), block(number, True), 50.0)
+    with pytest.raises(RequestEntityTooLarge):
+        table.add_block(request_from(remotes[-1]), block(9, True), 51.0)
+    response = Message(Code.CONTENT, bytes(900))
+    table.keep_response(request_from(remotes[0]), response, 52.0)
+    assert table._bytes <= 1000
+    assert table.response(request_from(remotes[0]), block(1, False), 53.0) is response
+    table.keep_response(request_from(remotes[1]), Message(Code.CONTENT, bytes(2000)), 54.0)  # no room: not kept
+    assert table.response(request_from(remotes[1]), block(1, False), 55.0) is None
+    table.discard_of(remotes[0])  # type: ignore[arg-type]
+    assert table._bytes == sum(assembly.size for assembly in table._table.values())
+
+
+def test_expired_ones_make_room_first() -> None:
+    table = Assemblies(Limits(assemblies=2), 247.0)
+    for number in range(2):
+        table.add_block(request_from(Address(str(number), True)), block(0, True), 0.0)
+    table.add_block(request_from(Address("stranger")), block(0, True), 248.0)
+    assert len(table) == 1
+
+
+def test_what_makes_an_operation() -> None:
+    remote = Address("a")
+    plain = cache_key(request_from(remote))
+    assert plain == cache_key(request_from(remote, b"other", block1=block(3, True), observe=0, size1=7, echo=b"1"))
+    assert plain != cache_key(request_from(Address("a")))
+    assert plain != cache_key(request_from(remote, accept=0))
+    assert plain != cache_key(request_from(remote, request_tag=(b"",)))
+    assert CON == 0
