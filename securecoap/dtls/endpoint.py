@@ -252,7 +252,8 @@ class Endpoint:
                 self._receive_opened(session, record.content_type, plaintext, now)
                 return
         for handshake in self._handshakes_with(peer):
-            self._run(handshake, handshake.receive_protected, record, datagram, now)
+            if handshake.serial in self._handshakes:
+                self._run(handshake, handshake.receive_protected, record, datagram, now)
 
     def _receive_opened(self, session: Session, content_type: int, plaintext: bytes, now: float) -> None:
         if content_type == ContentType.APPLICATION_DATA:
@@ -303,11 +304,13 @@ class Endpoint:
         try:
             step(*args)
         except HandshakeFault as fault:
+            handshake.output.append(handshake.alert_datagram(fault.alert))
             self._flush(handshake)
-            self._transmit(handshake.alert_datagram(fault.alert), handshake.peer)
             self._fail(handshake, alert_name(fault.alert), f"this end refused: {fault}")
             return
         self._flush(handshake)
+        if handshake.serial not in self._handshakes:
+            return  # cancelled while it was sending: the network said that nobody is there
         if handshake.session is not None:
             self._forget(handshake)
             self._establish(handshake.session)
@@ -326,6 +329,8 @@ class Endpoint:
         self._fail(handshake, alert_name(code), f"the {side} refused: {alert_name(code)}")
 
     def _fail(self, handshake: Handshake, alert: str | None, text: str) -> None:
+        if handshake.serial not in self._handshakes:
+            return
         self._forget(handshake)
         if isinstance(handshake, ServerHandshake) and handshake.identity:
             known = "known" if handshake.identity_known else "unknown"
@@ -359,6 +364,8 @@ class Endpoint:
             self._idle.set(serial, expires_at)
 
     def _end(self, session: Session, reason: EndReason) -> None:
+        if not session.alive:
+            return
         session.alive = False
         del self._sessions[session.peer]
         del self._sessions_by_serial[session.serial]

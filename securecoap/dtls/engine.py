@@ -81,7 +81,7 @@ class DtlsSession(Protocol):
 
 
 class DtlsEvents(Protocol):
-    """What an engine tells. Called while a method of the engine runs; they may call ``send`` and ``close``."""
+    """What an engine tells. Called while a method of the engine runs; they may call any other of its methods."""
 
     def transmit(self, datagram: bytes, peer: Any, /) -> None:
         """Put a datagram on the wire; a failure to do so is like its loss."""

@@ -346,6 +346,56 @@ def test_cancelled_connect_says_and_sends_nothing_more():
     assert couple.client.next_timeout() is None
 
 
+@pytest.mark.parametrize("after", range(4))
+def test_a_handshake_may_be_cancelled_while_it_sends(after):
+    """A socket may learn from its error queue, in the middle of sending, that nobody is there."""
+    couple = Couple(client_parameters=DtlsParameters(datagram_size=128))
+    couple.credential = PskCredential(bytes(300), SENSOR.key)
+    count = 0
+
+    def cancel(source, target, datagram):
+        nonlocal count
+        if source == CLIENT:
+            count += 1
+            if count == after + 1:
+                couple.client.cancel(SERVER)
+        return [datagram]
+
+    couple.filter = cancel
+    couple.connect(until=30)
+    assert couple.client.handshake_count == 0
+    assert couple.client.next_timeout() is None
+    assert couple.client_events.failed == couple.client_events.established == []
+
+
+@pytest.mark.parametrize("event", ["application_data", "session_established", "session_ended", "handshake_failed"])
+def test_an_event_may_shut_the_endpoint_down(event):
+    couple = Couple()
+    endpoint = couple.client
+
+    def shut_down(*_):
+        endpoint.shutdown()
+
+    setattr(couple.client_events, event, shut_down)
+    if event == "application_data":
+        endpoint._application_data = shut_down
+    if event == "handshake_failed":
+        couple.credential = PskCredential(b"nobody", b"x")
+    couple.connect()
+    if event in ("application_data", "session_ended"):
+        couple.server.send(couple.server_session, b"one")
+        couple.server.send(couple.server_session, b"two")
+        couple.run()
+        endpoint.connect(SERVER, SENSOR, couple.now)
+        couple.run()
+    if event == "session_ended":
+        couple.server.close(couple.server_session)
+        couple.run()
+    endpoint.shutdown()
+    assert endpoint.session_count == endpoint.handshake_count == 0
+    assert endpoint.next_timeout() is None
+
+
 def test_half_open_handshakes_are_bounded_and_the_oldest_goes():
     couple = Couple(server_parameters=DtlsParameters(limits=Limits(dtls_handshakes=3)))
     peers = [("192.0.2.9", number) for number in range(5)]
