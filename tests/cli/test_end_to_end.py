@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
 
 import pytest
+
+from securecoap.wire.codes import Code
+from securecoap.wire.message import ACK, Message, encode_message
+from securecoap.wire.options import Options
 
 LARGE = bytes(i % 251 for i in range(65536))
 
@@ -114,8 +120,6 @@ def test_a_name_that_does_not_resolve(run):
 
 @pytest.fixture
 def unused_uri():
-    import socket
-
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as taken:
         taken.bind(("::1", 0))
         port = taken.getsockname()[1]
@@ -124,8 +128,6 @@ def unused_uri():
 
 @pytest.fixture
 def silent_uri():
-    import socket
-
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as silent:
         silent.bind(("::1", 0))
         yield f"coap://[::1]:{silent.getsockname()[1]}"
@@ -220,6 +222,27 @@ def test_observe_until_a_signal(demo, run, number):
         assert stop(observer, number) == (0, b"", b"")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_server_is_told_that_an_observation_ends(number):
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as server:
+        server.bind(("::1", 0))
+        server.settimeout(20)
+        with command("observe", f"coap://[::1]:{server.getsockname()[1]}/x") as observer:
+            data, client = server.recvfrom(2000)
+            registration = Message.decode(data)
+            assert (registration.code, registration.options.observe) == (Code.GET, 0)
+            options = Options()
+            options.observe = 5
+            server.sendto(
+                encode_message(ACK, Code.CONTENT, registration.mid, registration.token, options.encode(), b"1"), client
+            )
+            assert observer.stdout.readline() == b"1\n"
+            assert stop(observer, number) == (0, b"", b"")
+        goodbye = Message.decode(server.recv(2000))
+        assert (goodbye.code, goodbye.token, goodbye.options.observe) == (Code.GET, registration.token, 1)
+        assert goodbye.options.uri_path == ("x",)
+
+
 @pytest.mark.parametrize("scheme", ["coap", "coaps"])
 def test_observe_securely(secure, run, device, scheme):
     uri = f"{getattr(secure, scheme)}/time"
@@ -265,9 +288,9 @@ def test_a_reader_that_left_is_no_traceback(demo):
         assert (get.returncode, err) == (128 + signal.SIGPIPE, b"")
 
 
-def test_a_terminal_gets_a_pretty_payload(demo):
-    import pty
-
+def test_a_terminal_gets_a_pretty_payload(demo, monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")  # without colours
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
     ours, theirs = pty.openpty()
     with command("get", f"{demo.coap}/whoami", stdout=theirs) as get:
         os.close(theirs)
@@ -279,7 +302,7 @@ def test_a_terminal_gets_a_pretty_payload(demo):
             pass
         os.close(ours)
         assert get.wait(20) == 0
-    assert b'\r\n  "claims"' in shown or b"claims" in shown.splitlines()[1]
+    assert shown.splitlines() == [b"{", b'  "claims": [],', b'  "scheme": "coap",', b'  "security": "none"', b"}"]
 
 
 def test_the_installed_command_is_the_same_program():
