@@ -1,25 +1,32 @@
 """Secure CoAP for Python: client and server over DTLS and OSCORE, credentials in one JSON file.
 
-The names here are the public ones, with those of `securecoap.errors`; the rest may change.
+The names here are the public ones, with those of `securecoap.errors`; the rest may change. Each is imported when it is
+first used (PEP 562): a command line that only parses a file does not wait for cryptography and asyncio.
 """
 
-from securecoap.config import Limits, TransportParameters
-from securecoap.context import Context
-from securecoap.credentials.map import CredentialsMap
-from securecoap.errors import CoapError
-from securecoap.resources import (
-    NoResponse,
-    ObservableResource,
-    Resource,
-    Site,
-    check_preconditions,
-    etag_for,
-    require_accept,
-    require_content_format,
-    validated,
-)
-from securecoap.wire.codes import Code
-from securecoap.wire.message import Message
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from securecoap.config import Limits, TransportParameters
+    from securecoap.context import Context
+    from securecoap.credentials.map import CredentialsMap
+    from securecoap.errors import CoapError
+    from securecoap.resources import (
+        NoResponse,
+        ObservableResource,
+        Resource,
+        Site,
+        check_preconditions,
+        etag_for,
+        require_accept,
+        require_content_format,
+        validated,
+    )
+    from securecoap.wire.codes import Code
+    from securecoap.wire.message import Message
 
 __version__ = "0.1.0"
 
@@ -42,3 +49,34 @@ __all__ = [
     "require_content_format",
     "validated",
 ]
+
+_HOMES = {
+    "CoapError": "errors",
+    "Code": "wire.codes",
+    "Context": "context",
+    "CredentialsMap": "credentials.map",
+    "Limits": "config",
+    "Message": "wire.message",
+    "NoResponse": "wire.message",
+    "ObservableResource": "resources",
+    "Resource": "resources",
+    "Site": "resources",
+    "TransportParameters": "config",
+    "check_preconditions": "resources",
+    "etag_for": "resources",
+    "require_accept": "resources",
+    "require_content_format": "resources",
+    "validated": "resources",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'securecoap' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"securecoap.{home}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
