@@ -280,8 +280,9 @@ class RequestInterface(Protocol):
 class IncomingPlumbing(PlumbingRequest, Protocol):
     """A `PlumbingRequest` that came from a peer."""
 
-    was_answered: bool
-    """Whether a response was sent already."""
+    @property
+    def was_answered(self) -> bool:
+        """Whether a response was sent already."""
 
     @property
     def is_confirmable(self) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from securecoap.core.plumbing import RequestPipe
 from securecoap.core.transfer import answer_echo, download_rest, upload
-from securecoap.errors import CoapError, RequestFailed, RequestTimeout, SessionEnded
+from securecoap.errors import CoapError, RequestFailed, RequestTimeout, SessionEnded, TransferFailed
 from securecoap.wire.codes import Code
 
 if TYPE_CHECKING:
@@ -235,7 +235,13 @@ class ClientRequest:
         self._end_pipe()
         self._notifications = asyncio.Queue()
         queue = self._notifications
-        pipe = RequestPipe(message.copy(), lambda response, _: queue.put_nowait(response), queue.put_nowait)
+
+        def put(answer: Message | Exception) -> None:
+            if queue.qsize() >= _WAITING_NOTIFICATIONS:  # the rest of a large one is still being fetched
+                queue.get_nowait()
+            queue.put_nowait(answer)
+
+        pipe = RequestPipe(message.copy(), lambda response, _: put(response), put)
         pipe.request.remote = message.remote
         self._pipe = pipe
         self._send(pipe)
@@ -261,7 +267,14 @@ class ClientRequest:
                 return  # section 3.2: the server does not (or no longer) notify
             if is_newer(self._last, number, now):
                 self._last = (number, now)
-                self._deliver(await download_rest(message, answer, self._ask, self._limits.body_bytes))
+                try:
+                    whole = await download_rest(message, answer, self._ask, self._limits.body_bytes)
+                except TransferFailed:
+                    # The state has changed on the way, of which a notification will tell (RFC 7959 section 2.6).
+                    if not self.response.done() and self._notifications.empty():
+                        raise
+                else:
+                    self._deliver(whole)
             answer = await self._notifications.get()
 
     def _end_pipe(self) -> None:

@@ -1,7 +1,7 @@
 """Observations at the server (RFC 7641 section 4).
 
 An `Observation` is what a resource holds of one client: it renders again when triggered and sends the newest state,
-one unacknowledged notification at a time (section 4.5.1). Rendering and answering are the business of
+one unacknowledged notification and one rendering at a time (section 4.5.1). Rendering and answering are the business of
 `securecoap.core.serving.Server`; numbers and bounds are the `Observations` table's. The client's side is in
 `securecoap.core.client`.
 """
@@ -11,21 +11,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from securecoap.interfaces import Exchange
+from securecoap.wire.codes import Code
+from securecoap.wire.message import Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from securecoap.config import Limits
     from securecoap.interfaces import Cancel, EndpointAddress, IncomingPlumbing
-    from securecoap.wire.message import Message
 
 __all__ = ["Observation", "Observations"]
 
 _SEQUENCE_MASK: Final = 0xFFFFFF
+_LONGEST_SILENCE: Final = 24 * 3600.0
+"""Seconds after which a client that gets Non-confirmable notifications has to acknowledge one (section 4.5)."""
 
 
 class Observation(Exchange):
     """One client's registration, as the resource and the message layer see it.
+
+    For the server, which renders for it, it is an `IncomingPlumbing` whose responses are notifications.
 
     Args:
         table: counts it and gives sequence numbers.
@@ -33,19 +38,27 @@ class Observation(Exchange):
         render: renders the resource again for this registration and answers.
     """
 
-    __slots__ = ("_callback", "_is_dirty", "_render", "_table", "ended", "incoming", "is_accepted", "is_outstanding")
+    __slots__ = (
+        "_callback", "_cancel_work", "_format", "_heard_at", "_is_dirty", "_is_rendering", "_render", "_table", "ended",
+        "incoming", "is_accepted", "is_outstanding", "request",
+    )  # fmt: skip
 
     def __init__(
         self, table: Observations, incoming: IncomingPlumbing, render: Callable[[Observation], object]
     ) -> None:
         self.incoming = incoming
+        self.request = incoming.request
         self.is_accepted = False
         self.is_outstanding = False
         self.ended = False
         self._table = table
         self._render = render
         self._callback: Cancel | None = None
+        self._cancel_work: Cancel | None = None
         self._is_dirty = False
+        self._is_rendering = False
+        self._format: int | None = -1  # not known yet
+        self._heard_at = table.time()
 
     def accept(self, cancellation_callback: Cancel) -> None:
         """Take the registration; the callback is called once when it ends. See `ServerObservation.accept`."""
@@ -56,34 +69,57 @@ class Observation(Exchange):
         self.incoming.request.exchange.tell(self)
 
     def trigger(self, response: Message | None = None, *, is_last: bool = False) -> None:
-        """Notify of the newest state, now or when the last notification was acknowledged."""
+        """Notify of the newest state, now or when the last notification is rendered and acknowledged."""
         if self.ended:
             return
         if response is not None:
             self.send(response, is_last=is_last)
-        elif self.is_outstanding:
-            self._is_dirty = True  # section 4.5.1: states in between need not be sent
+        elif self.is_outstanding or self._is_rendering:
+            self._is_dirty = True  # section 4.5.1: states in between need not be sent, and none after a newer one
         else:
+            self._is_rendering = True
             self._render(self)
 
+    def rendered(self, response: Message | None) -> None:
+        """What rendering gave is sent; ``None`` is not."""
+        self._is_rendering = False
+        if response is not None:
+            self.send(response)
+        if self._is_dirty and not self.is_outstanding:
+            self._is_dirty = False
+            self.trigger()
+
     def send(self, response: Message, *, is_last: bool = False) -> None:
-        """Send a response as notification; an error ends the observation (section 4.2)."""
+        """Send a response as notification; an error ends the observation, as does another format (section 4.2)."""
         if self.ended:
             return
-        is_last = is_last or not 64 <= (response.code or 69) < 96
+        code = response.code or Code.CONTENT
+        if code == Code.CONTENT:
+            content_format = response.options.content_format
+            if self._format == -1:
+                self._format = content_format
+            elif content_format != self._format:
+                response, is_last = Message(Code.NOT_ACCEPTABLE), True
+        is_last = is_last or not 64 <= code < 96
         if is_last:
             self.end()
             self.incoming.add_response(response)
             return
         notification = response.copy(observe=self._table.next_sequence_number())
         notification.code = response.code
-        self.is_outstanding = self.incoming.was_answered and self.incoming.is_confirmable
+        confirmable = self.incoming.is_confirmable
+        if response.confirmable is not None:
+            confirmable = response.confirmable
+        elif not confirmable and self._table.time() - self._heard_at >= _LONGEST_SILENCE:
+            confirmable = notification.confirmable = True
+        self.is_outstanding = self.incoming.was_answered and confirmable
         self.incoming.add_response(notification, is_last=False)
 
     def acknowledged(self) -> None:
         """The client has the last notification."""
         self.is_outstanding = False
-        if self._is_dirty:
+        self._heard_at = self._table.time()
+        if self._is_dirty and not self._is_rendering:
             self._is_dirty = False
             self.trigger()
 
@@ -98,8 +134,40 @@ class Observation(Exchange):
             if self.is_accepted:
                 self._table.remove(self)
             callback, self._callback = self._callback, None
+            cancel, self._cancel_work = self._cancel_work, None
             if callback is not None:
                 callback()
+            if cancel is not None:
+                cancel()
+
+    # As an `IncomingPlumbing`.
+
+    @property
+    def was_answered(self) -> bool:
+        """Whether a response was sent already."""
+        return self.incoming.was_answered
+
+    @property
+    def is_confirmable(self) -> bool:
+        """Whether the registration came as a Confirmable message."""
+        return self.incoming.is_confirmable
+
+    def add_response(self, message: Message, *, is_last: bool = True) -> None:
+        """See `send`."""
+        self.send(message, is_last=is_last)
+
+    def add_exception(self, error: Exception) -> None:  # noqa: ARG002  # the cause is the handler's to log
+        """End the observation with 5.00."""
+        self.send(Message(Code.INTERNAL_SERVER_ERROR), is_last=True)
+
+    def suppress_response(self) -> None:
+        """Rendering was given up: the observation ends without another word."""
+        self.end()
+        self.incoming.suppress_response()
+
+    def on_interest_end(self, callback: Cancel) -> None:
+        """What stops the rendering under way; it takes the place of what stopped the last."""
+        self._cancel_work = callback
 
 
 class Observations:
@@ -109,7 +177,8 @@ class Observations:
     a plain request (section 4.1).
     """
 
-    def __init__(self, limits: Limits, first_number: int) -> None:
+    def __init__(self, limits: Limits, first_number: int, time: Callable[[], float]) -> None:
+        self.time = time
         self._limits = limits
         self._number = first_number & _SEQUENCE_MASK
         self._total = 0

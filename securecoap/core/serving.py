@@ -101,7 +101,7 @@ class Server:
         self._is_own_name = is_own_name
         self._limits = limits or Limits()
         self._assemblies = Assemblies(self._limits, (parameters or TransportParameters()).exchange_lifetime)
-        self._observations = Observations(self._limits, int.from_bytes(randomness.randbytes(3), "big"))
+        self._observations = Observations(self._limits, int.from_bytes(randomness.randbytes(3), "big"), scheduler.time)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def handle(self, incoming: IncomingPlumbing) -> None:
@@ -202,13 +202,13 @@ class Server:
         ):
 
             def render_again(observation: Observation) -> None:
-                self._render(incoming, resource, lambda _incoming, response: self._notify(observation, response))
+                self._render(observation, resource, lambda _, response: self._notify(observation, response))
 
             observation = Observation(self._observations, incoming, render_again)
 
             def registered(_: object) -> None:
                 if observation.is_accepted:
-                    render_again(observation)
+                    observation.trigger()
                 else:
                     self._render(incoming, resource, self._respond)
 
@@ -276,12 +276,13 @@ class Server:
 
     def _notify(self, observation: Observation, response: Message) -> None:
         if response is NoResponse:
+            observation.rendered(None)
             return
-        block2 = observation.incoming.request.options.block2
+        block2 = observation.request.options.block2
         exponent = min(6 if block2 is None else block2.size_exponent, 6)
         if len(response.payload) > 16 << exponent and response.options.block2 is None:
             response = first_block(response, exponent)  # RFC 7959 section 2.6: the client fetches the rest
-        observation.send(response)
+        observation.rendered(response)
 
     # Work that waits.
 
@@ -293,16 +294,19 @@ class Server:
         respond: Callable[[IncomingPlumbing, Message], object] | None = None,
     ) -> None:
         """Run a coroutine for a request, go on with its result, and cancel it when the client loses interest."""
+        respond = respond or _answer
         if len(self._tasks) >= self._limits.requests_under_way:
             coroutine.close()
-            incoming.add_response(error_message(ServiceUnavailable(max_age=5)))
+            respond(incoming, error_message(ServiceUnavailable(max_age=5)))
             return
-        respond = respond or _answer
 
         def finished(task: asyncio.Task[Any]) -> None:
             self._tasks.discard(task)
             if task.cancelled():
-                incoming.suppress_response()
+                if task.cancelling():  # by us, because nobody wants the response any more
+                    incoming.suppress_response()
+                else:
+                    self._crashed(incoming, asyncio.CancelledError("the handler cancelled itself"), respond)
                 return
             error = task.exception()
             if error is None:

@@ -1,0 +1,591 @@
+"""Observation, server and client (RFC 7641)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from securecoap.config import Limits
+from securecoap.core.client import is_newer
+from securecoap.errors import BadRequest, RequestFailed, RequestTimeout, SessionEnded
+from securecoap.resources import ObservableResource
+from securecoap.wire.codes import Code
+from securecoap.wire.message import Message, NoResponse
+from tests.simulation.clock import settle, virtual
+from tests.simulation.endpoints import Pair
+
+from .helpers import ACK, CON, CONTENT, GET, NON, RST, kinds, site_of, wire
+
+OBSERVE = b"\x60\x51x"  # Observe 0, Uri-Path x
+CANCEL = b"\x61\x01\x51x"
+
+
+class State(ObservableResource):
+    def __init__(self, state: bytes = b"0") -> None:
+        self.state: Any = state
+        self.renderings = 0
+
+    def render_get(self, request: Message) -> Message:
+        self.renderings += 1
+        if isinstance(self.state, Exception):
+            raise self.state
+        if isinstance(self.state, Message):
+            return self.state
+        return Message(payload=self.state)
+
+    render_fetch = render_get
+
+    def set(self, state: Any) -> None:
+        self.state = state
+        self.changed()
+
+
+class SlowState(State):
+    async def render_get(self, request: Message) -> Message:  # type: ignore[override]  # a handler may be either
+        state = self.state
+        await asyncio.sleep(1.0 if state == b"slow" else 0.01)
+        return Message(payload=state)
+
+
+def observe_numbers(sent: list[Any]) -> list[int | None]:
+    return [one.message.options.observe for one in sent]
+
+
+async def register(
+    pair: Pair, peer: str = "stranger", mid: int = 1, token: bytes = b"t", mtype: int = CON, options: bytes = OBSERVE
+) -> None:
+    pair.network.inject(peer, "server", wire(mtype, GET, mid, token, options))
+    await settle()
+
+
+def acknowledge(pair: Pair, peer: str = "stranger", mtype: int = ACK) -> None:
+    pair.network.inject(peer, "server", wire(mtype, 0, pair.network.between("server", peer)[-1].mid))
+
+
+# The server.
+
+
+@virtual
+async def test_registration_and_notifications() -> None:
+    state = State()
+    async with Pair(site_of(x=state)) as pair:
+        await register(pair)
+        assert kinds(pair.answers) == [(ACK, CONTENT)]
+        for number in (b"1", b"2", b"3"):
+            state.set(number)
+            await settle()
+            assert kinds(pair.answers[-1:]) == [(CON, CONTENT)]
+            assert pair.answers[-1].message.payload == number
+            assert pair.answers[-1].message.token == b"t"
+            acknowledge(pair)
+        numbers = observe_numbers(pair.answers)
+        assert all(number is not None for number in numbers)
+        assert numbers == sorted(set(numbers))  # type: ignore[type-var]
+        assert state.observation_count == 1
+
+
+@virtual
+async def test_changes_while_one_is_outstanding_become_one() -> None:
+    """R109."""
+    state = State()
+    async with Pair(site_of(x=state)) as pair:
+        await register(pair)
+        for number in range(1, 20):
+            state.set(b"%d" % number)
+            await settle()
+        assert [one.message.payload for one in pair.answers] == [b"0", b"1"]
+        acknowledge(pair)
+        await settle()
+        assert [one.message.payload for one in pair.answers] == [b"0", b"1", b"19"]
+        acknowledge(pair)
+        await settle()
+        assert len(pair.answers) == 3
+
+
+@virtual
+async def test_the_newest_state_comes_last() -> None:
+    """A rendering that takes long is not overtaken by a newer one and then sent as the newest."""
+    state = SlowState(b"first")
+    async with Pair(site_of(x=state)) as pair:
+        await register(pair, mtype=NON)
+        await asyncio.sleep(1)
+        state.set(b"slow")
+        await asyncio.sleep(0.5)
+        state.set(b"last")
+        await asyncio.sleep(5)
+        assert [one.message.payload for one in pair.answers] == [b"first", b"slow", b"last"]
+
+
+@virtual
+async def test_renderings_that_wait_leave_nothing_behind() -> None:
+    state = SlowState(b"0")
+    async with Pair(site_of(x=state)) as pair:
+        await register(pair)
+        for number in range(30):
+            state.set(b"%d" % number)
+            await asyncio.sleep(0.1)
+            acknowledge(pair)
+        (incoming,) = pair.server.tokens._incoming[pair.server.interface.address("stranger")].values()
+        assert len(incoming._callbacks or ()) <= 2
+        assert pair.server.server._tasks == set()
+        state.set(b"slow")
+        await asyncio.sleep(0.1)
+        sent = len(pair.answers)
+        await register(pair, mid=2, options=CANCEL)
+        await asyncio.sleep(3)
+        assert kinds(pair.answers[sent:]) == [(ACK, 0), (CON, CONTENT)]  # for the cancellation; nothing of the old one
+        assert state.observation_count == 0
+
+
+@pytest.mark.parametrize("mtype", [CON, NON])
+@virtual
+async def test_a_reset_ends_it(mtype: int) -> None:
+    """R107."""
+    state = State()
+    async with Pair(site_of(x=state)) as pair:
+        await register(pair, mtype=mtype)
+        state.set(b"1")
+        await settle()
+        acknowledge(pair, mtype=RST)
+        assert state.observation_count == 0
+        assert len(pair.server.server._observations) == 0
+        assert pair.server.tokens._incoming == {}
+        state.set(b"2")
+        await settle()
+        assert len(pair.answers) == 2
+
+
+@virtual
+async def test_silence_ends_it() -> None:
+    state = State()
+    async with Pair(site_of(x=state)) as pair:
+        await register(pair)
+        state.set(b"1")
+        await asyncio.sleep(100)
+        assert state.observation_count == 0
+        assert len(pair.answers) == 6
+
+
+@virtual
+async def test_deregistration() -> None:
+    """R103; a GET with Observe=1 that does not deregister is a known fault of another stack."""
+    state = State()
+    async with Pair(site_of(x=state)) as pair:
+        await register(pair)
+        await register(pair, mid=2, token=b"u")
+        await register(pair, mid=3, options=CANCEL)
+        assert kinds(pair.answers) == [(ACK, CONTENT)] * 3
+        assert pair.answers[-1].message.options.observe is None
+        assert state.observation_count == 1
+        await register(pair, mid=4, token=b"unknown", options=CANCEL)
+        assert kinds(pair.answers[-1:]) == [(ACK, CONTENT)]
+        assert state.observation_count == 1
+
+
+@virtual
+async def test_the_same_token_replaces() -> None:
+    """R102."""
+    state = State()
+    async with Pair(site_of(x=state)) as pair:
+        for mid in range(5):
+            await register(pair, mid=mid)
+        assert state.observation_count == 1
+        state.set(b"1")
+        await settle()
+        assert len(pair.answers) == 6
+        numbers = [number or 0 for number in observe_numbers(pair.answers)]
+        assert numbers == sorted(set(numbers))  # they go on over a new registration
+        await register(pair, mid=9, options=b"\xb1x")  # a plain GET with that token
+        assert state.observation_count == 0
+
+
+@pytest.mark.parametrize("value", [2, 5, 0xFFFFFF])
+@virtual
+async def test_other_values_are_a_plain_get(value: int) -> None:
+    """R094."""
+    state = State()
+    async with Pair(site_of(x=state)) as pair:
+        encoded = value.to_bytes((value.bit_length() + 7) // 8, "big")
+        await register(pair, options=bytes((0x60 | len(encoded),)) + encoded + b"\x51x")
+        assert pair.answers[0].message.options.observe is None
+        assert state.observation_count == 0
+
+
+@virtual
+async def test_only_get_and_fetch_and_observable_resources() -> None:
+    class Posting(State):
+        render_post = State.render_get
+
+    state = Posting()
+    async with Pair(site_of(x=state)) as pair:
+        pair.network.inject("stranger", "server", wire(CON, 2, 1, b"t", OBSERVE))
+        assert pair.answers[-1].message.options.observe is None
+        pair.network.inject("stranger", "server", wire(CON, 5, 2, b"t", OBSERVE))
+        assert pair.answers[-1].message.options.observe is not None
+        assert state.observation_count == 1
+
+
+@virtual
+async def test_a_resource_may_refuse() -> None:
+    class Choosy(State):
+        async def add_observation(self, request: Message, server_observation: Any) -> None:
+            await asyncio.sleep(0.01)
+            if request.options.uri_query == ("yes",):
+                await super().add_observation(request, server_observation)
+
+    state = Choosy()
+    async with Pair(site_of(x=state)) as pair:
+        await register(pair)
+        await register(pair, mid=2, token=b"u", options=OBSERVE + b"\x43yes")
+        await asyncio.sleep(0.05)
+        assert [number is None for number in observe_numbers(pair.answers)] == [True, False]
+        assert state.observation_count == 1
+
+
+@pytest.mark.parametrize("state", [BadRequest("now wrong"), ValueError("crash"), Message(Code.NOT_FOUND)])
+@virtual
+async def test_an_error_ends_it(state: Any) -> None:
+    """R104."""
+    resource = State()
+    async with Pair(site_of(x=resource)) as pair:
+        await register(pair)
+        resource.set(state)
+        await settle()
+        last = pair.answers[-1]
+        assert last.code >= 0x80
+        assert last.message.options.observe is None
+        assert resource.observation_count == 0
+        resource.set(b"again")
+        await settle()
+        assert len(pair.answers) == 2
+        assert pair.server.tokens._incoming == {}
+
+
+@virtual
+async def test_an_error_at_registration() -> None:
+    resource = State()
+    resource.state = BadRequest("never")
+    async with Pair(site_of(x=resource)) as pair:
+        await register(pair)
+        assert kinds(pair.answers) == [(ACK, 0x80)]
+        assert pair.answers[0].message.options.observe is None
+        assert resource.observation_count == 0
+
+
+@virtual
+async def test_another_format_ends_it() -> None:
+    """R104: 4.06."""
+    resource = State()
+    async with Pair(site_of(x=resource)) as pair:
+        await register(pair)
+        resource.set(Message(payload=b"{}", content_format=50))
+        await settle()
+        assert kinds(pair.answers) == [(ACK, CONTENT), (CON, 0x86)]
+        assert resource.observation_count == 0
+
+
+@virtual
+async def test_nothing_to_say() -> None:
+    resource = State()
+    async with Pair(site_of(x=resource)) as pair:
+        await register(pair)
+        resource.set(NoResponse)
+        await settle()
+        resource.set(b"1")
+        await settle()
+        assert [one.message.payload for one in pair.answers] == [b"0", b"1"]
+
+
+@virtual
+async def test_bounds() -> None:
+    """Beyond them a registration is a plain GET."""
+    state = State()
+    limits = Limits(observations=5, observations_per_peer=2)
+    async with Pair(site_of(x=state), limits=limits) as pair:
+        for number in range(4):
+            await register(pair, mid=number, token=b"%d" % number)
+        assert state.observation_count == 2
+        assert [number is None for number in observe_numbers(pair.answers)] == [False, False, True, True]
+        for number in range(5):
+            await register(pair, f"peer{number}")
+        assert state.observation_count == 5
+        await register(pair, mid=9, token=b"0", options=CANCEL)
+        await register(pair, "another")
+        assert state.observation_count == 5
+        assert pair.answers[-1].message.options.observe is not None
+
+
+@virtual
+async def test_a_large_notification_is_one_block() -> None:
+    """R086; whole in one datagram is a known fault of another stack."""
+    state = State(bytes(3000))
+    async with Pair(site_of(x=state)) as pair:
+        await register(pair, options=OBSERVE + b"\xc1\x02")  # Block2 0/0/64
+        state.set(b"x" * 3000)
+        await settle()
+        for one in pair.answers:
+            block2 = one.message.options.block2
+            assert block2 is not None
+            assert (block2.number, block2.more, block2.size) == (0, True, 64)
+            assert len(one.message.payload) == 64
+            assert one.message.options.etag
+
+
+@virtual
+async def test_a_confirmable_one_each_day() -> None:
+    """R108."""
+    state = State()
+    async with Pair(site_of(x=state)) as pair:
+        await register(pair, mtype=NON)
+        for hour in range(60):
+            state.set(b"%d" % hour)
+            await settle()
+            if pair.answers[-1].mtype == CON:
+                acknowledge(pair)
+            await asyncio.sleep(3600)
+        confirmable = [one.time for one in pair.answers if one.mtype == CON]
+        assert len(confirmable) == 2
+        assert confirmable[1] - confirmable[0] == pytest.approx(24 * 3600, abs=3601)
+
+
+@virtual
+async def test_the_end_of_the_peer_ends_it() -> None:
+    state = State()
+    async with Pair(site_of(x=state)) as pair:
+        await register(pair)
+        await register(pair, mid=2, token=b"u")
+        pair.server.manager.dispatch_error(SessionEnded("over"), pair.server.interface.address("stranger"))
+        assert state.observation_count == 0
+        assert len(pair.server.server._observations) == 0
+
+
+@virtual
+async def test_last_words() -> None:
+    state = State()
+    async with Pair(site_of(x=state)) as pair:
+        await register(pair)
+        state.end_observations()
+        await settle()
+        assert kinds(pair.answers) == [(ACK, CONTENT), (CON, 0x84)]
+        assert state.observation_count == 0
+
+
+# The client.
+
+
+async def observing(pair: Pair, **options: Any) -> Any:
+    request = pair.client.ask(Code.GET, "x", observe=0, **options)
+    await request.response
+    return request
+
+
+async def take(request: Any, limit: float = 100.0) -> Message:
+    async with asyncio.timeout(limit):
+        return await anext(request.observation)
+
+
+@pytest.mark.parametrize("confirmable", [True, False])
+@virtual
+async def test_observing(confirmable: bool) -> None:
+    state = State()
+    async with Pair(site_of(x=state)) as pair:
+        request = await observing(pair, confirmable=confirmable)
+        assert (await request.response).payload == b"0"
+        for number in (b"1", b"2"):
+            state.set(number)
+            assert (await take(request)).payload == number
+        request.observation.cancel()
+        await asyncio.sleep(1)
+        assert state.observation_count == 0
+        last = pair.requests[-1].message
+        assert last.options.observe == 1
+        assert last.token == pair.requests[0].message.token
+        assert last.options.uri_path == ("x",)
+        with pytest.raises(StopAsyncIteration):
+            await take(request)
+        assert pair.client.tokens._outgoing == {}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@virtual
+async def test_eventual_consistency_over_a_bad_network(seed: int) -> None:
+    state = State()
+    async with Pair(site_of(x=state), seed, loss=0.15, duplication=0.2, delay=(0.01, 3.0)) as pair:
+        request = await observing(pair)
+        seen = []
+
+        async def watch() -> None:
+            async for notification in request.observation:
+                seen.append(int(notification.payload))  # noqa: PERF401  # one at a time, as they come
+
+        watcher = asyncio.create_task(watch())
+        for number in range(1, 60):
+            state.set(b"%d" % number)
+            await asyncio.sleep(pair.network.random.uniform(0, 4))
+        await asyncio.sleep(100)
+        assert seen[-1] == 59
+        assert seen == sorted(set(seen))
+        request.cancel()
+        await watcher
+
+
+@pytest.mark.parametrize(
+    ("last", "number", "elapsed", "newer"),
+    [
+        (1, 2, 0, True), (2, 1, 0, False), (2, 2, 0, False), (0, (1 << 23) - 1, 0, True), (0, 1 << 23, 0, False),
+        ((1 << 24) - 1, 0, 0, True), (1 << 23, 0, 0, False), ((1 << 23) + 1, 0, 0, True), (5, 4, 128.0, False), (5, 4, 128.1, True),
+    ],
+)  # fmt: skip
+def test_what_is_newer(last: int, number: int, elapsed: float, newer: bool) -> None:
+    assert is_newer((last, 1000.0), number, 1000.0 + elapsed) == newer
+
+
+async def observed_by_hand(pair: Pair) -> tuple[Any, bytes]:
+    """A client that observes somebody whom the test plays."""
+    pair.network._interfaces["somebody"] = pair.server.interface
+    pair.network.drop = lambda sent: sent.destination == "somebody"
+    request = pair.client.ask(Code.GET, "x", host="somebody", observe=0)
+    await settle()
+    token = pair.requests[0].message.token
+    pair.network.inject("somebody", "client", wire(ACK, CONTENT, pair.requests[0].mid, token, b"\x61\x05", b"5"))
+    await request.response
+    return request, token
+
+
+@virtual
+async def test_reordered_notifications_are_dropped() -> None:
+    async with Pair() as pair:
+        request, token = await observed_by_hand(pair)
+        for mid, number in enumerate((7, 6, 7, 9, 8)):
+            pair.network.inject(
+                "somebody", "client", wire(CON, CONTENT, mid, token, bytes((0x61, number)), b"%d" % number)
+            )
+            assert pair.requests[-1].data == wire(ACK, 0, mid)  # known, so acknowledged
+        assert [(await take(request)).payload for _ in range(2)] == [b"7", b"9"]
+        await asyncio.sleep(129)
+        pair.network.inject("somebody", "client", wire(NON, CONTENT, 77, token, b"\x61\x01", b"1"))
+        assert (await take(request)).payload == b"1"
+        request.cancel()
+        pair.network.inject("somebody", "client", wire(CON, CONTENT, 99, b"t" + token, b"\x61\x01", b"1"))
+        assert pair.requests[-1].data == wire(RST, 0, 99)
+
+
+@pytest.mark.parametrize("options", [b"", b"\x61\x09"])
+@virtual
+async def test_an_error_or_a_response_without_observe_is_the_last(options: bytes) -> None:
+    async with Pair() as pair:
+        request, token = await observed_by_hand(pair)
+        code = 0x84 if options else CONTENT
+        pair.network.inject("somebody", "client", wire(CON, code, 1, token, options, b"last"))
+        assert (await take(request)).payload == b"last"
+        with pytest.raises(StopAsyncIteration):
+            await take(request)
+        sent = len(pair.requests)
+        pair.network.inject("somebody", "client", wire(CON, CONTENT, 2, token, b"\x61\x0a", b"too late"))
+        assert kinds(pair.requests[sent:]) == [(RST, 0)]
+        request.cancel()
+        await settle()
+        assert len(pair.requests) == sent + 1  # there is nothing to deregister
+
+
+@virtual
+async def test_who_does_not_take_gets_the_newest() -> None:
+    async with Pair() as pair:
+        request, token = await observed_by_hand(pair)
+        for number in range(1000):
+            pair.network.inject(
+                "somebody",
+                "client",
+                wire(NON, CONTENT, number, token, b"\x62" + (number + 10).to_bytes(2, "big"), b"%d" % number),
+            )
+            await asyncio.sleep(0)
+        await settle()
+        assert len(request.observation._waiting) == 64
+        assert (await take(request)).payload == b"936"
+        request.cancel()
+
+
+@virtual
+async def test_notifications_while_a_large_one_is_fetched_are_bounded() -> None:
+    async with Pair() as pair:
+        request, token = await observed_by_hand(pair)
+        large = wire(NON, CONTENT, 1, token, b"\x61\x06\xd1\x04\x08", bytes(16))
+        pair.network.inject("somebody", "client", large)
+        await settle()
+        for number in range(1000):
+            options = b"\x62" + (number + 10).to_bytes(2, "big")
+            pair.network.inject("somebody", "client", wire(NON, CONTENT, number + 2, token, options, b"%d" % number))
+        assert request._notifications.qsize() <= 64
+        request.cancel()
+
+
+@virtual
+async def test_large_notifications_are_fetched_whole() -> None:
+    state = State(b"a" * 3000)
+    async with Pair(site_of(x=state)) as pair:
+        request = await observing(pair)
+        assert (await request.response).payload == b"a" * 3000
+        state.set(b"b" * 4000)
+        assert (await take(request)).payload == b"b" * 4000
+        assert {one.message.token for one in pair.requests if one.message.options.block2}.isdisjoint(
+            {pair.requests[0].message.token}
+        )
+        request.cancel()
+
+
+@virtual
+async def test_a_change_while_a_notification_is_fetched() -> None:
+    """The two versions are not mixed, and the observation goes on."""
+    state = State(b"a" * 3000)
+    async with Pair(site_of(x=state)) as pair:
+        request = await observing(pair)
+        state.set(b"b" * 3000)
+        for number in range(10):
+            await asyncio.sleep(0.015)
+            state.set(b"%d" % number * 3000)
+        await asyncio.sleep(10)
+        seen = [(await take(request)).payload for _ in range(len(request.observation._waiting))]
+        assert seen[-1] == b"9" * 3000
+        assert all(len(payload) == 3000 and len(set(payload)) == 1 for payload in seen)
+        request.cancel()
+
+
+@virtual
+async def test_a_lost_session_registers_again_once() -> None:
+    state = State()
+    async with Pair(site_of(x=state)) as pair:
+        request = await observing(pair)
+        for number in range(3):
+            pair.client.manager.dispatch_error(SessionEnded("over"), pair.client.interface.address("server"))
+            assert (await take(request)).payload == b"%d" % number
+            state.set(b"%d" % (number + 1))
+            assert (await take(request)).payload == b"%d" % (number + 1)
+        request.cancel()
+
+
+@virtual
+async def test_an_observation_that_breaks_off_says_why() -> None:
+    async with Pair() as pair:
+        request, _ = await observed_by_hand(pair)
+        pair.client.manager.dispatch_error(111, pair.client.interface.address("somebody"))
+        with pytest.raises(RequestFailed):
+            await take(request)
+        with pytest.raises(StopAsyncIteration):
+            await take(request)
+
+
+@virtual
+async def test_cancelling_before_the_first_response() -> None:
+    async with Pair(mtu=0) as pair:
+        request = pair.client.ask(Code.GET, "x", observe=0)
+        await asyncio.sleep(1)
+        request.response.cancel()
+        await asyncio.sleep(300)
+        assert len(pair.requests) == 1
+        request = pair.client.ask(Code.GET, "x", observe=0)
+        with pytest.raises(RequestTimeout):
+            await request.response
+        with pytest.raises(StopAsyncIteration):
+            await take(request)
