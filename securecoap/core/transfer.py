@@ -55,7 +55,7 @@ async def upload(message: Message, ask: Ask) -> Message:
     if len(payload) <= size:
         return await answer_echo(message, ask)
     exponent = size.bit_length() - 5
-    position = 0
+    position = challenges = 0
     while True:
         size = 16 << exponent
         block = Block(position // size, position + size < len(payload), exponent)
@@ -65,8 +65,15 @@ async def upload(message: Message, ask: Ask) -> Message:
             part.options.if_none_match = False  # RFC 7959 section 2.10: it belongs to the first block
         else:
             part.options.size1 = len(payload)
-        response = await answer_echo(part, ask)
+        response = await ask(part)
         answer = response.options.block1
+        echo = response.options.echo
+        if response.code == Code.UNAUTHORIZED and echo is not None and challenges < _ECHO_TRIES:
+            # The server may have put the body together before it asked: the whole body again, with the value.
+            message = message.copy(echo=echo)
+            challenges += 1
+            position = 0
+            continue
         if response.code == Code.REQUEST_ENTITY_TOO_LARGE and answer is not None and answer.size_exponent < exponent:
             exponent = answer.size_exponent  # section 2.9.3: the whole body again in smaller blocks
             position = 0

@@ -54,7 +54,7 @@ class Slow(Plain):
             raise
         return Message(payload=b"late")
 
-    render_post = render_get  # type: ignore[assignment]
+    render_post = render_put = render_delete = render_fetch = render_get  # type: ignore[assignment]
 
 
 def site_of(**resources: Resource) -> Site:
