@@ -120,6 +120,8 @@ class EndpointAddress:
     confirmed: bool = False
     """Whether the peer was shown to receive at this address (DTLS, OSCORE or Echo did); such a one is never evicted
     for one that was not. Whoever shows it sets it."""
+    grants: dict[Any, object] | None = None
+    """For whoever decides about access, to remember decisions that hold for this address."""
     outer: EndpointAddress | None = None
     """Under OSCORE, the address that carries the protected message."""
 

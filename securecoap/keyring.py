@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.errors import CredentialsMissing, ErrorResponse, Forbidden, SessionEnded, StateError, Unauthorized
+from securecoap.wire import numbers
 from securecoap.wire.uri import is_ip_literal, parse_uri
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from securecoap.wire.message import Message
 
 __all__ = ["Keyring"]
+
+_URI_HOST: Final = 1 << numbers.URI_HOST
+_GRANTS: Final = 32
+"""Grants that an address remembers; beyond it all are forgotten."""
 
 _REFUSALS: Final[dict[int, type[ErrorResponse]]] = {0x81: Unauthorized, 0x83: Forbidden}
 
@@ -70,9 +75,12 @@ class Keyring:
         self._store: StateStore | None = None
         self._layers: list[OscoreLayer] = []
         self._contexts: dict[bytes, SecurityContext] = {}
+        self._found: dict[tuple[bytes, bytes | None], list[SecurityContext]] = {}
         self._handles: dict[bytes, ContextState] = {}
         self._opening: dict[bytes, asyncio.Task[SecurityContext]] = {}
         self.is_restricted = False
+        self._policy: object | None = None
+        """The policy whose grants addresses may remember; ``None`` if decisions depend on the time."""
         if credentials is None:
             return
         # Loaded only where there are credentials: pydantic is heavy.
@@ -86,6 +94,7 @@ class Keyring:
             loaded = loaded.for_server(self._own)
             self.is_restricted = True
         self.credentials = loaded
+        self._policy = loaded.policy if loaded.policy.is_timeless else None
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """The loop on which everything runs."""
@@ -108,12 +117,17 @@ class Keyring:
             Unauthorized: nothing was proved (4.01).
             Forbidden: something else was (4.03).
         """
+        options = request.options
+        remote = request.remote
+        question = (options.uri_path, request.code)
+        grants = remote.grants
+        policy = self._policy if not options.present & _URI_HOST else None
+        if policy is not None and grants is not None and grants.get(question) is policy:
+            return  # this address was granted the same by the policy that is in force
         credentials = self.credentials
         if credentials is None:
             return
-        remote = request.remote
         bottom = remote.outer or remote
-        options = request.options
         decision = credentials.policy.decide(
             remote.scheme,
             options.uri_host or bottom.local_host or "",
@@ -125,16 +139,28 @@ class Keyring:
         )
         if decision:
             raise _REFUSALS[decision]
+        if policy is not None:
+            if grants is None or len(grants) >= _GRANTS:
+                remote.grants = grants = {}
+            grants[question] = policy
 
     # OSCORE contexts.
 
     def find(self, kid: bytes, kid_context: bytes | None) -> Sequence[SecurityContext]:
         """See `securecoap.oscore.layer.ContextSource.find`."""
+        known = self._found.get((kid, kid_context))
+        if known is not None:
+            return known
         if self.credentials is None:
             return ()
+        from securecoap.credentials.models import ALWAYS  # noqa: PLC0415  # as above
+
         found = self.credentials.find_oscore(kid, kid_context, time.time())
-        contexts = self._contexts
-        return [contexts[credential.key] for credential in found if credential.key in contexts]
+        contexts = [self._contexts[one.key] for one in found if one.key in self._contexts]
+        if contexts and all(one.validity == ALWAYS for one in found):
+            # At most two entries for each context: what finds nothing, or only for a time, is not kept.
+            self._found[kid, kid_context] = contexts
+        return contexts
 
     async def for_request(self, message: Message) -> SecurityContext | None:
         """See `securecoap.oscore.layer.ContextSource.for_request`."""
@@ -269,6 +295,7 @@ class Keyring:
             context.claims = credential.claims
             _restore_window(context, handle.take_window(), accept_first=not credential.echo)
         self._contexts[credential.key] = context
+        self._found.clear()
         self._handles[credential.key] = handle
         return context
 
@@ -278,6 +305,7 @@ class Keyring:
             task.cancel()
         await asyncio.gather(*self._opening.values(), return_exceptions=True)
         contexts, self._contexts = self._contexts, {}
+        self._found.clear()
         handles, self._handles = self._handles, {}
         for layer in self._layers:
             for context in contexts.values():

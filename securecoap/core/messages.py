@@ -121,9 +121,11 @@ class MessageManager:
         if not code or 32 <= code < 64 or code >= 192:
             return self._dispatch_odd(message, peer)
         key = message.mid + remote.dedup_offset
-        known = peer.recent.get(key)
-        if known is None and peer.older is not None:
-            known = peer.older.get(key)
+        recent = peer.recent
+        if key in recent or ~key in recent or peer.older is not None:
+            known = peer.find(key)
+        else:
+            known = None
         if known is not None:
             if known and mtype == CON:
                 self._send_datagram(known, remote)
@@ -136,17 +138,15 @@ class MessageManager:
         confirmable = message.mtype == CON
         if confirmable and message.remote.is_multicast_locally:
             return False  # section 8.1: multicast requests are Non-confirmable; no Reset either
-        message.exchange = exchange = IncomingExchange(self, peer, message, key)
         is_unsafe = message.code not in _SAFE
+        if not is_unsafe:
+            key = ~key
+        message.exchange = exchange = IncomingExchange(self, peer, message, key)
         has_room = self._peers.stored_bytes <= self._most_bytes or self._make_room(now)
         if not has_room and is_unsafe and not message.remote.confirmed:
             self._refuse_unsafe(message)
             return True
         if has_room or is_unsafe:
-            if is_unsafe:
-                if peer.unsafe is None:
-                    peer.unsafe = set()
-                peer.unsafe.add(key)
             peer.recent[key] = b""
             peer.stored_bytes += ENTRY_BYTES
             self._peers.stored_bytes += ENTRY_BYTES
@@ -161,6 +161,7 @@ class MessageManager:
     def _dispatch_response(self, message: Message, peer: Peer, key: int, now: float) -> bool:
         if message.remote.is_multicast_locally:
             return False
+        key = ~key  # a response may be processed again: its request is not expected any more
         if self._peers.stored_bytes <= self._most_bytes or self._make_room(now):
             peer.recent[key] = b""
             peer.stored_bytes += ENTRY_BYTES

@@ -64,8 +64,8 @@ class Peer:
 
     Attributes:
         recent, older: answers by Message ID (with the address's ``dedup_offset``), in two generations of one
-            EXCHANGE_LIFETIME each; ``b""`` where nothing was answered (yet).
-        unsafe: the keys of both whose requests must not be carried out again; the others may be forgotten early.
+            EXCHANGE_LIFETIME each; ``b""`` where nothing was answered (yet). Requests that must not be carried out
+            again have this key; what may be forgotten early has its complement, ``~key``, which costs no second table.
         rotates_at: when ``older`` is forgotten and ``recent`` takes its place.
         outstanding: Confirmable messages without acknowledgement, by Message ID.
         interactions: how many of NSTART are in use (section 4.7).
@@ -76,7 +76,7 @@ class Peer:
 
     __slots__ = (
         "address", "ids", "interactions", "non_confirmable", "older", "outstanding", "queue", "recent", "rotates_at",
-        "stored_bytes", "touched", "unsafe",
+        "stored_bytes", "touched",
     )  # fmt: skip
 
     def __init__(self, address: EndpointAddress, ids: MessageIds, rotates_at: float) -> None:
@@ -84,7 +84,6 @@ class Peer:
         self.ids = ids
         self.recent: dict[int, bytes] = {}
         self.older: dict[int, bytes] | None = None
-        self.unsafe: set[int] | None = None
         self.rotates_at = rotates_at
         self.stored_bytes = 0
         self.outstanding: dict[int, Outgoing] | None = None
@@ -107,23 +106,29 @@ class Peer:
         self.recent = {}
         self.rotates_at = now + lifetime
         self.non_confirmable = None
-        if self.older is None:
-            self.unsafe = None
-        elif self.unsafe is not None:
-            self.unsafe.intersection_update(self.older)
         self.stored_bytes = sum(map(len, (self.older or {}).values())) + ENTRY_BYTES * len(self.older or ())
         return before - self.stored_bytes
 
     def forget_safe(self) -> int:
         """Forget answers to safe requests, which may be carried out again, and to responses; the bytes set free."""
         before = self.stored_bytes
-        unsafe = self.unsafe or ()
-        self.recent = {key: answer for key, answer in self.recent.items() if key in unsafe}
+        self.recent = {key: answer for key, answer in self.recent.items() if key >= 0}
         if self.older is not None:
-            self.older = {key: answer for key, answer in self.older.items() if key in unsafe} or None
+            self.older = {key: answer for key, answer in self.older.items() if key >= 0} or None
         kept = [*self.recent.values(), *(self.older or {}).values()]
         self.stored_bytes = sum(map(len, kept)) + ENTRY_BYTES * len(kept)
         return before - self.stored_bytes
+
+    def find(self, key: int) -> bytes | None:
+        """What was answered to a message that came before, ``None`` if it did not."""
+        known = self.recent.get(key)
+        if known is None:
+            known = self.recent.get(~key)
+        if known is None and self.older is not None:
+            known = self.older.get(key)
+            if known is None:
+                known = self.older.get(~key)
+        return known
 
     def remember_non_confirmable(self, mid: int, exchange: Exchange) -> None:
         """Keep who is to hear of a Reset; only the last few, because most peers never send one."""

@@ -114,10 +114,9 @@ class OutgoingRequest(Exchange):
             self.request.add_exception(error)
 
     def stop_sending(self) -> None:
-        """The request itself has done its work: something came back."""
-        cancel, self.cancel = self.cancel, None
-        if cancel is not None:
-            cancel()
+        """The request itself has done its work: something came back. Harmless when called again."""
+        if self.cancel is not None:
+            self.cancel()
 
     def end(self) -> None:
         """Interest ended, or the last response came."""

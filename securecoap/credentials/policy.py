@@ -137,6 +137,11 @@ class Policy:
             decision = self._decisions[key] = self._decide(key, now)
         return decision
 
+    @property
+    def is_timeless(self) -> bool:
+        """Whether no decision ever changes by the passing of time."""
+        return not self._boundaries
+
     def explain(self, scheme: str, host: str, port: int, segments: tuple[str, ...], method: int) -> str | None:
         """The pattern that decides about such a request; ``None`` if there is none, or only one for another origin."""
         rule, _ = self._rule(scheme, host, port, segments, method)

@@ -28,7 +28,7 @@ class OscoreAddress(EndpointAddress):
         generation: of the context when the address was made.
     """
 
-    __slots__ = ("_hash", "confirmed", "context", "generation", "local_host", "local_port", "outer", "scheme")
+    __slots__ = ("_hash", "confirmed", "context", "generation", "grants", "local_host", "local_port", "outer", "scheme")
 
     security = "oscore"
     outer: EndpointAddress
@@ -38,6 +38,7 @@ class OscoreAddress(EndpointAddress):
         self.generation = context.generation
         self.outer = outer
         self.scheme = outer.scheme
+        self.grants = None
         self.local_host = outer.local_host
         self.local_port = outer.local_port
         self.confirmed = proved

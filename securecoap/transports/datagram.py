@@ -26,6 +26,8 @@ SocketAddress: TypeAlias = tuple[Any, ...]
 """As Python's socket module has it: ``(host, port)`` or ``(host, port, flow, scope)``."""
 
 _LARGEST: Final = 2048
+"""What is read at once. A datagram of this length may have been cut, and a message that was cut is another one: it is
+dropped (RFC 7252 section 4.6: none of ours comes near)."""
 _BATCH: Final = 64
 _RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 _ANCILLARY: Final = 256
@@ -145,6 +147,8 @@ class DatagramSocket:
             except OSError as error:
                 self._nothing_read(error, count)
                 return
+            if len(data) == _LARGEST:
+                continue
             received(data, source, None)
             if self._closed:
                 return
@@ -158,6 +162,8 @@ class DatagramSocket:
             except OSError as error:
                 self._nothing_read(error, count)
                 return
+            if len(data) == _LARGEST:
+                continue
             local = None
             for level, kind, value in ancillary:
                 if (level == _IPV6 and kind == socket.IPV6_PKTINFO) or (level == _IP and kind == _IP_PKTINFO):

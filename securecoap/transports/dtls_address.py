@@ -33,8 +33,8 @@ class DtlsAddress(EndpointAddress):
     """
 
     __slots__ = (
-        "authenticated_claims", "confirmed", "interface", "local", "local_host", "local_port", "peer", "session",
-        "silent_since", "watched",
+        "authenticated_claims", "confirmed", "grants", "interface", "local", "local_host", "local_port", "peer",
+        "session", "silent_since", "watched",
     )  # fmt: skip
 
     scheme = "coaps"
@@ -51,6 +51,7 @@ class DtlsAddress(EndpointAddress):
         self.confirmed = True
         self.local_host = host_text(interface.address) if local is None else packed_host(local)
         self.local_port = interface.address[1]
+        self.grants = None
         self.silent_since = 0.0
         self.watched = False
 

@@ -37,7 +37,7 @@ class UdpAddress(EndpointAddress):
     """
 
     __slots__ = (
-        "_hash", "confirmed", "dedup_offset", "interface", "is_multicast", "is_multicast_locally", "local",
+        "_hash", "confirmed", "dedup_offset", "grants", "interface", "is_multicast", "is_multicast_locally", "local",
         "local_host", "local_port", "peer",
     )  # fmt: skip
 
@@ -49,6 +49,7 @@ class UdpAddress(EndpointAddress):
         self.local = None if to_group else local
         self.dedup_offset = dedup_offset
         self.confirmed = False
+        self.grants = None
         self.is_multicast = ip_address(host_text(peer)).is_multicast
         self.is_multicast_locally = interface.is_multicast or to_group
         self.local_host = host_text(interface.address) if local is None else packed_host(local)
