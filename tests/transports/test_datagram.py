@@ -1,0 +1,234 @@
+"""Sockets on loopback: what is bound, what arrives from where, errors of the network, bounded batches."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import socket
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from securecoap.errors import Unreachable
+from securecoap.transports import datagram
+from securecoap.transports.datagram import DatagramSocket, is_wildcard, open_socket
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+LINUX = sys.platform == "linux"
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback")
+needs_linux = pytest.mark.skipif(not LINUX, reason="packet information and the error queue are used on Linux only")
+HOSTS = ["127.0.0.1", pytest.param("::1", marks=needs_ipv6)]
+
+
+class End:
+    """A `DatagramSocket` that keeps what comes."""
+
+    def __init__(self, host: str, port: int = 0, **options: Any) -> None:
+        self.got: asyncio.Queue[tuple[bytes, Any, bytes | None]] = asyncio.Queue()
+        self.errors: asyncio.Queue[tuple[Exception, Any, bytes]] = asyncio.Queue()
+        self.socket = DatagramSocket(
+            open_socket(host, port),
+            asyncio.get_running_loop(),
+            lambda *got: self.got.put_nowait(got),
+            lambda *error: self.errors.put_nowait(error),
+            **options,
+        )
+        self.address = self.socket.address
+
+    async def take(self) -> tuple[bytes, Any, bytes | None]:
+        async with asyncio.timeout(10):
+            return await self.got.get()
+
+    async def error(self) -> tuple[Exception, Any, bytes]:
+        async with asyncio.timeout(10):
+            return await self.errors.get()
+
+
+def real(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Run on a real loop; afterwards no socket is left open."""
+    import functools
+
+    @functools.wraps(test)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            asyncio.run(test(*args, **kwargs))  # type: ignore[arg-type]  # it is a coroutine
+            gc.collect()
+
+    return wrapper
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@real
+async def test_there_and_back(host: str) -> None:
+    one, two = End(host), End(host)
+    assert one.address[1] != 0
+    one.socket.send(b"hello", two.address)
+    data, source, local = await two.take()
+    assert (data, source, local) == (b"hello", one.address, None)
+    two.socket.send(b"hi", source)
+    assert (await one.take())[0] == b"hi"
+    one.socket.close()
+    two.socket.close()
+    one.socket.close()  # harmless
+
+
+@needs_linux
+@pytest.mark.parametrize("wildcard", ["0.0.0.0", pytest.param("::", marks=needs_ipv6)])
+@real
+async def test_a_wildcard_answers_from_the_address_that_was_asked(wildcard: str) -> None:
+    server = End(wildcard)
+    port = server.address[1]
+    hosts = ["127.0.0.1", "127.0.0.2", "127.1.2.3"] + (["::1"] if wildcard == "::" else [])
+    locals_ = set()
+    for host in hosts:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.setblocking(False)
+            client.connect((host, port))  # it takes answers from there only
+            client.send(b"to " + host.encode())
+            data, source, local = await server.take()
+            assert data == b"to " + host.encode()
+            assert local is not None
+            locals_.add(local)
+            server.socket.send(b"answer", source, local)
+            loop = asyncio.get_running_loop()
+            async with asyncio.timeout(10):
+                assert await loop.sock_recv(client, 100) == b"answer"
+    assert len(locals_) == len(hosts)
+    server.socket.close()
+
+
+@real
+async def test_a_client_needs_no_packet_information() -> None:
+    client, server = End("0.0.0.0", packet_info=False), End("127.0.0.1")
+    client.socket.send(b"x", server.address)
+    _, source, _ = await server.take()
+    server.socket.send(b"y", ("127.0.0.1", source[1]))
+    assert (await client.take())[2] is None
+    client.socket.close()
+    server.socket.close()
+
+
+@needs_linux
+@pytest.mark.parametrize("host", HOSTS)
+@real
+async def test_a_closed_port_is_told_with_the_datagram(host: str) -> None:
+    gone = open_socket(host, 0)
+    address = gone.getsockname()
+    gone.close()
+    end = End(host)
+    for payload in (b"first datagram", b"second datagram"):
+        end.socket.send(payload, address)
+        error, peer, quoted = await end.error()
+        assert isinstance(error, Unreachable)
+        assert error.errno == errno.ECONNREFUSED
+        assert peer[:2] == address[:2]
+        assert payload.startswith(quoted[: len(payload)])
+        assert quoted
+    end.socket.send(b"to itself", end.address)  # and it goes on
+    assert (await end.take())[0] == b"to itself"
+    end.socket.close()
+
+
+@real
+async def test_what_cannot_be_sent_is_told() -> None:
+    end = End("127.0.0.1")
+    end.socket.send(bytes(70_000), end.address)
+    error, peer, _ = await end.error()
+    assert isinstance(error, Unreachable)
+    assert error.errno == errno.EMSGSIZE
+    assert peer == end.address
+    end.socket.close()
+
+
+@real
+async def test_reading_is_in_bounded_batches() -> None:
+    """Another callback gets its turn, however much there is to read."""
+    end = End("127.0.0.1")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for number in range(150):
+            sender.sendto(b"%d" % number, end.address)
+    sizes = []
+    while end.got.qsize() < 150:
+        await asyncio.sleep(0)
+        sizes.append(end.got.qsize())
+    steps = [later - earlier for earlier, later in zip([0, *sizes], sizes, strict=False)]
+    assert max(steps) <= 64
+    end.socket.close()
+
+
+@real
+async def test_closing_amid_a_batch() -> None:
+    loop = asyncio.get_running_loop()
+    got: list[bytes] = []
+
+    def received(data: bytes, source: object, local: object) -> None:
+        got.append(data)
+        end.close()
+
+    end = DatagramSocket(open_socket("127.0.0.1", 0), loop, received, lambda *_: None)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for _ in range(3):
+            sender.sendto(b"x", end.address)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert got == [b"x"]
+
+
+@pytest.mark.parametrize("wildcard", [False, True])
+@real
+async def test_what_is_too_long_is_dropped_and_not_cut(wildcard: bool) -> None:
+    end = End("0.0.0.0" if wildcard else "127.0.0.1")
+    target = ("127.0.0.1", end.address[1])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for size in (3000, 2048, 2047, 1):
+            sender.sendto(bytes(size), target)
+    assert len((await end.take())[0]) == 2047
+    assert len((await end.take())[0]) == 1
+    end.socket.close()
+
+
+@real
+async def test_addresses_that_cannot_be_bound() -> None:
+    taken = End("127.0.0.1")
+    for host, port in (("127.0.0.1", taken.address[1]), ("192.0.2.1", 0), ("2001:db8::1", 0)):
+        with pytest.raises(Unreachable):
+            open_socket(host, port)
+    taken.socket.close()
+    gc.collect()
+
+
+@pytest.mark.parametrize(("host", "expected"), [("::", True), ("0.0.0.0", True), ("::1", False), ("fe80::1%lo", False)])
+def test_wildcards(host: str, expected: bool) -> None:
+    assert is_wildcard(host) == expected
+
+
+@real
+async def test_without_packet_information(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plain mode of systems that have neither: the same interface, without local addresses."""
+    monkeypatch.setattr(datagram, "_LINUX", False)
+    monkeypatch.delattr(socket, "IPV6_RECVPKTINFO", raising=False)
+    server, client = End("0.0.0.0"), End("127.0.0.1")
+    client.socket.send(b"x", ("127.0.0.1", server.address[1]))
+    data, source, local = await server.take()
+    assert (data, local) == (b"x", None)
+    server.socket.send(b"y", source, local)
+    assert (await client.take())[0] == b"y"
+    server.socket.close()
+    client.socket.close()
