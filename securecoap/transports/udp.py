@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["UdpAddress", "UdpInterface", "host_text", "hostinfo", "packed_host", "resolve"]
 
 _KNOWN_PEERS: Final = 4096
+_KNOWN_LOCALS: Final = 4096
 _PKTINFO6_LENGTH: Final = 20
 
 
@@ -112,6 +113,7 @@ class UdpInterface:
         self._known: dict[SocketAddress | tuple[SocketAddress, bytes], UdpAddress] = {}
         self._earlier: dict[SocketAddress | tuple[SocketAddress, bytes], UdpAddress] = {}
         self._locals: dict[bytes, int] = {}
+        self._next_offset = 0
 
     @property
     def endpoint(self) -> str:
@@ -133,12 +135,21 @@ class UdpInterface:
         key = peer if local is None else (peer, local)
         remote = self._known.get(key) or self._earlier.get(key)
         if remote is None:
-            offset = 0 if local is None else self._locals.setdefault(local, len(self._locals)) << 16
-            remote = UdpAddress(self, peer, local, offset)
+            remote = UdpAddress(self, peer, local, 0 if local is None else self._dedup_offset(local))
         if len(self._known) >= _KNOWN_PEERS:
             self._earlier, self._known = self._known, {}
         self._known[key] = remote
         return remote
+
+    def _dedup_offset(self, local: bytes) -> int:
+        """A number for a local address, never given to another; a machine may have a whole network of them."""
+        offset = self._locals.get(local)
+        if offset is None:
+            if len(self._locals) >= _KNOWN_LOCALS:
+                self._locals.clear()
+            offset = self._locals[local] = self._next_offset
+            self._next_offset += 1 << 16
+        return offset
 
     def _failed(self, error: Exception, peer: SocketAddress, datagram: bytes) -> None:
         self._above.dispatch_quoted_error(error, self._address(peer), datagram)
