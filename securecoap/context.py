@@ -108,6 +108,7 @@ class Context(Calls):
         self._client_stacks: dict[str, _Stack] = {}
         self._requests: weakref.WeakSet[ClientRequest] = weakref.WeakSet()
         self._closed: asyncio.Event | None = None
+        self._is_closing = False
 
     @classmethod
     def client(
@@ -259,8 +260,12 @@ class Context(Calls):
 
     async def shutdown(self) -> None:
         """End every request, observation and session, and close state and sockets. Harmless when done already."""
-        for request in list(self._requests):
+        self._is_closing = True  # a handler that is being cancelled opens nothing any more
+        requests = list(self._requests)
+        for request in requests:
             request.cancel()
+        for request in requests:
+            await request.wait_done()
         if self._server is not None:
             await self._server.close()
         stacks, self._stacks, self._client_stacks = [*self._stacks], [], {}
@@ -319,7 +324,7 @@ class Context(Calls):
         Raises:
             ConfigurationError: the context has not been started, or the message is no request.
         """
-        if self._loop is None or (self._closed is not None and self._closed.is_set()):
+        if self._loop is None or self._is_closing:
             raise ConfigurationError("the context is not running; use it in 'async with'")
         if message.code is None or not 0 < message.code < 32:
             raise ConfigurationError("a request needs a method as its code")
@@ -361,7 +366,7 @@ class Context(Calls):
             As `get`.
         """
         message = Message(Code.EMPTY, uri=uri)
-        if self._loop is None:
+        if self._loop is None or self._is_closing:
             raise ConfigurationError("the context is not running; use it in 'async with'")
         limit = self._parameters.max_transmit_wait if timeout in (None, UNSET) else timeout
         answer: asyncio.Future[None] = self._loop.create_future()

@@ -124,7 +124,7 @@ class ClientRequest:
         self.observation = ClientObservation(self) if message.options.observe == 0 else None
         self.response: asyncio.Future[Message] = loop.create_future()
         self.response.add_done_callback(self._response_done)
-        self._task: asyncio.Task[None] | None = loop.create_task(self._run())
+        self._task: asyncio.Task[None] = loop.create_task(self._run())
 
     def _response_done(self, response: asyncio.Future[Message]) -> None:
         if response.cancelled():
@@ -132,9 +132,7 @@ class ClientRequest:
 
     def cancel(self) -> None:
         """End the request or observation; an observation is deregistered."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
+        self._task.cancel()
         self._deregister()
         if self.observation is not None:
             self.observation.end()
@@ -144,7 +142,11 @@ class ClientRequest:
     @property
     def is_done(self) -> bool:
         """Whether nothing is under way any more."""
-        return self._task is None or self._task.done()
+        return self._task.done()
+
+    async def wait_done(self) -> None:
+        """Return when nothing is under way any more."""
+        await asyncio.wait([self._task])
 
     async def _run(self) -> None:
         try:

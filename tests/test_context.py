@@ -1,0 +1,360 @@
+"""The whole endpoint, over real sockets on loopback (the design, section 4)."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from securecoap import Code, Context, Message, ObservableResource, Resource, Site
+from securecoap.errors import (
+    CoapError,
+    ConfigurationError,
+    CredentialsFault,
+    CredentialsMissing,
+    RequestFailed,
+    RequestTimeout,
+    Unreachable,
+    UriError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+LOOPBACK = ["coap://127.0.0.1:0"]
+
+
+def real(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Run on a real loop; a socket or task that is left is a fault."""
+
+    @functools.wraps(test)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        async def run() -> None:
+            await test(*args, **kwargs)
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+
+        asyncio.run(run())
+        gc.collect()
+
+    return wrapper
+
+
+class Echo(Resource):
+    def render_get(self, request: Message) -> Message:
+        return Message(payload=b"hello")
+
+    def render_post(self, request: Message) -> Message:
+        return Message(payload=request.payload, content_format=request.options.content_format)
+
+    render_put = render_fetch = render_patch = render_ipatch = render_post
+
+    def render_delete(self, request: Message) -> Message:
+        return Message()
+
+
+class Door(ObservableResource):
+    state = b"open"
+
+    def render_get(self, request: Message) -> Message:
+        return Message(payload=self.state)
+
+    def set(self, state: bytes) -> None:
+        self.state = state
+        self.changed()
+
+
+class Back(Resource):
+    """Asks the one who asks."""
+
+    context: Context
+
+    async def render_get(self, request: Message) -> Message:
+        question = Message(Code.GET, uri_path=("hello",))
+        question.remote = request.remote
+        answer = await self.context.request(question).response
+        return Message(payload=b"you said " + answer.payload)
+
+
+class Forever(Resource):
+    async def render_get(self, request: Message) -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+def site() -> Site:
+    tree = Site()
+    tree.add("/hello", Echo())
+    tree.add("/door", Door())
+    tree.add("/forever", Forever())
+    return tree
+
+
+@real
+async def test_every_method() -> None:
+    async with Context.server(site(), bind=LOOPBACK) as server, Context.client() as client:
+        (base,) = server.endpoints
+        assert base.startswith("coap://127.0.0.1:")
+        assert not base.endswith(":0")
+        uri = base + "/hello"
+        codes = [
+            (await client.get(uri)).code,
+            (await client.post(uri, b"x")).code,
+            (await client.put(uri, b"x")).code,
+            (await client.delete(uri)).code,
+            (await client.fetch(uri, b"x")).code,
+            (await client.patch(uri, b"x")).code,
+            (await client.ipatch(uri, b"x")).code,
+        ]
+        assert codes == [
+            Code.CONTENT,
+            Code.CHANGED,
+            Code.CHANGED,
+            Code.DELETED,
+            Code.CONTENT,
+            Code.CHANGED,
+            Code.CHANGED,
+        ]
+        answer = await client.post(uri, b"{}", content_format=50, timeout=5)
+        assert (answer.payload, answer.options.content_format) == (b"{}", 50)
+        assert answer.remote.authenticated_claims == ()
+        assert (await client.put(uri, bytes(70_000), confirmable=True)).payload == bytes(70_000)
+        assert (await client.get(base + "/nothing")).code == Code.NOT_FOUND
+        await client.ping(base)
+
+
+@real
+async def test_observing() -> None:
+    tree = Site()
+    door = Door()
+    tree.add("/door", door)
+    async with Context.server(tree, bind=LOOPBACK) as server, Context.client() as client:
+        seen = []
+        async for notification in client.observe(server.endpoints[0] + "/door", timeout=5):
+            seen.append(notification.payload)
+            if len(seen) == 3:
+                break
+            door.set(b"%d" % len(seen))
+        assert seen == [b"open", b"1", b"2"]
+        async for notification in client.observe(server.endpoints[0] + "/nothing"):
+            assert notification.code == Code.NOT_FOUND  # one error, and the end
+
+
+@real
+async def test_roles_are_reversed_on_one_socket() -> None:
+    tree, back = Site(), Back()
+    tree.add("/back", back)
+    async with Context.server(tree, bind=LOOPBACK) as server, Context.client(site=site()) as client:
+        back.context = server
+        answer = await client.get(server.endpoints[0] + "/back", timeout=5)
+        assert answer.payload == b"you said hello"
+
+
+@real
+async def test_several_binds() -> None:
+    async with Context.server(site(), bind=[*LOOPBACK, "coap://127.0.0.2:0"]) as server, Context.client() as client:
+        assert len(set(server.endpoints)) == 2
+        for endpoint in server.endpoints:
+            assert (await client.get(endpoint + "/hello")).payload == b"hello"
+
+
+@real
+async def test_a_bind_that_fails_leaves_nothing_open() -> None:
+    async with Context.server(site(), bind=LOOPBACK) as server:
+        other = Context.server(site(), bind=[*LOOPBACK, server.endpoints[0]])
+        with pytest.raises(Unreachable):
+            await other.start()
+        await other.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("bind", "reason"),
+    [
+        ("coap+tcp://127.0.0.1", "serve"),
+        ("coap://name.example", "address"),
+        ("coap://0.0.0.0", "machine only"),
+        ("coap://192.0.2.1", "machine"),
+    ],
+)
+def test_binds_that_are_refused(bind: str, reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=reason):
+        Context.server(site(), bind=[bind])
+    if bind == "coap://0.0.0.0":
+        Context.server(site(), bind=[bind], insecure=True)
+
+
+@real
+async def test_time_limits_and_cancellation() -> None:
+    async with Context.server(site(), bind=LOOPBACK) as server, Context.client() as client:
+        uri = server.endpoints[0] + "/forever"
+        with pytest.raises(RequestTimeout, match=r"0\.01 s"):
+            await client.get(uri, timeout=0.01)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await client.get(uri)
+        with pytest.raises(RequestTimeout):
+            await anext(client.observe(uri, timeout=0.01))
+        task = asyncio.create_task(client.get(uri))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await client.get(server.endpoints[0] + "/hello")).payload == b"hello"
+
+
+@real
+async def test_an_endpoint_that_is_gone() -> None:
+    async with Context.server(site(), bind=LOOPBACK) as server:
+        (gone,) = server.endpoints
+    async with Context.client() as client:
+        for call in (client.get(gone + "/hello", timeout=5), client.ping(gone, timeout=5)):
+            with pytest.raises(Unreachable):
+                await call
+
+
+@real
+async def test_what_cannot_be_asked() -> None:
+    async with Context.client() as client:
+        for uri in ("http://127.0.0.1/", "coap://[::1", "coap://127.0.0.1/#fragment"):
+            with pytest.raises((UriError, ConfigurationError)):
+                await client.get(uri)
+        with pytest.raises(ConfigurationError):
+            client.request(Message(Code.CONTENT, uri="coap://127.0.0.1/"))
+        with pytest.raises(TypeError):
+            await client.get("coap://127.0.0.1/", no_such_option=1)
+    with pytest.raises(ConfigurationError):
+        await client.get("coap://127.0.0.1/")
+    with pytest.raises(ConfigurationError):
+        await Context.client().serve_forever()
+    with pytest.raises(ConfigurationError):
+        await Context.client().ping("coap://127.0.0.1/")
+
+
+@real
+async def test_a_remote_of_another_context() -> None:
+    async with Context.server(site(), bind=LOOPBACK) as server, Context.client() as one, Context.client() as two:
+        answer = await one.get(server.endpoints[0] + "/hello")
+        question = Message(Code.GET, uri_path=("hello",))
+        question.remote = answer.remote
+        assert (await one.request(question).response).payload == b"hello"
+        with pytest.raises(RequestFailed, match="belongs to no endpoint"):
+            await two.request(question).response
+
+
+@real
+async def test_shutdown_ends_what_is_under_way() -> None:
+    async with Context.server(site(), bind=LOOPBACK) as server:
+        async with Context.client() as client:
+            waiting = client.request(Message(Code.GET, uri=server.endpoints[0] + "/forever"))
+            observing = client.request(Message(Code.GET, uri=server.endpoints[0] + "/door", observe=0))
+            await observing.response
+        with pytest.raises(asyncio.CancelledError):
+            await waiting.response
+        assert observing.observation is not None
+        with pytest.raises(StopAsyncIteration):
+            await anext(observing.observation)
+        forever = asyncio.create_task(server.serve_forever())
+        await asyncio.sleep(0)
+        assert not forever.done()
+        await server.shutdown()
+        await forever
+
+
+@real
+async def test_a_request_during_shutdown_opens_no_socket() -> None:
+    failures: list[Exception] = []
+    started = asyncio.Event()
+
+    class Late(Resource):
+        async def render_get(self, request: Message) -> Message:
+            started.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                for call in (server.get, server.ping):
+                    try:
+                        await call("coap://127.0.0.1:9/late", timeout=5)
+                    except CoapError as error:
+                        failures.append(error)
+            raise AssertionError
+
+    tree = Site()
+    tree.add("/late", Late())
+    async with Context.server(tree, bind=LOOPBACK) as server, Context.client() as client:
+        waiting = client.request(Message(Code.GET, uri=server.endpoints[0] + "/late"))
+        await started.wait()
+        await server.shutdown()
+        waiting.cancel()
+    assert [type(failure) for failure in failures] == [ConfigurationError] * 2
+    assert server._stacks == []
+
+
+# With credentials.
+
+SECRET = {"hex": "0102030405060708090a0b0c0d0e0f10"}
+SERVER = {
+    ":device": {"oscore": {"secret": SECRET, "sender-id": {"hex": "01"}, "recipient-id": {"hex": "02"}}},
+    "coap://*/hello": {"unprotected": True},
+}
+
+
+def device(base: str, identifier: str = "02") -> dict[str, Any]:
+    entry = {"oscore": {"secret": SECRET, "sender-id": {"hex": identifier}, "recipient-id": {"hex": "01"}}}
+    return {base + "/*": entry}
+
+
+class WhoAmI(Resource):
+    def render_get(self, request: Message) -> Message:
+        return Message(payload=" ".join(request.remote.authenticated_claims).encode())
+
+
+@real
+async def test_oscore_end_to_end(tmp_path: Path) -> None:
+    tree = site()
+    tree.add("/whoami", WhoAmI())
+    async with Context.server(tree, bind=LOOPBACK, credentials=SERVER, state=tmp_path / "server") as server:
+        (base,) = server.endpoints
+        async with Context.client(device(base), state=tmp_path / "client") as client:
+            answer = await client.get(base + "/whoami", timeout=5)
+            assert answer.payload == b":device"
+            assert answer.remote.security == "oscore"
+            assert (await client.put(base + "/hello", bytes(5000), timeout=5)).payload == bytes(5000)
+            door = client.observe(base + "/door", timeout=5)
+            assert (await anext(door)).payload == b"open"
+            await door.aclose()
+        async with Context.client() as stranger:
+            assert (await stranger.get(base + "/whoami")).code == Code.UNAUTHORIZED
+            assert (await stranger.get(base + "/hello")).payload == b"hello"
+            assert (await stranger.get(base + "/door", uri_host="elsewhere.example")).code == Code.NOT_FOUND
+
+
+@real
+async def test_never_plaintext_where_a_credential_was_meant(tmp_path: Path) -> None:
+    async with Context.server(site(), bind=LOOPBACK) as server:
+        (base,) = server.endpoints
+        seen = []
+        handle = server._server.handle  # type: ignore[union-attr]
+        server._server.handle = lambda incoming: (seen.append(incoming), handle(incoming))  # type: ignore[union-attr, method-assign]
+        credentials = {base + "/hello": {"dtls": {"psk": SECRET, "client-identity": {"ascii": "me"}}}}
+        async with Context.client(credentials, state=tmp_path) as client:
+            with pytest.raises(CredentialsMissing):
+                await client.get(base + "/hello")
+            with pytest.raises(CredentialsMissing):
+                await client.get(base + "/other")  # another path of an authority that has a credential
+        assert seen == []
+
+
+def test_faulty_credentials_stop_the_start() -> None:
+    with pytest.raises(CredentialsFault) as caught:
+        Context.client({"coap://a/*": ":nowhere", ":b": {"oscore": {}}})
+    assert "nowhere" in str(caught.value)
+
+
+@real
+async def test_coaps_without_a_dtls_credential(tmp_path: Path) -> None:
+    context = Context.server(site(), bind=["coaps://127.0.0.1:0"], credentials=SERVER, state=tmp_path)
+    with pytest.raises(ConfigurationError, match="DTLS"):
+        await context.start()
