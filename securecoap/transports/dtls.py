@@ -29,7 +29,7 @@ from securecoap.errors import (
 )
 from securecoap.transports.datagram import DatagramSocket, open_socket
 from securecoap.transports.dtls_address import DEFAULT_PORT, DtlsAddress
-from securecoap.transports.udp import hostinfo, resolve
+from securecoap.transports.resolver import Resolver, hostinfo
 from securecoap.wire import numbers
 from securecoap.wire.message import CON, Message
 
@@ -139,6 +139,7 @@ class DtlsInterface:
             open_socket(host, port), loop, self._received, self._failed, packet_info=packet_info
         )
         self.address = self._socket.address
+        self._resolver = Resolver(loop, self._socket.family)
 
     @property
     def endpoint(self) -> str:
@@ -168,6 +169,7 @@ class DtlsInterface:
         """Nobody is there for a handshake, says the network. About a session it may lie: there it counts as silence."""
         attempt = self._attempts.get(peer)
         if attempt is not None and not attempt.future.done():
+            self._resolver.refused(peer)
             self._engine.cancel(peer)
             del self._attempts[peer]
             self._forget_route(peer)
@@ -224,7 +226,7 @@ class DtlsInterface:
         credential = self._select(message)
         if credential is None:
             raise CredentialsMissing("coaps needs a dtls credential, and there is none for this request")
-        peer = await resolve(self._loop, f"coaps://{message.unresolved_remote}", self._socket.family)
+        peer = await self._resolver.resolve(f"coaps://{message.unresolved_remote}")
         while True:
             attempt = self._attempts.get(peer)
             if attempt is None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from securecoap.interfaces import EndpointAddress
-from securecoap.transports.udp import host_text, hostinfo, packed_host
+from securecoap.transports.resolver import host_text, hostinfo
+from securecoap.transports.udp import packed_host
 
 if TYPE_CHECKING:
     from securecoap.dtls.engine import DtlsSession

@@ -6,22 +6,21 @@ reliability is the message layer's.
 
 from __future__ import annotations
 
-import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Final
 
-from securecoap.errors import FormatError, Unreachable
+from securecoap.errors import FormatError
 from securecoap.interfaces import EndpointAddress
 from securecoap.transports.datagram import DatagramSocket, SocketAddress, open_socket
+from securecoap.transports.resolver import Resolver, host_text, hostinfo
 from securecoap.wire.message import Message
-from securecoap.wire.uri import is_ip_literal, parse_uri
 
 if TYPE_CHECKING:
     import asyncio
 
     from securecoap.interfaces import MessageDispatcher
 
-__all__ = ["UdpAddress", "UdpInterface", "host_text", "hostinfo", "packed_host", "resolve"]
+__all__ = ["UdpAddress", "UdpInterface", "packed_host"]
 
 _KNOWN_PEERS: Final = 4096
 _KNOWN_LOCALS: Final = 4096
@@ -109,6 +108,7 @@ class UdpInterface:
             open_socket(host, port), loop, self._received, self._failed, packet_info=packet_info
         )
         self.address = self._socket.address
+        self._resolver = Resolver(loop, self._socket.family)
         # Two generations, so that strangers cannot make it grow; an address made again equals the earlier one.
         self._known: dict[SocketAddress | tuple[SocketAddress, bytes], UdpAddress] = {}
         self._earlier: dict[SocketAddress | tuple[SocketAddress, bytes], UdpAddress] = {}
@@ -152,6 +152,7 @@ class UdpInterface:
         return offset
 
     def _failed(self, error: Exception, peer: SocketAddress, datagram: bytes) -> None:
+        self._resolver.refused(peer)
         self._above.dispatch_quoted_error(error, self._address(peer), datagram)
 
     def send(self, message: Message) -> None:
@@ -166,7 +167,7 @@ class UdpInterface:
             return remote if type(remote) is UdpAddress and remote.interface is self else None
         if message.scheme not in {None, "coap"} or message.unresolved_remote is None or self.is_multicast:
             return None
-        peer = await resolve(self._loop, f"coap://{message.unresolved_remote}", self._socket.family)
+        peer = await self._resolver.resolve(f"coap://{message.unresolved_remote}")
         return self._address(peer)
 
     async def shutdown(self) -> None:
@@ -174,43 +175,6 @@ class UdpInterface:
         self._socket.close()
         self._known.clear()
         self._earlier.clear()
-
-
-async def resolve(loop: asyncio.AbstractEventLoop, uri: str, family: socket.AddressFamily) -> SocketAddress:
-    """The socket address of a URI's authority for a socket of that family; IPv4 is mapped for an IPv6 one.
-
-    Raises:
-        Unreachable: there is none.
-        UriError: the authority is malformed.
-    """
-    parsed = parse_uri(uri)
-    flags = socket.AI_NUMERICHOST if is_ip_literal(parsed.host) else 0
-    try:
-        found = await loop.getaddrinfo(parsed.host, parsed.port, type=socket.SOCK_DGRAM, flags=flags)
-    except OSError as error:
-        raise Unreachable(error.errno, f"{parsed.host} does not resolve: {error.strerror}") from error
-    for entry_family, _, _, _, address in found:
-        if entry_family == family:
-            return address[:2] if family == socket.AF_INET else (*address[:2], 0, *address[3:])
-        if entry_family == socket.AF_INET and family == socket.AF_INET6:
-            return (f"::ffff:{address[0]}", address[1], 0, 0)
-    raise Unreachable(f"{parsed.host} has no address that this endpoint can reach")
-
-
-def host_text(address: SocketAddress) -> str:
-    """The host of a socket address; a mapped IPv4 address as IPv4, a link-local one with its zone."""
-    host: str = address[0]
-    if host.startswith("::ffff:") and "." in host:
-        return host[7:]
-    return host
-
-
-def hostinfo(address: SocketAddress, default_port: int) -> str:
-    """``host`` or ``host:port`` as in a URI."""
-    host = host_text(address)
-    if ":" in host:
-        host = f"[{host.replace('%', '%25')}]"
-    return host if address[1] == default_port else f"{host}:{address[1]}"
 
 
 def packed_host(local: bytes) -> str:

@@ -21,7 +21,8 @@ from securecoap.core.serving import Server
 from securecoap.core.tokens import TokenManager
 from securecoap.errors import Unreachable, UriError
 from securecoap.resources import Resource, Site
-from securecoap.transports.udp import UdpInterface, host_text, hostinfo, packed_host, resolve
+from securecoap.transports.resolver import Resolver, host_text, hostinfo
+from securecoap.transports.udp import UdpInterface, packed_host
 from securecoap.wire.codes import Code
 from securecoap.wire.message import NON, Message
 
@@ -197,11 +198,12 @@ async def test_names_that_do_not_resolve() -> None:
         await here.get("coap://does-not-exist.invalid/hello")
     loop = asyncio.get_running_loop()
     with pytest.raises(Unreachable):
-        await resolve(loop, "coap://[::1]", socket.AF_INET)
+        await Resolver(loop, socket.AF_INET).resolve("coap://[::1]")
     with pytest.raises(UriError):
-        await resolve(loop, "coap://[::1", socket.AF_INET)
-    assert await resolve(loop, "coap://127.0.0.1", socket.AF_INET) == ("127.0.0.1", 5683)
-    assert await resolve(loop, "coap://127.0.0.1:77", socket.AF_INET6) == ("::ffff:127.0.0.1", 77, 0, 0)
+        await Resolver(loop, socket.AF_INET).resolve("coap://[::1")
+    assert await Resolver(loop, socket.AF_INET).resolve("coap://127.0.0.1") == ("127.0.0.1", 5683)
+    mapped = await Resolver(loop, socket.AF_INET6).resolve("coap://127.0.0.1:77")
+    assert mapped == ("::ffff:127.0.0.1", 77, 0, 0)
     await here.close()
 
 
