@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from errno import ECONNREFUSED
 from typing import TYPE_CHECKING, Final
 
 from securecoap.core.plumbing import RequestPipe
 from securecoap.core.transfer import answer_echo, download_rest, upload
-from securecoap.errors import CoapError, RequestFailed, RequestTimeout, SessionEnded, TransferFailed
+from securecoap.errors import CoapError, RequestFailed, RequestTimeout, SessionEnded, TransferFailed, Unreachable
 from securecoap.wire.codes import Code
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from securecoap.config import Limits, TransportParameters
-    from securecoap.interfaces import RequestInterface
+    from securecoap.interfaces import EndpointAddress, RequestInterface
     from securecoap.wire.message import Message
 
 __all__ = ["ClientObservation", "ClientRequest"]
@@ -119,6 +120,10 @@ class ClientRequest:
         self._pipe: RequestPipe | None = None
         self._interface: RequestInterface | None = None
         self._was_repeated = False
+        self._was_rerouted = False
+        self._remote: EndpointAddress | None = None
+        self._performed_at = float("-inf")
+        self._resend_after = parameters.ack_timeout
         self._last = (0, float("-inf"))
         self._notifications: asyncio.Queue[Message | Exception] = asyncio.Queue()
         self.observation = ClientObservation(self) if message.options.observe == 0 else None
@@ -172,7 +177,11 @@ class ClientRequest:
             observation.end(error)
 
     async def _run_again_once(self) -> None:
-        """A lost session costs a safe request nothing: it is made again, once (the design, section 5)."""
+        """Perform, and in two cases once more.
+
+        A lost session costs a safe request nothing (the design, section 5), and an address that refuses at once need
+        not be the only one of a name.
+        """
         while True:
             try:
                 await self._perform()
@@ -183,11 +192,23 @@ class ClientRequest:
                     raise
                 self._was_repeated = True  # until something comes again: an observation may outlive many sessions
                 self._end_pipe()
+            except Unreachable:
+                # The name may have another address. Later than this a retransmission may have been carried out.
+                only_once = self._loop.time() < self._performed_at + self._resend_after
+                if self._message.remote is not None or self._was_rerouted or not only_once:
+                    raise
+                self._was_rerouted = True
+                self._end_pipe()
 
     async def _perform(self) -> None:
         message = self._message.copy()
         message.remote = self._message.remote
+        self._performed_at = self._loop.time()
+        refused = self._remote
         self._interface = await self._choose(message)
+        self._remote = message.remote
+        if self._was_rerouted and self._remote == refused:
+            raise Unreachable(ECONNREFUSED, "the network reports that the peer is unreachable")
         if self.observation is None or message.payload[1024:]:
             response = await upload(message, self._ask)
             self._deliver(await download_rest(message, response, self._ask, self._limits.body_bytes))
