@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from securecoap.config import Limits, TransportParameters
+from securecoap.core.client import ClientRequest
 from securecoap.errors import (
     ConfigurationError,
     RequestFailed,
@@ -228,3 +230,63 @@ async def test_a_reset_server() -> None:
         with pytest.raises(ResetReceived):
             await request.response
         assert isinstance(request.response.exception(), RequestFailed)
+
+
+class TwoAddresses:
+    """Chooses and carries requests: the first address refuses, after ``delay``; the second answers."""
+
+    def __init__(self, addresses: list[str], delay: float = 0.0) -> None:
+        self.addresses = addresses
+        self.delay = delay
+        self.sent: list[tuple[str, int]] = []
+
+    async def choose(self, message: Message) -> TwoAddresses:
+        message.remote = self.addresses[min(len(self.sent), len(self.addresses) - 1)]
+        return self
+
+    def request(self, pipe: Any) -> None:
+        message = pipe.request
+        self.sent.append((message.remote, message.code))
+        loop = asyncio.get_running_loop()
+        if message.remote == "refuses":
+            loop.call_later(self.delay, pipe.add_exception, Unreachable(111, "refused"))
+        else:
+            loop.call_soon(pipe.add_response, Message(Code.CHANGED))
+
+
+async def ask(network: TwoAddresses, code: Code = Code.PUT, remote: Any = None) -> Message:
+    message = Message(code, uri="coap://name.example/x")
+    message.remote = remote
+    loop = asyncio.get_running_loop()
+    return await ClientRequest(message, network.choose, loop, TransportParameters(), Limits()).response
+
+
+@virtual
+async def test_another_address_of_the_name_when_the_first_refuses() -> None:
+    network = TwoAddresses(["refuses", "answers"], delay=1.9)
+    assert (await ask(network)).code == Code.CHANGED
+    assert [remote for remote, _ in network.sent] == ["refuses", "answers"]
+
+
+@virtual
+async def test_no_other_address_when_a_copy_may_have_arrived() -> None:
+    network = TwoAddresses(["refuses", "answers"], delay=2.1)
+    with pytest.raises(Unreachable):
+        await ask(network)
+    assert len(network.sent) == 1
+
+
+@virtual
+async def test_the_only_address_is_not_tried_twice() -> None:
+    network = TwoAddresses(["refuses"])
+    with pytest.raises(Unreachable):
+        await ask(network)
+    assert len(network.sent) == 1
+
+
+@virtual
+async def test_a_remote_that_was_given_is_the_only_one() -> None:
+    network = TwoAddresses(["refuses", "answers"])
+    with pytest.raises(Unreachable):
+        await ask(network, remote="refuses")
+    assert len(network.sent) == 1
