@@ -83,7 +83,7 @@ class Keyring:
         """The policy whose grants addresses may remember; ``None`` if decisions depend on the time."""
         if credentials is None:
             return
-        # Loaded only where there are credentials: pydantic is heavy.
+        # Loaded only where there are credentials: with them comes what parses keys and certificates.
         from securecoap.credentials import OwnNames, as_credentials_map  # noqa: PLC0415
 
         loaded = as_credentials_map(credentials, role="server" if bound else "client")
@@ -187,34 +187,40 @@ class Keyring:
                 raise CredentialsMissing("coaps needs credentials, and this context has none")
             return None
         from securecoap.credentials import Selection  # noqa: PLC0415  # as above
+        from securecoap.credentials.patterns import normal_host  # noqa: PLC0415  # as above
 
         options = message.options
-        if remote is not None:
-            uri = parse_uri(remote.uri)
-        else:
-            uri = parse_uri(f"{message.scheme}://{message.unresolved_remote}")
-        host = options.uri_host or uri.host
+        uri = parse_uri(f"{message.scheme}://{message.unresolved_remote}" if remote is None else remote.uri)
+        # Where the message really goes; what its options say may be something else.
+        there = (uri.scheme, normal_host(uri.host), uri.port)
         is_multicast = is_ip_literal(uri.host) and ip_address(uri.host.partition("%")[0]).is_multicast
         now = time.time()
         method = message.code or 0
-        if options.proxy_uri is None:
-            return self.credentials.select(
-                uri.scheme,
-                host,
-                options.uri_port or uri.port,
-                options.uri_path,
-                method,
-                now=now,
-                multicast=is_multicast,
-            )
+        path = options.uri_path
+        if options.proxy_uri is None and options.proxy_scheme is None:
+            named = (uri.scheme, normal_host(options.uri_host or uri.host), options.uri_port or uri.port)
+            chosen = self.credentials.select(*named, path, method, now=now, multicast=is_multicast)
+            if chosen.plain and named != there:
+                # Uri-Host and Uri-Port do not lead around the credentials of the endpoint that gets the message.
+                behind = self.credentials.select(*there, path, method, now=now, multicast=is_multicast)
+                if not behind.plain:
+                    raise CredentialsMissing(
+                        f"a credential is meant for {uri.scheme}://{uri.hostinfo}, and Uri-Host or Uri-Port names "
+                        "an authority that has none"
+                    )
+            return chosen
         # What protects the hop is the proxy's affair, and only OSCORE reaches through it to the target.
-        hop = self.credentials.select(
-            uri.scheme, uri.host, uri.port, (), method, now=now, multicast=is_multicast, usable=frozenset({"dtls"})
-        )
-        target = parse_uri(options.proxy_uri)
-        inner = self.credentials.select(
-            target.scheme, target.host, target.port, target.path, method, now=now, proxied=True
-        )
+        hop = self.credentials.select(*there, (), method, now=now, multicast=is_multicast, usable=frozenset({"dtls"}))
+        if options.proxy_uri is not None:
+            target = parse_uri(options.proxy_uri)
+            inner = self.credentials.select(
+                target.scheme, target.host, target.port, target.path, method, now=now, proxied=True
+            )
+        else:
+            inner = self.credentials.select(
+                options.proxy_scheme or "", options.uri_host or uri.host, options.uri_port, path, method,
+                now=now, proxied=True,
+            )  # fmt: skip
         return Selection(hop.dtls, inner.oscore)
 
     # DTLS.

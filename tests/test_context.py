@@ -347,6 +347,40 @@ async def test_never_plaintext_where_a_credential_was_meant(tmp_path: Path) -> N
         assert seen == []
 
 
+@real
+@pytest.mark.parametrize(
+    "options", [{"uri_host": "elsewhere.example"}, {"uri_port": 9}, {"proxy_scheme": "coap", "uri_host": "target"}]
+)
+async def test_options_do_not_lead_around_the_credential_of_where_it_goes(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    async with Context.server(site(), bind=LOOPBACK) as server:
+        (base,) = server.endpoints
+        async with Context.client(device(base), state=tmp_path) as client:
+            with pytest.raises(CredentialsMissing):
+                await client.get(base + "/hello", timeout=5, **options)
+
+
+@real
+async def test_role_reversal_keeps_oscore_inside_of_its_dtls_session(tmp_path: Path) -> None:
+    tree = site()
+    back = Back()
+    tree.add("/back", back)
+    dtls = {"dtls": {"psk": SECRET, "client-identity": {"ascii": "me"}}}
+    credentials = {**SERVER, ":me": dtls, "coaps://*/back": {"all-of": [":device", ":me"]}}
+    # The plain socket comes first, and must not be taken for a message to an address over DTLS.
+    binds = [*LOOPBACK, "coaps://127.0.0.1:0"]
+    async with Context.server(tree, bind=binds, credentials=credentials, state=tmp_path / "server") as server:
+        back.context = server
+        base = server.endpoints[1]
+        (oscore,) = device(base).values()
+        both = {base + "/*": {"all-of": [oscore, dtls]}}
+        async with Context.client(both, state=tmp_path / "client", site=site()) as client:
+            answer = await client.get(base + "/back", timeout=5)
+            assert answer.payload == b"you said hello"
+            assert answer.remote.outer.security == "dtls"
+
+
 def test_faulty_credentials_stop_the_start() -> None:
     with pytest.raises(CredentialsFault) as caught:
         Context.client({"coap://a/*": ":nowhere", ":b": {"oscore": {}}})

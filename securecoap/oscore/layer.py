@@ -261,7 +261,12 @@ class OscoreLayer:
         if type(remote) is OscoreAddress:
             if remote.context.retired or remote.generation != remote.context.generation:
                 raise SessionEnded("the OSCORE context of this address is not used any more")
-            return True
+            # Only over the interface that has the outer address: another one would send it outside of its DTLS session.
+            message.remote = remote.outer
+            try:
+                return await self._below.fill_or_recognize_remote(message)
+            finally:
+                message.remote = remote
         context = await self._contexts.for_request(message)
         if not await self._below.fill_or_recognize_remote(message):
             return False
