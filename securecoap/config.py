@@ -27,7 +27,7 @@ class TransportParameters:
     nstart: int = 1
     default_leisure: float = 5.0
     probing_rate: float = 1.0
-    """Bytes per second, on average, to a peer that does not answer (section 4.7)."""
+    """Bytes per second, on average, to a peer that does not answer (section 4.7). Not applied yet: nothing reads it."""
     max_latency: float = 100.0
     empty_ack_delay: float = 0.1
     """How long a handler may think before its request is acknowledged by an Empty message (section 5.2.2).
@@ -115,6 +115,7 @@ class Limits:
     echo_challenges_per_second: float = 10.0
     """B.1.2 challenges per security context and second (RFC 8613); more are dropped in silence."""
     amplification_factor: float = 3.0
-    """What an unconfirmed address may be sent for each byte that came from it (RFC 9175 section 2.6) ..."""
+    """What an unconfirmed address may be sent for each byte that came from it (RFC 9175 section 2.6). Not applied yet,
+    and neither is ..."""
     amplification_allowance: int = 1_024
     """... and the bytes it may have in any case."""

@@ -3,8 +3,10 @@
 Calls go down by method and up by ``dispatch_*``. Everything here is a protocol or a base class without behaviour of its
 own, so that any layer can be driven in a test by a few lines that stand in for its neighbours. Who implements what::
 
-    RequestProvider     context.Context                 Resource            resources.Site, resources.Resource
-    RequestInterface    core.tokens.TokenManager        RequestHandler      core.serving.Server
+    RequestProvider     context.Context                 Resource            resources.Resource
+    RequestInterface    core.tokens.TokenManager        ResourceTree        resources.Site
+    RequestHandler      core.serving.Server             ServerObservation   core.observe.Observation
+    PlumbingRequest     core.plumbing.RequestPipe       IncomingPlumbing    core.tokens.IncomingRequest
     TokenInterface      core.messages.MessageManager, oscore.layer.OscoreLayer
     MessageDispatcher   core.messages.MessageManager (what a MessageInterface sees above it)
     TokenDispatcher     core.tokens.TokenManager, oscore.layer.OscoreLayer (what a TokenInterface sees above it)

@@ -30,7 +30,7 @@ def credentials() -> None:
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def check(file: Path) -> int:
     """Say everything that is wrong with a credentials file: exit status 0 if nothing is, otherwise 2."""
-    # When it is used: reading credentials takes the libraries for keys and schemas.
+    # When it is used: reading credentials takes the library for keys and certificates.
     from securecoap.credentials import CredentialsMap
 
     logs.configure(logging.ERROR)  # the warnings are told below

@@ -58,7 +58,7 @@ class MessageManager:
         randomness: for first Message IDs, time-outs and leisure.
         parameters: timing.
         limits: bounds; uses ``peers``, ``deduplication_bytes`` and ``queued_per_peer``.
-        client_credentials: handed to the interface for its handshakes.
+        client_credentials: for an interface that asks for them; ours are told by ``select`` what a request needs.
 
     Attributes:
         interface: the layer below; set once, before the first message.

@@ -48,8 +48,6 @@ _GATE: Final = sum(
 # ... and those that take it off the short way.
 _SPECIAL: Final = sum(1 << number for number in (numbers.BLOCK1, numbers.BLOCK2, numbers.OBSERVE))
 _OBSERVE: Final = 1 << numbers.OBSERVE
-_BLOCK1: Final = 1 << numbers.BLOCK1
-_BLOCK2: Final = 1 << numbers.BLOCK2
 _SAFE: Final = frozenset(int(code) for code in SAFE_METHODS)
 _METHODS: Final = frozenset(map(int, DEFAULT_RESPONSE_CODES))
 _LARGEST_PAYLOAD: Final = 1024

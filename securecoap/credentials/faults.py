@@ -90,11 +90,6 @@ class Report:
         self._documents.setdefault(id(place.document), len(self._documents))
         self._warnings.append((place, text, None))
 
-    @property
-    def faulty(self) -> bool:
-        """Whether a fault was noted."""
-        return bool(self._faults)
-
     def warnings(self) -> tuple[str, ...]:
         """All warnings as texts, in the order of the files."""
         return tuple(self._render(self._warnings))

@@ -118,7 +118,7 @@ class Policy:
         Args:
             scheme: that by which the request came (``coap`` also under OSCORE).
             host: Uri-Host, already known to be our own, or the address to which the request was sent.
-            port: Uri-Port, or the port to which the request was sent.
+            port: the port to which the request was sent; never Uri-Port, which the peer chooses.
             segments: the path, as the site routes on it.
             method: the code of the request.
             claims: what the peer has proved, empty for plain CoAP.

@@ -30,7 +30,6 @@ class EndReason(Enum):
     IDLE = "idle for too long"
     EVICTED = "the longest idle one when there were too many sessions"
     EXHAUSTED = "no record numbers are left"
-    LOST = "the peer does not answer in it any more"
 
 
 class DtlsSession(Protocol):

@@ -141,7 +141,7 @@ class ObservableResource(Resource):
 
     Attributes:
         same_for_all: whether one notification may be sent to all observers with equal requests, whoever they are and
-            whatever they have proved; otherwise only to those with equal claims.
+            whatever they have proved; otherwise only to those with equal claims. So far each is rendered for itself.
         scheduler: what `changed` schedules with; ``None`` is the running event loop.
     """
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_WAIT", "MAX_SEQUENCE_NUMBER", "ContextState", "SavedWindow", "StateRequest", "StateStore"]
 
 MAX_SEQUENCE_NUMBER = (1 << 40) - 1
-"""The last sender sequence number of the AEADs with 13-byte nonces (RFC 8613 section 7.2.1)."""
+"""The last sender sequence number: a Partial IV has five bytes at most (RFC 8613 section 7.2.1)."""
 
 DEFAULT_WAIT = 10.0
 """Seconds for which another process may keep a context before the opener gives up."""

@@ -80,6 +80,7 @@ class DtlsInterface:
         engine: ``python``; others are not there yet.
         key_log: takes lines in the NSS key log format; whoever reads them can decrypt everything.
         packet_info: whether a wildcard bind answers from the address that was asked; a client need not know.
+        dtls: the engine's settings, in place of those that follow from ``identity_hint`` and ``limits``.
 
     Attributes:
         address: the socket address really bound.
@@ -90,7 +91,6 @@ class DtlsInterface:
     """
 
     scheme: Final = "coaps"
-    is_multicast: Final = False
 
     def __init__(
         self,
