@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -34,6 +35,8 @@ __all__ = ["Keyring"]
 _URI_HOST: Final = 1 << numbers.URI_HOST
 _GRANTS: Final = 32
 """Grants that an address remembers; beyond it all are forgotten."""
+_GRANTED_PATH: Final = 128
+"""Characters of a path for which a grant is remembered."""
 
 _REFUSALS: Final[dict[int, type[ErrorResponse]]] = {0x81: Unauthorized, 0x83: Forbidden}
 
@@ -139,7 +142,8 @@ class Keyring:
         )
         if decision:
             raise _REFUSALS[decision]
-        if policy is not None:
+        # Strangers choose their addresses and paths: for them nothing is kept.
+        if policy is not None and remote.confirmed and sum(map(len, options.uri_path)) <= _GRANTED_PATH:
             if grants is None or len(grants) >= _GRANTS:
                 remote.grants = grants = {}
             grants[question] = policy
@@ -169,16 +173,12 @@ class Keyring:
             return None
         return await self._open(selection.oscore)
 
-    async def check(self, message: Message) -> None:
-        """Fail before anything is opened or resolved, if the message may not be sent as it would be.
+    def select(self, message: Message) -> Selection | None:
+        """What protects a request of ours; ``None`` without credentials, or to a remote that is a session already.
 
         Raises:
             CredentialsMissing: a credential is meant for it and cannot be used.
         """
-        self.select(message)
-
-    def select(self, message: Message) -> Selection | None:
-        """What protects a request of ours; ``None`` without credentials, or to a remote that is a session already."""
         remote = message.remote
         if remote is not None and remote.security != "none":
             return None
@@ -357,8 +357,8 @@ def _restore_window(context: SecurityContext, saved: SavedWindow | None, *, acce
     window = context.window
     if saved is not None:
         fitted = saved.fit(window.size)
-        window.highest, window.seen, window.proven = fitted.highest, fitted.seen, fitted.proven
-        window.void = False
+        with suppress(ValueError):  # what cannot be a window tells nothing: then the void stays, until an Echo
+            window.restore(fitted.highest, fitted.seen, proven=fitted.proven)
     elif accept_first:  # "echo": false in the entry, documented as weaker
         window.start_unproven()
 

@@ -381,6 +381,30 @@ async def test_role_reversal_keeps_oscore_inside_of_its_dtls_session(tmp_path: P
             assert answer.remote.outer.security == "dtls"
 
 
+@real
+async def test_grants_are_remembered_for_proved_addresses_only(tmp_path: Path) -> None:
+    seen = []
+
+    class Seen(Resource):
+        def render_get(self, request: Message) -> Message:
+            seen.append(request.remote)
+            return Message()
+
+    tree = Site()
+    tree.add("/hello", Seen())
+    tree.add("/{name}", Seen())
+    async with Context.server(tree, bind=LOOPBACK, credentials=SERVER, state=tmp_path / "server") as server:
+        (base,) = server.endpoints
+        async with Context.client() as stranger:
+            await stranger.get(base + "/hello", timeout=5)
+        async with Context.client(device(base), state=tmp_path / "client") as client:
+            await client.get(base + "/hello", timeout=5)
+            await client.get(base + "/" + 129 * "x", timeout=5)
+    # 100,000 addresses that strangers make up, with paths that they make up, would be gigabytes.
+    assert seen[0].grants is None
+    assert list(seen[-1].grants) == [(("hello",), Code.GET)]
+
+
 def test_faulty_credentials_stop_the_start() -> None:
     with pytest.raises(CredentialsFault) as caught:
         Context.client({"coap://a/*": ":nowhere", ":b": {"oscore": {}}})

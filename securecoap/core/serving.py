@@ -263,7 +263,9 @@ class Server:
                 return
             block = part.options.block2
             if block is not None and block.more and not wanted.number:
-                self._assemblies.keep_response(request, response, self._scheduler.time())
+                # With its entity tag, or every block of it would cost a digest of the whole body.
+                kept = response.copy(etag=part.options.etag)
+                self._assemblies.keep_response(request, kept, self._scheduler.time())
             response = part
         if block1 is not None and response.options.block1 is None and (response.code or 0) != Code.CONTINUE:
             answer = response.copy()

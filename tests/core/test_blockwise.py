@@ -553,3 +553,14 @@ def test_what_makes_an_operation() -> None:
     assert plain != cache_key(request_from(remote, accept=0))
     assert plain != cache_key(request_from(remote, request_tag=(b"",)))
     assert CON == 0
+
+
+@virtual
+async def test_the_entity_tag_of_a_body_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    digested = []
+    monkeypatch.setattr("securecoap.core.blockwise.body_etag", lambda payload: digested.append(len(payload)) or b"tag")
+    async with Pair(site_of(body=Body())) as pair:
+        answer = await pair.client.get("/body", block2=Block(0, False, 0))
+        assert (answer.payload, answer.options.etag) == (BODY, b"tag")
+        assert len(pair.requests) == 313
+    assert digested == [5000]  # one for each small block would let a stranger buy much work with few bytes
