@@ -46,6 +46,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._virtual = _Selector()
         super().__init__(self._virtual)
+        # A timer is due within this. The real clock's 1 ns is below what a float can tell after a few months, and
+        # virtual time does not go on by itself.
+        self._clock_resolution = 1e-8
         self.faults: list[dict[str, Any]] = []
         self.set_exception_handler(lambda _, context: self.faults.append(context))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from securecoap.errors import FormatError, Unreachable
@@ -112,6 +114,8 @@ class Network:
         self.sent: list[Sent] = []
         self.groups: dict[str, list[SimulatedInterface]] = {}
         self._interfaces: dict[str, SimulatedInterface] = {}
+        self._under_way: list[tuple[float, int, SimulatedInterface, Sent]] = []
+        self._order = count()
 
     def attach(self, interface: SimulatedInterface) -> None:
         self._interfaces[interface.name] = interface
@@ -140,8 +144,14 @@ class Network:
                 continue
             copies = 2 if self.random.random() < self.duplication else 1
             for _ in range(copies):
-                delay = self.random.uniform(*self.delay)
-                self.loop.call_later(delay, interface.deliver, data, source, destination)
+                when = sent.time + self.random.uniform(*self.delay)
+                heappush(self._under_way, (when, next(self._order), interface, sent))
+                self.loop.call_at(when, self._deliver_next)
+
+    def _deliver_next(self) -> None:
+        """Timers of the loop that are due at the same time have no order; datagrams have."""
+        _, _, interface, sent = heappop(self._under_way)
+        interface.deliver(sent.data, sent.source, sent.destination)
 
     def _receivers(self, destination: str) -> list[SimulatedInterface]:
         if destination in self.groups:

@@ -1,0 +1,102 @@
+"""Which response belongs to which request (RFC 7252 section 5.3)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from securecoap.core.plumbing import RequestPipe
+from securecoap.errors import SessionEnded
+from securecoap.wire.codes import Code
+from securecoap.wire.message import Message
+from tests.simulation.clock import settle, virtual
+from tests.simulation.endpoints import Pair
+
+from .helpers import CON, CONTENT, GET, NON, PATH_X, Plain, Slow, site_of, wire
+
+
+def begin(pair: Pair, token: bytes = b"", **options: object) -> tuple[RequestPipe, list[object]]:
+    got: list[object] = []
+    message = Message(Code.GET, **options)
+    message.remote = pair.client.interface.address("server")
+    message.token = token
+    pipe = RequestPipe(message, lambda response, is_last: got.append((response.payload, is_last)), got.append)
+    pair.client.tokens.request(pipe)
+    return pipe, got
+
+
+@virtual
+async def test_a_response_after_the_interest_means_nothing() -> None:
+    async with Pair() as pair:
+        pipe, got = begin(pair)
+        token = pair.requests[0].message.token
+        pipe.end_interest()
+        pair.network.inject("server", "client", wire(CON, CONTENT, 1, token))
+        assert [one.mtype for one in pair.requests] == [CON, 3]
+        assert got == []
+
+
+@virtual
+async def test_one_response_and_no_more() -> None:
+    async with Pair() as pair:
+        _, got = begin(pair)
+        token = pair.requests[0].message.token
+        for mid in range(3):
+            pair.network.inject("server", "client", wire(NON, CONTENT, mid, token, payload=b"%d" % mid))
+        assert got == [(b"0", True)]
+
+
+@virtual
+async def test_a_token_taken_over() -> None:
+    """Re-registration uses the token again (RFC 7641 section 3.3.1): the end of the old does not end the new."""
+    async with Pair() as pair:
+        old, got_old = begin(pair, b"same", observe=0)
+        _, got_new = begin(pair, b"same", observe=0)
+        old.end_interest()
+        pair.network.inject("server", "client", wire(NON, CONTENT, 1, b"same", b"\x61\x01", b"x"))
+        assert (got_old, got_new) == ([], [(b"x", False)])
+
+
+@virtual
+async def test_tokens_of_peers_are_their_own() -> None:
+    slow = Slow(5.0)
+    async with Pair(site_of(x=slow)) as pair:
+        for peer in ("one", "two"):
+            pair.network.inject(peer, "server", wire(CON, GET, 1, b"t", PATH_X))
+        await asyncio.sleep(10)
+        assert slow.cancelled == 0
+        assert {one.destination for one in pair.answers if one.code} == {"one", "two"}
+
+
+@virtual
+async def test_the_end_of_one_peer_is_not_the_end_of_another() -> None:
+    async with Pair(mtu=0) as pair:
+        _, got = begin(pair)
+        pair.client.tokens.dispatch_error(SessionEnded("over"), pair.client.interface.address("other"))
+        assert got == []
+        pair.client.tokens.dispatch_error(111, pair.client.interface.address("server"))
+        assert len(got) == 1
+        assert pair.client.tokens._outgoing == {}
+
+
+@virtual
+async def test_nothing_is_kept_of_what_was_answered() -> None:
+    async with Pair(site_of(x=Plain(), y=Slow(1.0))) as pair:
+        for path in ("x", "y", "z"):
+            for confirmable in (True, False):
+                await pair.client.get(path, confirmable=confirmable)
+        await asyncio.sleep(5)
+        for tokens in (pair.client.tokens, pair.server.tokens):
+            assert (tokens._outgoing, tokens._incoming) == ({}, {})
+
+
+@pytest.mark.parametrize("code", [0x41, 0x5F, 0xBF])
+@virtual
+async def test_codes_of_responses_that_nobody_knows(code: int) -> None:
+    """An unknown response code is one of its class (section 5.9)."""
+    async with Pair() as pair:
+        _, got = begin(pair)
+        pair.network.inject("server", "client", wire(NON, code, 1, pair.requests[0].message.token, payload=b"x"))
+        assert got == [(b"x", True)]
+        await settle()
