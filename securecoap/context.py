@@ -342,7 +342,7 @@ class Context(Calls):
         scheme = message.scheme
         if scheme not in SCHEMES:
             raise ConfigurationError(f"a request needs a coap or coaps URI, not {scheme!r}")
-        await self._keyring.check(message)
+        self._keyring.select(message)  # fails before anything is opened or resolved
         stack = self._client_stack(scheme)
         if await stack.tokens.fill_or_recognize_remote(message):
             return stack.tokens

@@ -1,6 +1,6 @@
-"""Names and lengths of the COSE algorithms that an ``oscore`` entry may name (RFC 9053 section 4, RFC 8613).
+"""What an ``oscore`` entry may say: COSE algorithms with their lengths (RFC 9053 section 4), and bounds (RFC 8613).
 
-A table only: what computes with them is in ``oscore/``.
+Tables only: what computes with them is in ``oscore/``.
 """
 
 from __future__ import annotations
@@ -8,7 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["AEAD_ALGORITHMS", "DEFAULT_ALGORITHM", "DEFAULT_HASH", "HASH_NAMES", "AeadParameters"]
+__all__ = [
+    "AEAD_ALGORITHMS",
+    "DEFAULT_ALGORITHM",
+    "DEFAULT_HASH",
+    "DEFAULT_WINDOW",
+    "HASH_NAMES",
+    "MAXIMUM_ID_CONTEXT",
+    "MAXIMUM_WINDOW",
+    "AeadParameters",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +69,11 @@ HASH_NAMES: Final[dict[str, str]] = {
     "sha512": "SHA-512",
 }
 """What a file may say for ``kdf-hashfun`` (aiocoap writes the lower-case forms), and COSE's name of it."""
+
+MAXIMUM_ID_CONTEXT: Final = 240
+"""Bytes of an ID Context: with flags, a Partial IV, a length and the longest kid it has to fit an OSCORE option of 255
+(RFC 8613 section 2 and 6.1)."""
+
+DEFAULT_WINDOW: Final = 32
+"""Places of a replay window (RFC 8613 section 3.2.2)."""
+MAXIMUM_WINDOW: Final = 4096

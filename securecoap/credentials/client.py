@@ -23,8 +23,9 @@ from securecoap.credentials.models import (
     Unprotected,
     Validity,
 )
-from securecoap.credentials.patterns import DEFAULT_PORTS, PatternIndex, Specificity, UriPattern, normal_host
+from securecoap.credentials.patterns import PatternIndex, Specificity, UriPattern, normal_host
 from securecoap.errors import CredentialsMissing
+from securecoap.wire.uri import DEFAULT_PORTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,15 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.credentials import keys
-from securecoap.credentials.algorithms import AEAD_ALGORITHMS, DEFAULT_ALGORITHM, DEFAULT_HASH, HASH_NAMES
+from securecoap.credentials.algorithms import (
+    AEAD_ALGORITHMS,
+    DEFAULT_ALGORITHM,
+    DEFAULT_HASH,
+    DEFAULT_WINDOW,
+    HASH_NAMES,
+    MAXIMUM_ID_CONTEXT,
+    MAXIMUM_WINDOW,
+)
 from securecoap.credentials.basedir import read_basedir
 from securecoap.credentials.models import (
     Credential,
@@ -47,10 +55,6 @@ MAXIMUM_IDENTITY: Final = 256
 """Bytes of the longest PSK identity: OpenSSL's limit; RFC 4279 section 5.3 asks for 128."""
 SHORT_KEY: Final = 16
 """A key with fewer bytes is weaker than the ciphers that it feeds."""
-
-_DEFAULT_WINDOW: Final = 32
-_MAXIMUM_WINDOW: Final = 4096
-_MAXIMUM_ID_CONTEXT: Final = 255  # the kid context's length is one byte (RFC 8613 section 6.1)
 
 Common = dict[str, Any]
 """The fields that every `Credential` has, as keyword arguments."""
@@ -174,8 +178,8 @@ def _oscore_context(
     if not secret:
         reading.fault(place / "secret", "the key is empty")
         sound = False
-    if id_context is not None and len(id_context) > _MAXIMUM_ID_CONTEXT:
-        reading.fault(place / "id-context", f"longer than {_MAXIMUM_ID_CONTEXT} bytes")
+    if id_context is not None and len(id_context) > MAXIMUM_ID_CONTEXT:
+        reading.fault(place / "id-context", f"longer than {MAXIMUM_ID_CONTEXT} bytes")
         sound = False
     if not sound:
         return None
@@ -192,7 +196,7 @@ def _oscore_context(
         id_context=id_context,
         algorithm=algorithm,
         hash_name=hash_name,
-        window=got.get("window", _DEFAULT_WINDOW),
+        window=got.get("window", DEFAULT_WINDOW),
         echo=got.get("echo", True),
         basedir=basedir,
     )
@@ -341,7 +345,7 @@ _OSCORE: Final[dict[str, Parser]] = {
     "id-context": parse_octets,
     "algorithm": _algorithm,
     "kdf-hashfun": _hash,
-    "window": integer(1, _MAXIMUM_WINDOW),
+    "window": integer(1, MAXIMUM_WINDOW),
     "echo": parse_bool,
 }
 _EDHOC: Final[dict[str, Parser]] = {

@@ -23,20 +23,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from urllib.parse import unquote_to_bytes
 
+from securecoap.wire.uri import DEFAULT_PORTS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["DEFAULT_PORTS", "PatternError", "PatternIndex", "Specificity", "UriPattern", "normal_host", "parse_pattern"]
-
-DEFAULT_PORTS: Final[dict[str, int]] = {
-    "coap": 5683,
-    "coaps": 5684,
-    "coap+tcp": 5683,
-    "coaps+tcp": 5684,
-    "coap+ws": 80,
-    "coaps+ws": 443,
-}
-"""Every scheme (RFC 7252 section 6, RFC 8323 section 8) and its default port."""
+__all__ = ["PatternError", "PatternIndex", "Specificity", "UriPattern", "normal_host", "parse_pattern"]
 
 Specificity = tuple[int, int, int]
 """Literal characters of path, authority and scheme: a larger one is more specific."""

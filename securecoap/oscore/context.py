@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from securecoap.credentials.algorithms import MAXIMUM_ID_CONTEXT
 from securecoap.errors import ConfigurationError
 from securecoap.oscore.algorithms import DEFAULT_ALGORITHM, DEFAULT_HASH, Extracted
 from securecoap.oscore.option import encode_option
@@ -177,7 +178,7 @@ class SecurityContext:
             raise ConfigurationError(
                 f"an identifier has at most {algorithm.maximum_id_length} bytes with {algorithm.name} (section 3.3)"
             )
-        if id_context is not None and len(id_context) > 240:
+        if id_context is not None and len(id_context) > MAXIMUM_ID_CONTEXT:
             raise ConfigurationError("the ID Context does not fit an OSCORE option (RFC 8613 section 6.1)")
         self.sender_id = sender_id
         self.recipient_id = recipient_id

@@ -8,10 +8,9 @@ This module knows no message, no key and no storage.
 
 from __future__ import annotations
 
-__all__ = ["DEFAULT_WINDOW", "ReplayWindow"]
+from securecoap.credentials.algorithms import DEFAULT_WINDOW, MAXIMUM_WINDOW
 
-DEFAULT_WINDOW = 32
-MAXIMUM_WINDOW = 4096
+__all__ = ["DEFAULT_WINDOW", "ReplayWindow"]
 
 
 class ReplayWindow:
@@ -70,13 +69,6 @@ class ReplayWindow:
         self.highest = -1
         self.seen = 0
         self.void = False
-        self.proven = False
-
-    def invalidate(self) -> None:
-        """Forget everything: nothing is accepted until `start`."""
-        self.highest = -1
-        self.seen = 0
-        self.void = True
         self.proven = False
 
     def restore(self, highest: int, seen: int, *, proven: bool = True) -> None:

@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from securecoap.credentials import CredentialsMap
 from securecoap.errors import CredentialsFault, CredentialsMissing
+from securecoap.oscore.context import SecurityContext
 
 from .material import GET, NOW, SECRET, build, psk
 
@@ -234,3 +235,13 @@ def test_a_kind_that_is_not_usable_yet_says_so(entry):
     for scheme in ("coap", "coaps"):
         with pytest.raises(CredentialsMissing, match="is not usable yet"):
             loaded.select(scheme, "h", None, (), GET, now=NOW)
+
+
+def test_an_id_context_fits_an_oscore_option():
+    entry = {"secret": {"hex": SECRET}, "sender-id": {"hex": "01"}, "recipient-id": {"hex": "02"}}
+    whole = entry | {"id-context": bytes(240)}
+    (found,) = build({":a": {"oscore": whole}}).credentials()
+    SecurityContext.derive(
+        found.secret.reveal(), found.salt, bytes(7), found.recipient_id, id_context=found.id_context
+    )  # takes what the file's check lets through
+    assert faults({"oscore": entry | {"id-context": bytes(241)}}) == [":a.oscore.id-context: longer than 240 bytes"]

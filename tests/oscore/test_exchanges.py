@@ -517,7 +517,9 @@ def test_retiring_the_context_fails_what_waits(client):
 
 
 def test_a_context_without_sender_retires():
-    vectors.context().retire()
+    context = vectors.context()
+    context.retire()
+    assert context.retired
 
 
 def test_a_request_that_waits_can_be_cancelled(client):

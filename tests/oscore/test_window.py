@@ -85,14 +85,6 @@ def test_start_without_proof():
     assert not window.proven
 
 
-def test_invalidate():
-    window = ReplayWindow()
-    window.mark(3)
-    window.invalidate()
-    assert window.void
-    assert not window.accepts(4)
-
-
 def test_restore():
     window = ReplayWindow(void=True)
     window.restore(10, 0b101)
