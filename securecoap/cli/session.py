@@ -86,7 +86,7 @@ def _client_arguments(connection: Connection) -> dict[str, Any]:
     }
     if connection["timeout"] is not None:
         # The wait for a security context that another process has ends first, so that it is the reason that is named.
-        arguments["state_wait"] = connection["timeout"] * 0.9
+        arguments["state_wait"] = max(connection["timeout"] - 1, connection["timeout"] / 2)
     return arguments
 
 
