@@ -49,6 +49,26 @@ def test_undecodable(text):
     assert caught.value.number == 9
 
 
+# A value in which a flag bit stands for exactly what the registry says; bits count from the most significant one.
+FLAG_BITS = {
+    3: (OscoreOption(None, None, b"\x0a"), "10 01 0a"),
+    4: (OscoreOption(None, b"\x25", None), "08 25"),
+    "5-7": (OscoreOption(bytes(5), None, None), "05 0000000000"),
+}
+
+
+@pytest.mark.parametrize(
+    "row", vectors.load("option_registry.json")["oscore_flag_bits"], ids=lambda row: str(row["bit"])
+)
+def test_flag_bits(row):
+    if row["bit"] in FLAG_BITS:
+        fields, text = FLAG_BITS[row["bit"]]
+        assert decode_option(bytes.fromhex(text.replace(" ", ""))) == fields
+        return
+    with pytest.raises(OptionError):
+        decode_option(bytes((0x80 >> row["bit"],)) + bytes(3))
+
+
 def test_a_zero_flag_byte_is_read_as_empty_and_never_written():
     assert decode_option(b"\x00") == decode_option(b"") == OscoreOption()
     assert encode_option() == b""

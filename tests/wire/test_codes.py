@@ -57,6 +57,24 @@ def test_response(entry: dict[str, Any]) -> None:
     assert code.is_successful is entry["code"].startswith("2.")
 
 
+_USES = {
+    "empty": (False, False, False),
+    "requests": (True, False, False),
+    "reserved": (False, False, False),
+    "responses (class 3 unused)": (False, True, False),
+    "signalling, reliable transports only (RFC 8323)": (False, False, True),
+}
+
+
+@pytest.mark.parametrize("entry", _REGISTRY["code_ranges"], ids=lambda entry: entry["range"])
+def test_code_range(entry: dict[str, Any]) -> None:
+    first, _, last = entry["range"].partition("-")
+    codes = range(parse_code(first), parse_code(last or first) + 1)
+    kinds = {(code.is_request, code.is_response, code.is_signalling) for code in Code if code in codes}
+    assert kinds <= {_USES[entry["use"]]}
+    assert bool(kinds) == (entry["use"] != "reserved")
+
+
 @pytest.mark.parametrize("entry", _SIGNALS, ids=_id)
 def test_signal(entry: dict[str, Any]) -> None:
     code = Code(entry["value"])
