@@ -305,6 +305,9 @@ class RequestHandler(Protocol):
     def handle(self, incoming: IncomingPlumbing) -> None:
         """Answer the request, now or later."""
 
+    def discard_peer(self, remote: EndpointAddress) -> None:
+        """This address is never used again: let go of what is kept for it."""
+
 
 class Request(Protocol):
     """A request under way, for the application."""

@@ -345,7 +345,7 @@ class Server:
         (respond or _answer)(incoming, Message(Code.INTERNAL_SERVER_ERROR))
 
     def discard_peer(self, remote: EndpointAddress) -> None:
-        """Release bodies of an address whose session has ended."""
+        """Release the bodies of an address whose session has ended. See `RequestHandler.discard_peer`."""
         self._assemblies.discard_of(remote)
 
     async def drain(self, seconds: float) -> None:

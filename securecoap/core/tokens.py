@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from securecoap.config import Limits
-from securecoap.errors import Unreachable
+from securecoap.errors import SessionEnded, Unreachable
 from securecoap.interfaces import EndpointAddress, Exchange
 from securecoap.wire import numbers
 from securecoap.wire.codes import DEFAULT_RESPONSE_CODES, Code
@@ -209,6 +209,8 @@ class TokenManager:
             error = Unreachable(error, "the network reports an error")
         for incoming in list(self._incoming.get(remote, {}).values()):
             incoming.end_interest()
+        if isinstance(error, SessionEnded):  # a new session has another address
+            self._handler.discard_peer(remote)
         for outgoing in [one for one in self._outgoing.values() if one.request.request.remote == remote]:
             outgoing.failed(error)
 

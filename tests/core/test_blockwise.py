@@ -14,7 +14,9 @@ from securecoap.errors import (
     RequestEntityIncomplete,
     RequestEntityTooLarge,
     ServiceUnavailable,
+    SessionEnded,
     TransferFailed,
+    Unreachable,
 )
 from securecoap.resources import Resource
 from securecoap.wire.block import Block
@@ -543,6 +545,18 @@ def test_expired_ones_make_room_first() -> None:
         table.add_block(request_from(Address(str(number), True)), block(0, True), 0.0)
     table.add_block(request_from(Address("stranger")), block(0, True), 248.0)
     assert len(table) == 1
+
+
+@virtual
+async def test_bodies_go_with_the_session_of_their_peer() -> None:
+    async with Pair(site_of(x=Body())) as pair:
+        assert (await one(pair, Code.PUT, bytes(64), block1=block(0, True))).code == Code.CONTINUE
+        bodies = pair.server.server._assemblies
+        remote = next(iter(bodies._table))[0]
+        pair.server.manager.dispatch_error(Unreachable("for now"), remote)
+        assert len(bodies) == 1
+        pair.server.manager.dispatch_error(SessionEnded("for good"), remote)
+        assert len(bodies) == 0
 
 
 def test_what_makes_an_operation() -> None:
