@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["IncomingExchange", "MessageManager"]
 
-_SAFE: Final = frozenset(int(code) for code in SAFE_METHODS)
 _NO_RESPONSE_BIT: Final = 1 << numbers.NO_RESPONSE
 _KEPT_PART: Final = 0.75  # of the bytes allowed, when answers to safe requests have to go
+_FOR_CONFIRMED: Final = 2  # times the bytes allowed, for what confirmed peers want done
 _FORGET_INTERVAL: Final = 1.0  # seconds, where looking for such answers has just found too few
 
 
@@ -138,12 +138,20 @@ class MessageManager:
         confirmable = message.mtype == CON
         if confirmable and message.remote.is_multicast_locally:
             return False  # section 8.1: multicast requests are Non-confirmable; no Reset either
-        is_unsafe = message.code not in _SAFE
+        is_unsafe = message.code not in SAFE_METHODS
         if not is_unsafe:
             key = ~key
         message.exchange = exchange = IncomingExchange(self, peer, message, key)
+        remote = message.remote
+        if peer.address is not remote and peer.address.confirmed != remote.confirmed:
+            # The interface made this address anew (it forgets where strangers are many): they are one peer.
+            peer.address.confirmed = remote.confirmed = True
         has_room = self._peers.stored_bytes <= self._most_bytes or self._make_room(now)
-        if not has_room and is_unsafe and not message.remote.confirmed:
+        if (
+            not has_room
+            and is_unsafe
+            and not (remote.confirmed and self._peers.stored_bytes <= self._most_bytes * _FOR_CONFIRMED)
+        ):
             self._refuse_unsafe(message)
             return True
         if has_room or is_unsafe:
@@ -361,7 +369,7 @@ class MessageManager:
         return self._peers.stored_bytes <= self._most_bytes
 
     def _refuse_unsafe(self, message: Message) -> None:
-        """5.03 for a stranger's request whose duplicate could not be told any more."""
+        """5.03 for a request whose duplicate could not be told any more."""
         if message.mtype == CON:
             code = Code.SERVICE_UNAVAILABLE
             self._send_datagram(encode_message(ACK, code, message.mid or 0, message.token, b"", b""), message.remote)

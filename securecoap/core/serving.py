@@ -42,19 +42,16 @@ _logger = logging.getLogger(__name__)
 
 # Options that decide whether the request is ours at all ...
 _GATE: Final = sum(
-    1 << number
-    for number in (numbers.URI_HOST, numbers.URI_PORT, numbers.PROXY_URI, numbers.PROXY_SCHEME, numbers.HOP_LIMIT)
+    1 << number for number in (numbers.URI_HOST, numbers.PROXY_URI, numbers.PROXY_SCHEME, numbers.HOP_LIMIT)
 )
 # ... and those that take it off the short way.
 _SPECIAL: Final = sum(1 << number for number in (numbers.BLOCK1, numbers.BLOCK2, numbers.OBSERVE))
 _OBSERVE: Final = 1 << numbers.OBSERVE
-_SAFE: Final = frozenset(int(code) for code in SAFE_METHODS)
-_METHODS: Final = frozenset(map(int, DEFAULT_RESPONSE_CODES))
 _LARGEST_PAYLOAD: Final = 1024
 
 
 def _nothing_there(request: Message) -> ErrorResponse:
-    return NotFound() if request.code in _METHODS else MethodNotAllowed()  # section 5.8
+    return NotFound() if request.code in DEFAULT_RESPONSE_CODES else MethodNotAllowed()  # section 5.8
 
 
 def error_message(error: ErrorResponse) -> Message:
@@ -183,7 +180,7 @@ class Server:
             if kept is not None:
                 incoming.add_response(take_block(kept, block2))
                 return
-            if request.code not in _SAFE:  # rendering again would carry it out again
+            if request.code not in SAFE_METHODS:  # rendering again would carry it out again
                 raise RequestEntityIncomplete
         self._observed(incoming, resource)
 
