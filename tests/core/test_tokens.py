@@ -37,6 +37,23 @@ async def test_a_response_after_the_interest_means_nothing() -> None:
         assert got == []
 
 
+@pytest.mark.parametrize("observe", [{}, {"observe": 0}])
+@pytest.mark.parametrize("mtype", [CON, NON])
+@virtual
+async def test_a_response_from_elsewhere_means_nothing(mtype: int, observe: dict[str, int]) -> None:
+    """Section 5.3.2: its source has to be where the request went; in a session of DTLS, that very one (section 9.1.2)."""
+    async with Pair() as pair:
+        _, got = begin(pair, **observe)
+        token = pair.requests[0].message.token
+        pair.network.inject("stranger", "client", wire(mtype, CONTENT, 1, token, payload=b"forged"))
+        assert got == []
+        assert [(one.destination, one.mtype) for one in pair.requests[1:]] == (
+            [("stranger", 3)] if mtype == CON else []
+        )
+        pair.network.inject("server", "client", wire(mtype, CONTENT, 1, token, payload=b"true"))
+        assert got == [(b"true", True)]
+
+
 @virtual
 async def test_one_response_and_no_more() -> None:
     async with Pair() as pair:

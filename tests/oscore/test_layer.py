@@ -216,6 +216,20 @@ def test_a_repeated_option_is_refused(server):
     assert server.below.take().code == 0x82
 
 
+def test_leading_zeros_in_the_partial_iv_of_a_request_are_refused(server):
+    """Section 5: else one number would have several forms. It verifies under the key, and leaves the window alone."""
+    client, partial_iv = vectors.context("C.1.1"), b"\x00\x05"
+    identifiers = client.outgoing(partial_iv)
+    sealed = client.aead_sender.encrypt(identifiers.nonce, b"\x01\xb3tv1", identifiers.aad)
+    outer = Message(2, sealed, oscore=client.request_option(partial_iv))
+    outer.token = b"\x01"
+    server.receive(wire(outer, 1, CON), CLIENT)
+    assert server.above.got == []
+    assert server.below.take().code == 0x80
+    server.receive(request_of(5), CLIENT)
+    server.above.take()
+
+
 def test_a_wrong_key_leaves_the_window_alone():
     """Interop test 13: the same Partial IV with the right key works next."""
     server = End("C.1.2")
