@@ -145,7 +145,7 @@ class MessageManager:
         remote = message.remote
         if peer.address is not remote and peer.address.confirmed != remote.confirmed:
             # The interface made this address anew (it forgets where strangers are many): they are one peer.
-            peer.address.confirmed = remote.confirmed = True
+            peer.address.confirmed = remote.confirmed = True  # type: ignore[misc]  # those that differ have a slot
         has_room = self._peers.stored_bytes <= self._most_bytes or self._make_room(now)
         if (
             not has_room

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,14 +12,29 @@ if TYPE_CHECKING:
 
 __all__ = ["key_log_file"]
 
+_log = logging.getLogger(__name__)
+
 
 def key_log_file(path: str | os.PathLike[str]) -> KeyLog:
-    """A key log that appends to a file which only its owner may read."""
+    """A key log that appends to a file which only its owner may read.
+
+    Lines that cannot be written (a full disk) are lost, and the handshakes go on; the log says so once.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    was_told = False
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.close(descriptor)
 
     def append(line: str) -> None:
-        with Path(path).open("a", encoding="ascii") as file:
-            file.write(f"{line}\n")
+        nonlocal was_told
+        try:
+            with Path(path).open("a", encoding="ascii") as file:
+                file.write(f"{line}\n")
+        except OSError as error:
+            if not was_told:
+                _log.warning("%s: secrets of handshakes cannot be written: %s", path, error.strerror)
+            was_told = True
 
     return append

@@ -433,6 +433,39 @@ async def test_full_of_unsafe_requests() -> None:
 
 
 @virtual
+async def test_confirmed_peers_are_bounded_too() -> None:
+    """Who shares an address with a confirmed peer, or forges it, must not fill the memory either."""
+    resource = Plain()
+    async with Pair(site_of(x=resource), limits=Limits(deduplication_bytes=5_000)) as pair:
+        pair.server.interface.address("friend").confirmed = True
+        for mid in range(1000):
+            pair.network.inject("friend", "server", wire(CON, POST, mid, b"t", PATH_X, b"x"))
+        assert stored(pair) <= 2 * 5_000 + 1_000
+        assert pair.answers[-1].code == 0xA3
+        assert len(resource.seen) > 5_000 / 250  # and yet more than a stranger
+
+
+@virtual
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_confirmed_peer_whose_address_was_made_anew(first: bool) -> None:
+    """An interface forgets address objects when strangers are many; who was confirmed stays so."""
+    async with Pair(site_of(x=Plain()), limits=Limits(deduplication_bytes=5_000, peers=20)) as pair:
+        interface, peers = pair.server.interface, pair.server.manager._peers
+        interface.address("friend").confirmed = first
+        pair.network.inject("friend", "server", wire(CON, GET, 1, b"t", PATH_X))
+        interface._known.clear()
+        interface.address("friend").confirmed = not first
+        for mid in range(100):
+            pair.network.inject("stranger", "server", wire(CON, POST, mid, b"t", PATH_X, b"x"))
+        assert pair.answers[-1].code == 0xA3
+        pair.network.inject("friend", "server", wire(CON, POST, 2, b"t", PATH_X))
+        assert pair.answers[-1].code == CHANGED
+        for number in range(100):
+            pair.network.inject(f"stranger{number}", "server", wire(CON, GET, 1, b"t", PATH_X))
+        assert interface.address("friend") in peers
+
+
+@virtual
 async def test_responses_of_strangers_are_bounded_too() -> None:
     async with Pair(site_of(x=Plain()), limits=Limits(deduplication_bytes=5_000)) as pair:
         for mid in range(2000):
