@@ -11,10 +11,15 @@ from securecoap.wire.uri import ParsedUri, is_ip_literal, parse_uri
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["SCHEMES", "parse_bind", "require_loopback"]
+__all__ = ["SCHEMES", "default_binds", "parse_bind", "require_dtls", "require_loopback"]
 
 SCHEMES: Final = ("coap", "coaps")
 """What can be listened on and requested."""
+
+
+def default_binds(*, with_credentials: bool) -> tuple[str, ...]:
+    """What a server binds that is told nothing: every address if it knows whom to let in, else this machine's."""
+    return ("coap://[::]", "coaps://[::]") if with_credentials else ("coap://[::1]",)
 
 
 def parse_bind(text: str) -> ParsedUri:
@@ -30,6 +35,20 @@ def parse_bind(text: str) -> ParsedUri:
     if uri.host != "localhost" and not is_ip_literal(uri.host):
         raise ConfigurationError(f"{text}: a bind names an address; host names go to names=")
     return uri._replace(host="::1") if uri.host == "localhost" else uri
+
+
+def require_dtls(binds: Iterable[ParsedUri], *, serves_dtls: bool) -> None:
+    """Refuse coaps where no client could come.
+
+    Raises:
+        ConfigurationError: a bind is coaps, and there is no credential with which a peer could be found.
+    """
+    for bind in binds:
+        if bind.scheme == "coaps" and not serves_dtls:
+            raise ConfigurationError(
+                f"{bind.scheme}://{bind.hostinfo}: needs a credential for DTLS, and there is none; to serve without "
+                f"DTLS, say what to bind: coap://{bind.hostinfo}"
+            )
 
 
 def require_loopback(binds: Iterable[ParsedUri]) -> None:

@@ -11,7 +11,7 @@ import random
 import weakref
 from typing import TYPE_CHECKING, Any, Self
 
-from securecoap.binds import SCHEMES, parse_bind, require_loopback
+from securecoap.binds import SCHEMES, default_binds, parse_bind, require_dtls, require_loopback
 from securecoap.calls import UNSET, Calls
 from securecoap.config import Limits, TransportParameters
 from securecoap.core.client import ClientRequest
@@ -102,6 +102,7 @@ class Context(Calls):
         self.credentials = self._keyring.credentials
         if self._binds and self.credentials is None and not insecure:
             require_loopback(self._binds)
+        require_dtls(self._binds, serves_dtls=self.credentials is not None and self.credentials.serves_dtls)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: Server | None = None
         self._stacks: list[_Stack] = []
@@ -185,7 +186,7 @@ class Context(Calls):
             ConfigurationError: the binds do not fit the credentials.
         """
         if bind is None:
-            bind = ["coap://[::1]"] if credentials is None else ["coap://[::]", "coaps://[::]"]
+            bind = default_binds(with_credentials=credentials is not None)
         return cls(
             site=site,
             bind=bind,
@@ -209,7 +210,7 @@ class Context(Calls):
         Raises:
             Unreachable: an address cannot be bound.
             StateError, ContextInUse: durable state cannot be had.
-            ConfigurationError: a coaps bind without DTLS credential.
+            ConfigurationError: there is no such DTLS engine.
         """
         self._loop = asyncio.get_running_loop()
         self._closed = asyncio.Event()
@@ -294,13 +295,11 @@ class Context(Calls):
         assert self._loop is not None
         if scheme == "coap":
             return UdpInterface(host, port, above, self._loop, packet_info=not is_client)
-        # With cryptography: imported only where there is DTLS.
+        # The engine is imported only where there is DTLS.
         from securecoap.transports.dtls import DtlsInterface  # noqa: PLC0415
         from securecoap.transports.key_log import key_log_file  # noqa: PLC0415
 
         credentials = self._keyring.credentials
-        if not is_client and (credentials is None or not credentials.serves_dtls):
-            raise ConfigurationError(f"coaps on {host}: there is no DTLS credential with which a client could come")
         return DtlsInterface(
             host,
             port,

@@ -411,8 +411,7 @@ def test_faulty_credentials_stop_the_start() -> None:
     assert "nowhere" in str(caught.value)
 
 
-@real
-async def test_coaps_without_a_dtls_credential(tmp_path: Path) -> None:
-    context = Context.server(site(), bind=["coaps://127.0.0.1:0"], credentials=SERVER, state=tmp_path)
-    with pytest.raises(ConfigurationError, match="DTLS"):
-        await context.start()
+@pytest.mark.parametrize("bind", [["coap://127.0.0.1", "coaps://127.0.0.1:0"], None])
+def test_coaps_without_a_dtls_credential(tmp_path: Path, bind: list[str] | None) -> None:
+    with pytest.raises(ConfigurationError, match="needs a credential for DTLS"):
+        Context.server(site(), bind=bind, credentials=SERVER, state=tmp_path)

@@ -24,13 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from securecoap.context import Context
-    from securecoap.credentials import CredentialsMap
     from securecoap.resources import Site
 
 __all__ = ["commands"]
 
-_DEFAULT_WITH_CREDENTIALS: Final = ("coap://[::]", "coaps://[::]")
-_DEFAULT_WITHOUT: Final = ("coap://[::1]",)
 _DRAIN_TIME: Final = 10.0
 """Seconds that requests under way may still take when a signal ends the server; a second signal ends it at once."""
 _LISTS: Final = ("--bind", "--name")
@@ -144,8 +141,6 @@ def _prepare(settings: Settings) -> Context:
         CoapError: it cannot work.
     """
     credentials = session.credentials(settings["credentials"], role="server")
-    binds = settings["bind"] or (_DEFAULT_WITHOUT if credentials is None else _DEFAULT_WITH_CREDENTIALS)
-    _check_dtls(binds, credentials)
     if settings["insecure"] and credentials is not None:
         logs.LOGGER.warning("--insecure changes nothing where there are credentials: they say who may do what")
     site = _site(settings)
@@ -154,7 +149,7 @@ def _prepare(settings: Settings) -> Context:
 
     return Context.server(
         site,
-        bind=binds,
+        bind=settings["bind"] or None,
         credentials=credentials,
         state=settings["state"],
         names=settings["name"],
@@ -163,16 +158,6 @@ def _prepare(settings: Settings) -> Context:
         insecure=settings["insecure"],
         keylog=settings["keylog"],
     )
-
-
-def _check_dtls(binds: tuple[str, ...], credentials: CredentialsMap | None) -> None:
-    for bind in binds:
-        if bind.lower().startswith("coaps:") and (credentials is None or not credentials.serves_dtls):
-            lack = "and there is no --credentials FILE" if credentials is None else "and the credentials have none"
-            raise ConfigurationError(
-                f"{bind}: needs a credential for DTLS, {lack}; to serve without DTLS, give other binds: "
-                f"--bind {bind.replace('coaps:', 'coap:')}"
-            )
 
 
 def _site(settings: Settings) -> Site:
