@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Final
 
 from securecoap.core.plumbing import RequestPipe
 from securecoap.core.transfer import answer_echo, download_rest, upload
-from securecoap.errors import CoapError, RequestFailed, RequestTimeout, SessionEnded, TransferFailed, Unreachable
+from securecoap.errors import (
+    CoapError,
+    ConfigurationError,
+    RequestFailed,
+    RequestTimeout,
+    SessionEnded,
+    TransferFailed,
+    Unreachable,
+)
 from securecoap.wire.codes import Code
 
 if TYPE_CHECKING:
@@ -209,6 +217,8 @@ class ClientRequest:
         self._remote = message.remote
         if self._was_rerouted and self._remote == refused:
             raise Unreachable(ECONNREFUSED, "the network reports that the peer is unreachable")
+        if message.options.etags and message.remote.is_multicast:
+            raise ConfigurationError("a request to a group takes no ETag (RFC 7252 section 8.2.1)")
         if self.observation is None or message.payload[1024:]:
             response = await upload(message, self._ask)
             self._deliver(await download_rest(message, response, self._ask, self._limits.body_bytes))

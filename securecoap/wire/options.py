@@ -38,6 +38,9 @@ _PRESENT_BITS: Final = 300
 _TEXT: Final = frozenset(
     {numbers.URI_HOST, numbers.URI_PATH, numbers.URI_QUERY, numbers.PROXY_URI, numbers.PROXY_SCHEME}
 )
+# What else would say where something was created, and is not understood yet (RFC 7252 section 5.10.7).
+_LOCATION: Final = 1 << numbers.LOCATION_PATH | 1 << numbers.LOCATION_QUERY
+_RESERVED_LOCATION: Final = sum(1 << number for number in numbers.RESERVED_LOCATION)
 # Registered, and not implemented here: a receiver treats them as unrecognised.
 _UNSUPPORTED: Final = frozenset({numbers.Q_BLOCK1, numbers.Q_BLOCK2, numbers.EDHOC})
 
@@ -183,6 +186,8 @@ class Options:
                 ):
                     return number
             previous = number
+        if self.present & _RESERVED_LOCATION and self.present & _LOCATION:
+            return next(number for number, _ in self.pairs if number in numbers.RESERVED_LOCATION)
         return NO_FAULT
 
     # Generic access.

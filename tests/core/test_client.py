@@ -290,3 +290,14 @@ async def test_a_remote_that_was_given_is_the_only_one() -> None:
     with pytest.raises(Unreachable):
         await ask(network, remote="refuses")
     assert len(network.sent) == 1
+
+
+@virtual
+async def test_no_etag_goes_to_a_group() -> None:
+    """RFC 7252 section 8.2.1: a 2.03 would not say whose representation it means."""
+    async with Pair(site_of(x=Plain())) as pair:
+        pair.network.join("all", pair.server.interface)
+        with pytest.raises(ConfigurationError):
+            await pair.client.get("x", host="all", etags=[b"\x01"])
+        assert pair.network.sent == []
+        assert (await pair.client.get("x", etags=[b"\x01"])).payload == b"hello"
