@@ -15,8 +15,8 @@ __all__ = ["LOOKAHEAD", "Assembled", "Reassembly", "split_handshake"]
 
 LOOKAHEAD: Final = 10
 """Messages beyond the next one for which fragments are kept: more than any flight has."""
-_MAX_PIECES: Final = 256
-"""Disjoint pieces of one message; a peer that needs more sends pieces that are too small."""
+_MAX_PIECES: Final = 32
+"""Disjoint pieces of one message. A fragment is compared with each, and a datagram may have a hundred fragments."""
 
 
 class Assembled(NamedTuple):

@@ -19,8 +19,8 @@ def piece(offset: int, data: bytes, length: int, sequence: int = 0, message_type
 
 @given(
     st.binary(max_size=300),
-    st.lists(st.tuples(st.integers(0, 300), st.integers(1, 80)), max_size=40),
-    st.integers(13, 100),
+    st.lists(st.tuples(st.integers(0, 300), st.integers(1, 80)), max_size=10),
+    st.integers(26, 100),
     st.randoms(use_true_random=False),
 )
 def test_overlapping_pieces_in_any_order_give_the_message(body, extra, room, rng):
@@ -89,11 +89,12 @@ def test_bytes_of_all_messages_together_are_bounded():
 
 
 def test_number_of_pieces_is_bounded():
+    """Each fragment is compared with all pieces: with many, a datagram of tiny ones would cost milliseconds."""
     reassembly = Reassembly(0, LIMIT)
-    for offset in range(256):
+    for offset in range(32):
         reassembly.add(piece(2 * offset, b"x", LIMIT))
     with pytest.raises(HandshakeFault):
-        reassembly.add(piece(2 * 256, b"x", LIMIT))
+        reassembly.add(piece(2 * 32, b"x", LIMIT))
 
 
 def test_empty_pieces_of_a_message_that_is_not_empty_are_no_fragments():
