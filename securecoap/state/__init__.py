@@ -1,4 +1,4 @@
-"""What must survive a restart: sender sequence numbers and replay windows (RFC 8613 Appendix B.1; the design, section 6).
+"""What must survive a restart: sender sequence numbers and replay windows (RFC 8613 B.1; the design, section 6).
 
 `protocol` has the contracts; `sqlite` is the store of every deployment, `memory` and `null` are its stand-ins. Layers
 that number messages are handed a store and never import this package.
