@@ -87,6 +87,39 @@ async def test_registration_and_notifications() -> None:
 
 
 @virtual
+async def test_the_order_goes_on_over_a_new_registration() -> None:
+    """A sequence that began again would look old to a client that never left (section 4.4)."""
+    state = State()
+    async with Pair(site_of(x=state)) as pair:
+        for mid in range(1, 5):
+            await register(pair, mid=mid)
+            for number in (b"1", b"2", b"3"):
+                state.set(number)
+                await settle()
+                acknowledge(pair)
+        numbers = observe_numbers(pair.answers)
+        assert len(numbers) == 16
+        assert numbers == sorted(set(numbers))  # type: ignore[type-var]
+
+
+@virtual
+async def test_a_change_reaches_each_of_a_thousand_at_once() -> None:
+    state = State()
+    async with Pair(site_of(x=state)) as pair:
+        peers = [f"observer-{number}" for number in range(1000)]
+        for peer in peers:
+            await register(pair, peer)
+        for value in (b"1", b"2", b"3"):
+            before = len(pair.answers)
+            state.set(value)
+            await asyncio.sleep(0.001)  # nothing is due so early but what was done at once
+            notified = [(one.destination, one.message.payload) for one in pair.answers[before:]]
+            assert sorted(notified) == sorted((peer, value) for peer in peers)
+            for peer in peers:
+                acknowledge(pair, peer)
+
+
+@virtual
 async def test_changes_while_one_is_outstanding_become_one() -> None:
     """R109."""
     state = State()

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import stat
 import sys
+import threading
 
 import pytest
 
@@ -111,6 +112,36 @@ def test_each_commit_is_full_and_in_a_log(tmp_path):
         await store.close()
 
     asyncio.run(main())
+
+
+def test_nothing_is_written_in_the_thread_of_the_event_loop(tmp_path):
+    """An fsync takes milliseconds, in which nobody would be answered."""
+    threads = set()
+
+    class Connection(sqlite3.Connection):
+        def execute(self, statement, *arguments):
+            threads.add(threading.get_ident())
+            return super().execute(statement, *arguments)
+
+    def connect(path):
+        return sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=Connection)
+
+    def sync(descriptor):
+        threads.add(threading.get_ident())
+        os.fsync(descriptor)
+
+    async def main():
+        store = SqliteStateStore(tmp_path / "state", connector=connect, sync=sync)
+        (tmp_path / "sequence.json").write_text('{"next-to-send": 0, "received": "unknown"}')
+        for state in (await store.open(FP, label=":a"), await store.open(OTHER, label=":b", basedir=tmp_path)):
+            for _ in range(1000):
+                await number(state)
+            await state.close(SavedWindow(5, 1, 32))
+        await store.close()
+
+    asyncio.run(main())
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 def test_fresh_store_warns_once_with_the_names_and_an_existing_one_never(tmp_path, caplog):
