@@ -22,6 +22,8 @@ __all__ = ["render", "show"]
 _TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+', re.DOTALL)
 _COLUMN: Final = 16
 _MOST_BYTES: Final = 4096
+_DEEPEST: Final = 32
+"""Levels of JSON that are indented: a peer must not make a screenful of blanks of each of its bytes."""
 
 
 def show(payload: bytes, content_format: int | None) -> None:
@@ -91,18 +93,22 @@ def _json(text: str) -> str:
         if part in {"]", "}"}:
             depth -= 1
             if written[-1] not in {"[", "{"}:
-                written.append("\n" + "  " * depth)
+                written.append(_new_line(depth))
             written.append(part)
         elif part in {"[", "{"}:
             depth += 1
             written.append(part)
             if following not in {"]", "}"}:
-                written.append("\n" + "  " * depth)
+                written.append(_new_line(depth))
         elif part == ",":
-            written.append(",\n" + "  " * depth)
+            written.append("," + _new_line(depth))
         else:
             written.append(": " if part == ":" else part)
     return "".join(written)
+
+
+def _new_line(depth: int) -> str:
+    return "\n" + "  " * min(depth, _DEEPEST)
 
 
 def _link(link: Link) -> str:

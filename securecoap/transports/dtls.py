@@ -189,6 +189,10 @@ class DtlsInterface:
         except SequenceExhausted:
             self._engine.close(session, EndReason.EXHAUSTED)
             return
+        except ValueError:
+            error = RequestFailed("the message is longer than a DTLS record may be")
+            self._loop.call_soon(self._above.dispatch_quoted_error, error, remote, message.encode())
+            return
         self._socket.send(record, remote.peer, remote.local)
         if not remote.silent_since and (message.mtype == CON or _expects_answer(message)):
             remote.silent_since = self._time()

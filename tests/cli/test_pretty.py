@@ -104,3 +104,10 @@ def test_any_payload_can_be_shown(payload, content_format):
 
 def test_deep_json_is_shown_as_bytes():
     assert render(b"[" * 100_000, JSON).startswith("00000000  5b 5b")
+
+
+def test_nesting_does_not_multiply_what_is_written():
+    payload = b"[" * 900 + b"1," * 10_000 + b"1" + b"]" * 900
+    shown = render(payload, JSON)
+    assert len(shown) < 80 * len(payload)
+    assert json.loads(shown) == json.loads(payload)

@@ -11,7 +11,14 @@ import pytest
 from securecoap.config import Limits, TransportParameters
 from securecoap.credentials import CredentialsMap
 from securecoap.dtls.parameters import DtlsParameters
-from securecoap.errors import ConfigurationError, CredentialsMissing, HandshakeFailed, SessionEnded, Unreachable
+from securecoap.errors import (
+    ConfigurationError,
+    CredentialsMissing,
+    HandshakeFailed,
+    RequestFailed,
+    SessionEnded,
+    Unreachable,
+)
 from securecoap.transports.dtls import DtlsInterface
 from securecoap.transports.dtls_address import DtlsAddress
 from securecoap.transports.key_log import key_log_file
@@ -377,6 +384,26 @@ def test_a_session_out_of_numbers_ends():
         error, at = await client._above.errors.get()
         assert isinstance(error, SessionEnded)
         assert at is remote
+
+    run(test)
+
+
+def test_a_message_longer_than_a_record_fails_alone():
+    async def test(ends: Ends) -> None:
+        server, client = ends.serve(), ends.client()
+        remote = await connect(client, server)
+        failed: list[tuple[Exception, object, bytes]] = []
+        client._above.dispatch_quoted_error = lambda *said: failed.append(said)
+        message = message_to(remote)
+        message.payload = bytes(16_385)
+        client.send(message)  # from a handler's answer this comes in the socket's callback: nothing may be raised
+        await until(lambda: failed)
+        ((error, at, datagram),) = failed
+        assert isinstance(error, RequestFailed)
+        assert at is remote
+        assert datagram == message.encode()
+        client.send(message_to(remote))
+        assert (await server._above.messages.get()).mid == 1
 
     run(test)
 
