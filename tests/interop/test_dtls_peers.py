@@ -1,7 +1,6 @@
 """Our DTLS engine against OpenSSL's and GnuTLS's, over loopback sockets, in both directions (RFC 6347, RFC 4279).
 
-CoAP stacks over DTLS are tested through the command line elsewhere; here it is records and handshakes alone. A tinydtls
-peer (dtlssocket, in a process of its own) would be one more ``Program`` for the same tests.
+CoAP stacks over DTLS, and tinydtls, are tested elsewhere; here it is records and handshakes alone.
 """
 
 from __future__ import annotations
