@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Coroutine
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -77,9 +77,17 @@ def test_time(site: Site) -> None:
     assert fixed.payload == b"2031-02-03T12:00:00+00:00"
 
 
-def test_the_clock_ticks_only_while_it_is_observed() -> None:
-    resource, scheduler = Time(now=lambda: NOON), FakeScheduler()
+def clock(microsecond: int = 0) -> tuple[Time, FakeScheduler]:
+    """A clock whose time passes with its scheduler's."""
+    scheduler = FakeScheduler()
+    start, begin = NOON.replace(microsecond=microsecond), scheduler.now
+    resource = Time(now=lambda: start + timedelta(seconds=scheduler.now - begin))
     resource.scheduler = scheduler
+    return resource, scheduler
+
+
+def test_the_clock_ticks_only_while_it_is_observed() -> None:
+    resource, scheduler = clock()
     assert not scheduler.armed
     first, second = FakeObservation(), FakeObservation()
     for observation in (first, second):
@@ -97,19 +105,26 @@ def test_the_clock_ticks_only_while_it_is_observed() -> None:
     scheduler.advance(10)
     assert (len(first.triggered), len(second.triggered)) == (3, 4)
     run(resource.add_observation(request(observe=0), FakeObservation()))
-    assert scheduler.armed == [scheduler.now + 1]
+    assert len(scheduler.armed) == 1
 
 
 def test_a_busy_loop_does_not_get_seconds_to_make_up_for() -> None:
-    resource, scheduler = Time(now=lambda: NOON), FakeScheduler()
-    resource.scheduler = scheduler
+    resource, scheduler = clock()
     observation = FakeObservation()
     run(resource.add_observation(request(observe=0), observation))
     scheduler.now += 30
     scheduler.advance(0)
-    assert len(observation.triggered) == 2  # the late one, and the one of now
-    scheduler.advance(1)
-    assert len(observation.triggered) == 3
+    assert len(observation.triggered) == 1
+    scheduler.advance(1.5)
+    assert len(observation.triggered) == 2
+
+
+@pytest.mark.parametrize("microsecond", [0, 1, 499_999, 999_999])
+def test_the_clock_ticks_just_behind_the_turn_of_a_second(microsecond: int) -> None:
+    resource, scheduler = clock(microsecond)
+    run(resource.add_observation(request(observe=0), FakeObservation()))
+    (due,) = scheduler.armed
+    assert 0 < due - scheduler.now + microsecond / 1e6 - 1 < 0.1
 
 
 def test_the_clock_leaves_nothing_behind_in_a_loop() -> None:
@@ -118,7 +133,7 @@ def test_the_clock_leaves_nothing_behind_in_a_loop() -> None:
         await resource.add_observation(request(observe=0), observation)
         timer = resource._timer
         assert isinstance(timer, asyncio.TimerHandle)
-        resource._tick(asyncio.get_running_loop().time())
+        resource._tick()
         timer.cancel()
         await asyncio.sleep(0)
         assert observation.end is not None
