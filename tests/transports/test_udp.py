@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import functools
-import gc
 import random
 import socket
 import struct
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -21,13 +18,13 @@ from securecoap.core.serving import Server
 from securecoap.core.tokens import TokenManager
 from securecoap.errors import Unreachable, UriError
 from securecoap.resources import Resource, Site
+from securecoap.transports import datagram, udp
+from securecoap.transports.datagram import open_socket
 from securecoap.transports.resolver import Resolver, host_text, hostinfo
 from securecoap.transports.udp import UdpInterface, packed_host
 from securecoap.wire.codes import Code
 from securecoap.wire.message import NON, Message
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+from tests.loopback import LINUX, needs_ipv6, needs_linux, real
 
 PARAMETERS = TransportParameters(default_leisure=0.01)
 
@@ -74,26 +71,39 @@ class Stack:
         await self.manager.interface.shutdown()
 
 
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
+class BareSocket:
+    """A socket of a system that has neither ``recvmsg`` nor ``sendmsg``."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._socket = open_socket(host, port)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith(("recvmsg", "sendmsg")):
+            raise AttributeError(name)
+        return getattr(self._socket, name)
 
 
-needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback")
-needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="packet information is used on Linux only")
-
-
-def real(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    @functools.wraps(test)
-    def wrapper(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(test(*args, **kwargs))  # type: ignore[arg-type]  # it is a coroutine
-        gc.collect()  # a socket that was left open is a ResourceWarning, which is an error
-
-    return wrapper
+@pytest.mark.parametrize(
+    ("bind", "target"), [("0.0.0.0", "127.0.0.1"), pytest.param("::", "[::1]", marks=needs_ipv6), ("127.0.0.1",) * 2]
+)
+@real
+async def test_a_system_without_packet_information(monkeypatch: pytest.MonkeyPatch, bind: str, target: str) -> None:
+    """The plain mode: the same interface over ``recvfrom`` and ``sendto`` alone."""
+    monkeypatch.setattr(datagram, "_LINUX", False)
+    monkeypatch.setattr(udp, "open_socket", BareSocket)
+    for name in ("IPV6_RECVPKTINFO", "IPV6_PKTINFO"):
+        monkeypatch.delattr(socket, name, raising=False)
+    server, client = Stack(bind), Stack(bind)
+    for confirmable in (True, False):
+        response = await client.get(f"coap://{target}:{server.port}/hello", confirmable=confirmable)
+        assert response.payload == b"hello"
+        assert response.remote.hostinfo == f"{target}:{server.port}"
+    first, second = server.hello.seen
+    assert first.remote is second.remote
+    assert first.remote.local is None
+    assert not first.remote.is_multicast_locally
+    await server.close()
+    await client.close()
 
 
 @pytest.mark.parametrize(
@@ -119,7 +129,7 @@ async def test_requests(bind: str, client: str, target: str) -> None:
         assert response.remote.hostinfo == f"{target}:{there.port}"
     (seen,) = there.hello.seen
     assert seen.remote.local_port == there.port
-    if target != "localhost" and sys.platform == "linux":
+    if target != "localhost" and LINUX:
         assert seen.remote.local_host == target.strip("[]")
     await here.close()
     await there.close()
