@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import gc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,27 +18,12 @@ from securecoap.errors import (
     Unreachable,
     UriError,
 )
+from tests.loopback import real
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
 LOOPBACK = ["coap://127.0.0.1:0"]
-
-
-def real(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Run on a real loop; a socket or task that is left is a fault."""
-
-    @functools.wraps(test)
-    def wrapper(*args: Any, **kwargs: Any) -> None:
-        async def run() -> None:
-            await test(*args, **kwargs)
-            assert asyncio.all_tasks() == {asyncio.current_task()}
-
-        asyncio.run(run())
-        gc.collect()
-
-    return wrapper
 
 
 class Echo(Resource):

@@ -6,33 +6,15 @@ import asyncio
 import errno
 import gc
 import socket
-import sys
-import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from securecoap.errors import Unreachable
 from securecoap.transports import datagram
 from securecoap.transports.datagram import DatagramSocket, is_wildcard, open_socket
+from tests.loopback import needs_ipv6, needs_linux, real
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-LINUX = sys.platform == "linux"
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback")
-needs_linux = pytest.mark.skipif(not LINUX, reason="packet information and the error queue are used on Linux only")
 HOSTS = ["127.0.0.1", pytest.param("::1", marks=needs_ipv6)]
 
 
@@ -58,20 +40,6 @@ class End:
     async def error(self) -> tuple[Exception, Any, bytes]:
         async with asyncio.timeout(10):
             return await self.errors.get()
-
-
-def real(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Run on a real loop; afterwards no socket is left open."""
-    import functools
-
-    @functools.wraps(test)
-    def wrapper(*args: Any, **kwargs: Any) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            asyncio.run(test(*args, **kwargs))  # type: ignore[arg-type]  # it is a coroutine
-            gc.collect()
-
-    return wrapper
 
 
 @pytest.mark.parametrize("host", HOSTS)
