@@ -195,28 +195,37 @@ class DatagramSocket:
 
         A full buffer loses the datagram, as the network may; other errors go to ``failed``.
         """
-        for attempt in range(2):
-            try:
-                if local is None:
-                    self._sock.sendto(data, peer)
-                elif len(local) == _PKTINFO6.size:
-                    self._sock.sendmsg([data], [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, local)], 0, peer)
-                else:
-                    # struct in_pktinfo has an interface index, the source to use, and the destination, which is the
-                    # only one that a received packet sets for us.
-                    self._sock.sendmsg(
-                        [data], [(socket.IPPROTO_IP, _IP_PKTINFO, bytes(4) + local[8:12] + bytes(4))], 0, peer
-                    )
-                return
-            except BlockingIOError:
-                return
-            except OSError as error:
-                # The system may report an earlier datagram's error here; it tells which one in the queue.
-                self._read_errors()
-                if attempt or self._closed:
-                    reason = Unreachable(error.errno, f"the datagram cannot be sent: {error.strerror}")
-                    self._loop.call_soon(self._failed, reason, peer, data)
-                    return
+        try:
+            if local is None:
+                self._sock.sendto(data, peer)
+            else:
+                self._send_from(local, data, peer)
+        except BlockingIOError:
+            pass
+        except OSError:
+            # The system may report an earlier datagram's error here; it tells which one in the queue.
+            self._read_errors()
+            self._send_again(data, peer, local)
+
+    def _send_from(self, local: bytes, data: bytes, peer: SocketAddress) -> None:
+        if len(local) == _PKTINFO6.size:
+            self._sock.sendmsg([data], [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, local)], 0, peer)
+        else:
+            # struct in_pktinfo has an interface index, the source to use, and the destination, which is the only one
+            # that a received packet sets for us.
+            self._sock.sendmsg([data], [(socket.IPPROTO_IP, _IP_PKTINFO, bytes(4) + local[8:12] + bytes(4))], 0, peer)
+
+    def _send_again(self, data: bytes, peer: SocketAddress, local: bytes | None) -> None:
+        try:
+            if local is None:
+                self._sock.sendto(data, peer)
+            else:
+                self._send_from(local, data, peer)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            reason = Unreachable(error.errno, f"the datagram cannot be sent: {error.strerror}")
+            self._loop.call_soon(self._failed, reason, peer, data)
 
     def close(self) -> None:
         """Stop reading and close."""

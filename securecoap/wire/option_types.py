@@ -38,16 +38,19 @@ def encode_uint(value: int) -> bytes:
 class OptionAttribute:
     """One registered option as an attribute."""
 
-    __slots__ = ("maximum", "minimum", "number")
+    __slots__ = ("bit", "maximum", "minimum", "number")
 
     def __init__(self, number: int) -> None:
         definition = numbers.OPTIONS[number]
         self.number = number
+        self.bit = 1 << number  # of `Options.present`; every registered number is below its 300
         self.minimum = definition.minimum
         self.maximum = definition.maximum
 
     def first(self, options: Options) -> bytes | None:
         """The first value of a length that the option may have, or ``None``."""
+        if not options.present & self.bit:
+            return None
         number = self.number
         for found, value in options.pairs:
             if found == number and self.minimum <= len(value) <= self.maximum:
