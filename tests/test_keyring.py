@@ -1,0 +1,108 @@
+"""What credentials become: one context object, its window over a restart, and what the keyring remembers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from securecoap.config import Limits
+from securecoap.errors import CredentialsMissing
+from securecoap.keyring import Keyring, _restore_window
+from securecoap.oscore.context import SecurityContext
+from securecoap.state import SavedWindow
+from securecoap.wire.codes import Code
+from securecoap.wire.message import Message
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OSCORE = {
+    "secret": {"hex": "0102030405060708090a0b0c0d0e0f10"},
+    "sender-id": {"hex": "01"},
+    "recipient-id": {"hex": "12"},
+}
+SERVER = {":sensor": {"oscore": OSCORE}}
+CLIENT = {"coap://gateway.example/*": {"oscore": OSCORE}}
+
+
+def keyring(directory: Path, credentials: dict[str, Any] | None = None, bound: tuple[str, ...] = ("::1",)) -> Keyring:
+    made = Keyring(
+        SERVER if credentials is None else credentials,
+        state=directory, strict_state=False, names=(), bound=bound, limits=Limits(), wait=1.0,
+    )  # fmt: skip
+    made.attach(asyncio.get_running_loop())
+    return made
+
+
+def test_a_window_that_was_saved_goes_on(tmp_path: Path) -> None:
+    async def test() -> None:
+        ring = keyring(tmp_path)
+        assert ring.find(b"\x12", None) == []
+        await ring.open_all()
+        (context,) = ring.find(b"\x12", None)
+        assert context.window.void
+        context.window.start(7)
+        context.window.mark(9)
+        await ring.close()
+        assert context.retired
+        assert ring.find(b"\x12", None) == []
+        again = keyring(tmp_path)
+        await again.open_all()
+        (context,) = again.find(b"\x12", None)
+        assert [context.window.accepts(number) for number in (6, 7, 8, 9, 10)] == [False, False, True, False, True]
+        await again.close()
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize("saved", [SavedWindow(-2, 0, 32), SavedWindow(4, 0b10, 32), SavedWindow(1 << 40, 1, 32)])
+def test_what_cannot_be_a_window_leaves_the_void(saved: SavedWindow) -> None:
+    context = SecurityContext.derive(bytes(16), b"", b"\x01", b"\x12")
+    _restore_window(context, saved, accept_first=True)
+    assert context.window.void
+
+
+def test_a_first_request_is_taken_without_echo_only_where_the_entry_says_so() -> None:
+    for accept_first in (True, False):
+        context = SecurityContext.derive(bytes(16), b"", b"\x01", b"\x12")
+        _restore_window(context, None, accept_first=accept_first)
+        assert context.window.void is not accept_first
+        assert not context.window.proven
+
+
+def test_two_endpoints_of_a_process_have_one_context(tmp_path: Path) -> None:
+    async def test() -> None:
+        server, client = keyring(tmp_path), keyring(tmp_path, CLIENT, bound=())
+        await server.open_all()
+        (context,) = server.find(b"\x12", None)
+        assert await client.for_request(Message(Code.GET, uri="coap://gateway.example/x")) is context
+        await server.close()
+        assert not context.retired
+        await client.close()
+        assert context.retired
+
+    asyncio.run(test())
+
+
+def test_many_requests_open_a_context_once(tmp_path: Path) -> None:
+    async def test() -> None:
+        ring = keyring(tmp_path, CLIENT, bound=())
+        asked = [ring.for_request(Message(Code.GET, uri="coap://gateway.example/x")) for _ in range(5)]
+        assert len({id(context) for context in await asyncio.gather(*asked)}) == 1
+        await ring.close()
+
+    asyncio.run(test())
+
+
+def test_what_needs_a_credential_and_has_none(tmp_path: Path) -> None:
+    async def test() -> None:
+        bare = Keyring(None, state=tmp_path, strict_state=False, names=(), bound=(), limits=Limits(), wait=1.0)
+        assert bare.select(Message(Code.GET, uri="coap://gateway.example/")) is None
+        with pytest.raises(CredentialsMissing):
+            bare.select(Message(Code.GET, uri="coaps://gateway.example/"))
+        await bare.close()
+
+    asyncio.run(test())
+    assert list(tmp_path.iterdir()) == []
