@@ -30,6 +30,7 @@ class EndReason(Enum):
     IDLE = "idle for too long"
     EVICTED = "the longest idle one when there were too many sessions"
     EXHAUSTED = "no record numbers are left"
+    EXPIRED = "its credential is not valid any more"
 
 
 class DtlsSession(Protocol):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from time import time as wall_clock
 from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.config import Limits, TransportParameters
@@ -47,6 +48,9 @@ __all__ = ["DtlsInterface"]
 _NO_RESPONSE_BIT: Final = 1 << numbers.NO_RESPONSE
 _LOG_INTERVAL: Final = 1.0
 """Seconds between two log records about peers that fail: strangers must not fill the log."""
+
+_EXPIRY_INTERVAL: Final = 60.0
+"""Seconds between two looks at a credential that ends some day: clocks may be set."""
 
 _log = logging.getLogger(__name__)
 
@@ -128,6 +132,7 @@ class DtlsInterface:
         timing = parameters or TransportParameters()
         self._patience = 2 * timing.ack_timeout * timing.ack_random_factor
         self._silences: Deadlines[DtlsAddress] = Deadlines(loop, self._listen)
+        self._expiries: Deadlines[DtlsSession] = Deadlines(loop, self._expire)
         self._attempts: dict[SocketAddress, _Attempt] = {}
         self._dialled: set[SocketAddress] = set()
         self._timer: Timer | None = None
@@ -278,10 +283,23 @@ class DtlsInterface:
         route: Any = session.peer
         peer, local = route if type(route[0]) is tuple else (route, None)
         session.owner = DtlsAddress(self, session, peer, local)
+        self._watch_validity(session)
         if session.role is Role.CLIENT:
             attempt = self._attempts.pop(peer, None)
             if attempt is not None and not attempt.future.done():
                 attempt.future.set_result(session.owner)
+
+    def _watch_validity(self, session: DtlsSession) -> None:
+        left = session.source.validity.not_after - wall_clock()
+        if left != float("inf"):
+            self._expiries.add(self._time() + min(left, _EXPIRY_INTERVAL), session)
+
+    def _expire(self, session: DtlsSession, _now: float) -> None:
+        """A credential that has expired ends its sessions, and what goes on in them (the design, section 6)."""
+        if session.alive and wall_clock() >= session.source.validity.not_after:
+            self._engine.close(session, EndReason.EXPIRED)
+        elif session.alive:
+            self._watch_validity(session)
 
     def session_ended(self, session: DtlsSession, reason: EndReason) -> None:
         """See `DtlsEvents`."""
@@ -364,6 +382,7 @@ class DtlsInterface:
             self._timer.cancel()
             self._timer = None
         self._silences.close()
+        self._expiries.close()
         self._socket.close()
 
 

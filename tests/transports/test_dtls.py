@@ -388,6 +388,22 @@ def test_a_session_out_of_numbers_ends():
     run(test)
 
 
+def test_an_expired_credential_ends_its_session():
+    async def test(ends: Ends) -> None:
+        entry = {"dtls": {"psk": {"hex": KEY.hex()}, "client-identity": {"ascii": "sensor-17"}}}
+        expired = CredentialsMap.from_dict({":sensor-17": {**entry, "not-after": "1971-01-01T00:00:00Z"}})
+        # The look-up is made at another time than the wall clock says: valid then, and not any more.
+        server, client = ends.serve(find_psk=lambda identity: expired.find_psk(identity, 0.0)), ends.client()
+        remote = await connect(client, server)
+        for end in (server, client):
+            error, at = await end._above.errors.get()
+            assert isinstance(error, SessionEnded)
+            assert not at.session.alive
+        assert not remote.session.alive
+
+    run(test)
+
+
 def test_a_message_longer_than_a_record_fails_alone():
     async def test(ends: Ends) -> None:
         server, client = ends.serve(), ends.client()
