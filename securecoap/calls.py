@@ -7,6 +7,7 @@ and its time limit.
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.errors import CoapError, RequestTimeout
@@ -18,10 +19,27 @@ if TYPE_CHECKING:
 
     from securecoap.core.client import ClientRequest
 
-__all__ = ["UNSET", "Calls"]
+__all__ = ["UNSET", "Calls", "within"]
 
 UNSET: Final = -1.0
 """No time limit was given: the span of RFC 7252 holds."""
+
+
+@asynccontextmanager
+async def within(seconds: float | None) -> AsyncGenerator[None, None]:
+    """Give the body so much time; ``None`` and `UNSET` give it any.
+
+    Raises:
+        RequestTimeout: it took longer. (Such an error of the body's own, a `TimeoutError` too, goes through as it is.)
+    """
+    limit = None if seconds == UNSET else seconds
+    try:
+        async with asyncio.timeout(limit):
+            yield
+    except TimeoutError as error:
+        if isinstance(error, CoapError):
+            raise
+        raise RequestTimeout(f"there was no response within {limit:g} s") from None
 
 
 class Calls:
@@ -32,14 +50,9 @@ class Calls:
         raise NotImplementedError  # the Context's
 
     async def _response(self, request: ClientRequest, timeout: float | None) -> Message:
-        limit = None if timeout == UNSET else timeout
         try:
-            async with asyncio.timeout(limit):
+            async with within(timeout):
                 return await request.response
-        except TimeoutError as error:
-            if isinstance(error, CoapError):
-                raise
-            raise RequestTimeout(f"there was no response within {limit:g} s") from None
         finally:
             if not request.is_done:
                 request.cancel()
@@ -120,14 +133,8 @@ class Calls:
         given = {name: value for name, value in options.items() if value is not None}
         request = self.request(Message(Code.GET, uri=uri, confirmable=confirmable, observe=0, **given))
         try:
-            limit = None if timeout == UNSET else timeout
-            try:
-                async with asyncio.timeout(limit):
-                    first = await asyncio.shield(request.response)
-            except TimeoutError as error:
-                if isinstance(error, CoapError):
-                    raise
-                raise RequestTimeout(f"there was no response within {limit:g} s") from None
+            async with within(timeout):
+                first = await asyncio.shield(request.response)
             yield first
             if request.observation is not None:
                 async for notification in request.observation:

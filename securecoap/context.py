@@ -12,14 +12,14 @@ import weakref
 from typing import TYPE_CHECKING, Any, Self
 
 from securecoap.binds import SCHEMES, default_binds, parse_bind, require_dtls, require_loopback
-from securecoap.calls import UNSET, Calls
+from securecoap.calls import UNSET, Calls, within
 from securecoap.config import Limits, TransportParameters
 from securecoap.core.client import ClientRequest
 from securecoap.core.messages import MessageManager
 from securecoap.core.plumbing import Ping
 from securecoap.core.serving import Server
 from securecoap.core.tokens import TokenManager
-from securecoap.errors import CoapError, ConfigurationError, RequestFailed, RequestTimeout, Unreachable
+from securecoap.errors import ConfigurationError, RequestFailed, Unreachable
 from securecoap.keyring import Keyring
 from securecoap.oscore.layer import OscoreLayer
 from securecoap.transports.udp import UdpInterface
@@ -338,9 +338,7 @@ class Context(Calls):
                 if await stack.tokens.fill_or_recognize_remote(message):
                     return stack.tokens
             raise RequestFailed("the remote address belongs to no endpoint of this context")
-        scheme = message.scheme
-        if scheme not in SCHEMES:
-            raise ConfigurationError(f"a request needs a coap or coaps URI, not {scheme!r}")
+        scheme = _scheme_of(message)
         self._keyring.select(message)  # fails before anything is opened or resolved
         stack = self._client_stack(scheme)
         if await stack.tokens.fill_or_recognize_remote(message):
@@ -371,8 +369,8 @@ class Context(Calls):
         answer: asyncio.Future[None] = self._loop.create_future()
         cancel = None
         try:
-            async with asyncio.timeout(limit):
-                stack = self._client_stack(message.scheme or "coap")
+            async with within(limit):
+                stack = self._client_stack(_scheme_of(message))
                 if not await stack.manager.fill_or_recognize_remote(message):
                     raise Unreachable("no endpoint of this context carries such a request")
                 ping = Message(Code.EMPTY)
@@ -380,10 +378,13 @@ class Context(Calls):
                 ping.exchange = Ping(answer)
                 cancel = stack.manager.send_message(ping)
                 await answer
-        except TimeoutError as error:
-            if isinstance(error, CoapError):
-                raise
-            raise RequestTimeout("there was no answer in time") from None
         finally:
             if cancel is not None:
                 cancel()
+
+
+def _scheme_of(message: Message) -> str:
+    scheme = message.scheme
+    if scheme not in SCHEMES:
+        raise ConfigurationError(f"a request needs a coap or coaps URI, not {scheme!r}")
+    return scheme

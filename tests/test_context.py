@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.processes import free_ports
 
 from securecoap import Code, Context, Message, ObservableResource, Resource, Site
 from securecoap.errors import (
@@ -206,6 +207,8 @@ async def test_what_cannot_be_asked() -> None:
                 await client.get(uri)
         with pytest.raises(ConfigurationError):
             client.request(Message(Code.CONTENT, uri="coap://127.0.0.1/"))
+        with pytest.raises(ConfigurationError, match=r"coap\+tcp"):
+            await client.ping("coap+tcp://127.0.0.1/")
         with pytest.raises(TypeError):
             await client.get("coap://127.0.0.1/", no_such_option=1)
     with pytest.raises(ConfigurationError):
@@ -342,6 +345,20 @@ async def test_options_do_not_lead_around_the_credential_of_where_it_goes(
         async with Context.client(device(base), state=tmp_path) as client:
             with pytest.raises(CredentialsMissing):
                 await client.get(base + "/hello", timeout=5, **options)
+
+
+@real
+async def test_policy_takes_the_port_that_was_bound_and_not_the_one_that_the_peer_names(tmp_path: Path) -> None:
+    port = free_ports()
+    for opened, code in ((port, Code.CONTENT), (port + 1, Code.UNAUTHORIZED)):
+        credentials = {":device": SERVER[":device"], f"coap://*:{opened}/hello": {"unprotected": True}}
+        bind = f"coap://127.0.0.1:{port}"
+        async with (
+            Context.server(site(), bind=[bind], credentials=credentials, state=tmp_path),
+            Context.client() as client,
+        ):
+            assert (await client.get(bind + "/hello")).code == code
+            assert (await client.get(bind + "/hello", uri_port=port + 1)).code == code
 
 
 @real
