@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from securecoap.core.deadlines import Deadlines
 from securecoap.errors import CredentialsMissing, ErrorResponse, Forbidden, SessionEnded, StateError, Unauthorized
 from securecoap.wire import numbers
 from securecoap.wire.uri import is_ip_literal, parse_uri
@@ -37,6 +38,9 @@ _GRANTS: Final = 32
 """Grants that an address remembers; beyond it all are forgotten."""
 _GRANTED_PATH: Final = 128
 """Characters of a path for which a grant is remembered."""
+
+_EXPIRY_INTERVAL: Final = 3600.0
+"""Seconds between two looks at a credential that ends some day: clocks may be set."""
 
 _REFUSALS: Final[dict[int, type[ErrorResponse]]] = {0x81: Unauthorized, 0x83: Forbidden}
 
@@ -81,6 +85,7 @@ class Keyring:
         self._found: dict[tuple[bytes, bytes | None], list[SecurityContext]] = {}
         self._handles: dict[bytes, ContextState] = {}
         self._opening: dict[bytes, asyncio.Task[SecurityContext]] = {}
+        self._expiries: Deadlines[OscoreContext] | None = None
         self.is_restricted = False
         self._policy: object | None = None
         """The policy whose grants addresses may remember; ``None`` if decisions depend on the time."""
@@ -102,6 +107,7 @@ class Keyring:
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """The loop on which everything runs."""
         self._loop = loop
+        self._expiries = Deadlines(loop, self._expire)
 
     def add_layer(self, layer: OscoreLayer) -> None:
         """A layer that is to be told when a context ends."""
@@ -303,13 +309,29 @@ class Keyring:
         self._contexts[credential.key] = context
         self._found.clear()
         self._handles[credential.key] = handle
+        self._watch_validity(credential)
         return context
+
+    def _watch_validity(self, credential: OscoreContext) -> None:
+        left = credential.validity.not_after - time.time()
+        if left != float("inf") and self._expiries is not None and self._loop is not None:
+            self._expiries.add(self._loop.time() + min(left, _EXPIRY_INTERVAL), credential)
+
+    def _expire(self, credential: OscoreContext, _now: float) -> None:
+        """A credential that has expired opens nothing any more, and ends what is under way (the design, section 6)."""
+        if time.time() < credential.validity.not_after:
+            self._watch_validity(credential)
+        elif (context := self._contexts.get(credential.key)) is not None:
+            for layer in self._layers:
+                layer.release(context, SessionEnded("its OSCORE credential is not valid any more"))
 
     async def close(self) -> None:
         """Give every context up, with its replay window saved, and close the store."""
         for task in list(self._opening.values()):
             task.cancel()
         await asyncio.gather(*self._opening.values(), return_exceptions=True)
+        if self._expiries is not None:
+            self._expiries.close()
         contexts, self._contexts = self._contexts, {}
         self._found.clear()
         handles, self._handles = self._handles, {}

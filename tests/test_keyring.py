@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from securecoap.config import Limits
-from securecoap.errors import CredentialsMissing
+from securecoap.errors import CredentialsMissing, SessionEnded
 from securecoap.keyring import Keyring, _restore_window
 from securecoap.oscore.context import SecurityContext
 from securecoap.state import SavedWindow
@@ -106,3 +107,26 @@ def test_what_needs_a_credential_and_has_none(tmp_path: Path) -> None:
 
     asyncio.run(test())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_credential_that_expires_ends_what_is_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = 1_893_456_000.0  # 2030-01-01
+    now = [ends - 0.01]
+    monkeypatch.setattr("securecoap.keyring.time", SimpleNamespace(time=lambda: now[0]))
+
+    async def test() -> None:
+        ring = keyring(tmp_path, {":sensor": {"oscore": OSCORE, "not-after": "2030-01-01T00:00:00Z"}})
+        released: asyncio.Queue[tuple[object, Exception]] = asyncio.Queue()
+        ring.add_layer(SimpleNamespace(release=lambda *said: released.put_nowait(said)))  # type: ignore[arg-type]  # a stand-in
+        await ring.open_all()
+        (context,) = ring.find(b"\x12", None)
+        with pytest.raises(TimeoutError):  # the timer has run, and the clock says that it is not yet time
+            await asyncio.wait_for(released.get(), 0.05)
+        now[0] = ends
+        ended, error = await asyncio.wait_for(released.get(), 10)
+        assert ended is context
+        assert isinstance(error, SessionEnded)
+        assert ring.find(b"\x12", None) == []
+        await ring.close()
+
+    asyncio.run(test())
