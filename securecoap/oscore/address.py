@@ -28,7 +28,10 @@ class OscoreAddress(EndpointAddress):
         generation: of the context when the address was made.
     """
 
-    __slots__ = ("_hash", "confirmed", "context", "generation", "grants", "local_host", "local_port", "outer", "scheme")
+    __slots__ = (
+        "__weakref__", "_hash", "confirmed", "context", "generation", "grants", "local_host", "local_port", "outer",
+        "scheme",
+    )  # fmt: skip
 
     security = "oscore"
     outer: EndpointAddress

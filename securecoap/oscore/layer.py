@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Final, Protocol
+from weakref import WeakValueDictionary
 
 from cryptography.exceptions import InvalidTag
 
@@ -106,6 +107,8 @@ class OscoreLayer:
         # The last address from which each context was used: bounded by the number of contexts.
         self._addresses: dict[SecurityContext, OscoreAddress] = {}
         self._by_outer: dict[EndpointAddress, set[OscoreAddress]] = {}
+        # Those from which it was used before, by identity, as long as something there is still under way.
+        self._earlier: dict[SecurityContext, WeakValueDictionary[int, OscoreAddress]] = {}
 
     # What came in.
 
@@ -348,6 +351,7 @@ class OscoreLayer:
             return address
         if address is not None:
             self._forget_address(address)
+            self._earlier.setdefault(context, WeakValueDictionary())[id(address)] = address
         outer.confirmed = True  # type: ignore[misc]  # each kind of address has a slot for it
         address = self._addresses[context] = OscoreAddress(context, outer, proved=True)
         self._by_outer.setdefault(outer, set()).add(address)
@@ -371,6 +375,7 @@ class OscoreLayer:
     def release(self, context: SecurityContext, error: Exception | None = None) -> None:
         """End everything that is under way here under a context; others in this process may go on with it."""
         addresses = {one.address for one in self._expected.values() if one.address.context is context}
+        addresses.update(self._earlier.pop(context, {}).values())
         address = self._addresses.pop(context, None)
         if address is not None:
             self._forget_address(address)

@@ -411,6 +411,21 @@ def test_releasing_a_context_ends_what_is_under_it(server):
     assert server.layer._addresses == server.layer._by_outer == {}
 
 
+def test_releasing_a_context_reaches_where_its_peer_was_before(server):
+    """An observation stays at the address of its registration: to come from another one must not save it."""
+    under_way = []
+    for number, place in enumerate(["here", "there", "elsewhere", "here", "there"]):
+        server.receive(request_of(number), Address(place))
+        under_way.append(server.above.take().remote)
+    del under_way[2]  # nothing is under way there any more
+    server.layer.release(server.context)
+    ended = [address for _, address in server.above.errors]
+    assert (
+        set(ended) == set(under_way) == {OscoreAddress(server.context, Address(place)) for place in ("here", "there")}
+    )
+    assert server.layer._earlier == {}
+
+
 # Responses.
 
 
