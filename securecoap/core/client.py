@@ -247,8 +247,8 @@ class ClientRequest:
 
         pipe = RequestPipe(message.copy(), respond, fail)
         pipe.request.remote = message.remote
-        self._send(pipe)
         try:
+            self._send(pipe)
             async with asyncio.timeout(self._span):
                 return await future
         except TimeoutError as error:

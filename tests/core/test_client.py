@@ -301,3 +301,15 @@ async def test_no_etag_goes_to_a_group() -> None:
             await pair.client.get("x", host="all", etags=[b"\x01"])
         assert pair.network.sent == []
         assert (await pair.client.get("x", etags=[b"\x01"])).payload == b"hello"
+
+
+@virtual
+async def test_a_request_that_cannot_be_sent_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def send(message: Message) -> None:
+        raise ValueError("the layers below cannot carry this")
+
+    async with Pair() as pair:
+        monkeypatch.setattr(pair.client.interface, "send", send)
+        with pytest.raises(ValueError, match="cannot carry"):
+            await pair.client.get("/x")
+        assert not pair.client.tokens._outgoing
