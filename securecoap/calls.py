@@ -77,7 +77,7 @@ class Calls:
         Args:
             uri: absolute, ``coap`` or ``coaps``.
             options: ``accept``, ``etag`` and any other option by name; ``timeout`` in seconds for everything
-                (default: RFC 7252's span, 93 s; 10 s for Non-confirmable), ``confirmable``, ``payload``.
+                (default: RFC 7252's span, 93 s; 10 s for Non-confirmable), ``confirmable``.
 
         Raises:
             CredentialsMissing: a credential is meant for the URI and cannot be used; nothing was sent.

@@ -23,7 +23,7 @@ from securecoap.errors import ConfigurationError, RequestFailed, Unreachable
 from securecoap.keyring import Keyring
 from securecoap.oscore.layer import OscoreLayer
 from securecoap.transports.udp import UdpInterface
-from securecoap.wire.codes import Code
+from securecoap.wire.codes import BODILESS_METHODS, Code
 from securecoap.wire.message import Message
 
 if TYPE_CHECKING:
@@ -321,12 +321,15 @@ class Context(Calls):
         """Send a request; see `securecoap.interfaces.Request`. The message is not changed.
 
         Raises:
-            ConfigurationError: the context has not been started, or the message is no request.
+            ConfigurationError: the context has not been started, or the message is no request,
+                or has a payload that its method does not have.
         """
         if self._loop is None or self._is_closing:
             raise ConfigurationError("the context is not running; use it in 'async with'")
         if message.code is None or not 0 < message.code < 32:
             raise ConfigurationError("a request needs a method as its code")
+        if message.payload and message.code in BODILESS_METHODS:
+            raise ConfigurationError(f"{Code(message.code).name} has no payload (RFC 7252 section 5.5); FETCH has one")
         request = ClientRequest(message, self._choose, self._loop, self._parameters, self._limits)
         self._requests.add(request)
         return request

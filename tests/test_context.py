@@ -415,3 +415,15 @@ def test_faulty_credentials_stop_the_start() -> None:
 def test_coaps_without_a_dtls_credential(tmp_path: Path, bind: list[str] | None) -> None:
     with pytest.raises(ConfigurationError, match="needs a credential for DTLS"):
         Context.server(site(), bind=bind, credentials=SERVER, state=tmp_path)
+
+
+@pytest.mark.parametrize("code", [Code.GET, Code.DELETE])
+def test_a_payload_that_the_method_does_not_have_is_not_sent(code: Code) -> None:
+    """RFC 7252 section 5.5 (R008)."""
+
+    async def scenario() -> None:
+        async with Context.client() as client:
+            with pytest.raises(ConfigurationError, match="no payload"):
+                client.request(Message(code, b"body", uri="coap://[::1]/x"))
+
+    asyncio.run(scenario())

@@ -28,7 +28,7 @@ from securecoap.errors import (
 )
 from securecoap.wire import numbers
 from securecoap.wire.block import BERT_EXPONENT, Block
-from securecoap.wire.codes import DEFAULT_RESPONSE_CODES, SAFE_METHODS, Code
+from securecoap.wire.codes import BODILESS_METHODS, DEFAULT_RESPONSE_CODES, SAFE_METHODS, Code
 from securecoap.wire.message import Message, NoResponse
 
 if TYPE_CHECKING:
@@ -114,6 +114,8 @@ class Server:
             resource, parameters = found
             if parameters:
                 request.parameters = parameters
+            if request.payload and request.code in BODILESS_METHODS:
+                request.payload = b""  # section 5.5: it means nothing, so no handler gets to see it
             if present & _SPECIAL:
                 self._handle_special(incoming, resource)
                 return

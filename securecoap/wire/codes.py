@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import Final
 
 __all__ = [
+    "BODILESS_METHODS",
     "CODES",
     "DEFAULT_RESPONSE_CODES",
     "IDEMPOTENT_METHODS",
@@ -189,6 +190,9 @@ def parse_code(text: str) -> int:
         return CODES[code]
     raise ValueError(f"not a CoAP code: {text!r}")
 
+
+BODILESS_METHODS: Final = frozenset({Code.GET, Code.DELETE})
+"""Methods whose requests have no payload: it is not sent, and ignored on receipt (RFC 7252 section 5.5, 5.8)."""
 
 DEFAULT_RESPONSE_CODES: Final[dict[int, Code]] = {
     Code.GET: Code.CONTENT,

@@ -379,3 +379,13 @@ async def test_the_payload_limit_is_a_block() -> None:
             assert len(pair.answers) == blocks
             assert max(len(one.data) for one in pair.answers) <= 1152
             assert pair.answers[0].code == CHANGED
+
+
+@virtual
+async def test_a_payload_of_get_means_nothing() -> None:
+    """RFC 7252 section 5.5 (R008): ignored on receipt."""
+    resource = Plain()
+    async with Pair(site_of(x=resource)) as pair:
+        pair.network.inject("client", "server", wire(CON, GET, 77, b"t", PATH_X, b"ignored"))
+        await settle()
+        assert [request.payload for request in resource.seen] == [b""]
