@@ -215,12 +215,13 @@ class Context(Calls):
         self._loop = asyncio.get_running_loop()
         self._closed = asyncio.Event()
         self._keyring.attach(self._loop)
+        access = self._keyring.access
         self._server = Server(
             self._site,
             self._loop,
             self._random,
-            authorize=self._keyring.authorize if self._keyring.is_restricted else None,
-            is_own_name=self._keyring.is_own_name if self._keyring.is_restricted else None,
+            authorize=None if access is None else access.authorize,
+            is_own_name=None if access is None else access.is_own_name,
             limits=self._limits,
             parameters=self._parameters,
         )

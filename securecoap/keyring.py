@@ -1,4 +1,4 @@
-"""What the credentials of one endpoint become: security contexts that own their state, and the word of the policy.
+"""What the credentials of one endpoint become: security contexts that own their state, keys of sessions, access.
 
 It stands between rooms that must not know each other: credentials give the input of a context, `oscore` derives it,
 `state` makes its sequence numbers durable. There is one context object for each fingerprint in a process, whichever map
@@ -14,9 +14,9 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from securecoap.access import Access
 from securecoap.core.deadlines import Deadlines
-from securecoap.errors import CredentialsMissing, ErrorResponse, Forbidden, SessionEnded, StateError, Unauthorized
-from securecoap.wire import numbers
+from securecoap.errors import ConfigurationError, CredentialsMissing, SessionEnded, StateError
 from securecoap.wire.uri import is_ip_literal, parse_uri
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from securecoap.config import Limits
-    from securecoap.credentials import CredentialsMap, DtlsPsk, OscoreContext, OwnNames, Selection
-    from securecoap.interfaces import EndpointAddress
+    from securecoap.credentials import CredentialsMap, DtlsPsk, OscoreContext, Selection
     from securecoap.oscore.context import SecurityContext
     from securecoap.oscore.layer import OscoreLayer
     from securecoap.state.protocol import ContextState, SavedWindow, StateStore
@@ -33,16 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Keyring"]
 
-_URI_HOST: Final = 1 << numbers.URI_HOST
-_GRANTS: Final = 32
-"""Grants that an address remembers; beyond it all are forgotten."""
-_GRANTED_PATH: Final = 128
-"""Characters of a path for which a grant is remembered."""
-
 _EXPIRY_INTERVAL: Final = 3600.0
 """Seconds between two looks at a credential that ends some day: clocks may be set."""
-
-_REFUSALS: Final[dict[int, type[ErrorResponse]]] = {0x81: Unauthorized, 0x83: Forbidden}
 
 
 class Keyring:
@@ -56,6 +47,10 @@ class Keyring:
         bound: the address literals that are bound; empty for a client.
         limits: handed on.
         wait: seconds to wait for another process that owns a context.
+
+    Attributes:
+        credentials: the map, or ``None``.
+        access: the server's policy, or ``None`` for a client and for a server that is open.
 
     Raises:
         CredentialsFault: the credentials are faulty.
@@ -73,7 +68,7 @@ class Keyring:
         wait: float,
     ) -> None:
         self.credentials: CredentialsMap | None = None
-        self._own: OwnNames | None = None
+        self.access: Access | None = None
         self._state = state
         self._strict = strict_state
         self._limits = limits
@@ -86,9 +81,6 @@ class Keyring:
         self._handles: dict[bytes, ContextState] = {}
         self._opening: dict[bytes, asyncio.Task[SecurityContext]] = {}
         self._expiries: Deadlines[OscoreContext] | None = None
-        self.is_restricted = False
-        self._policy: object | None = None
-        """The policy whose grants addresses may remember; ``None`` if decisions depend on the time."""
         if credentials is None:
             return
         # Loaded only where there are credentials: with them comes what parses keys and certificates.
@@ -98,11 +90,10 @@ class Keyring:
         if bound:
             literals = [ip_address(host.partition("%")[0]) for host in bound]
             reaches_loopback = any(one.is_loopback or one.is_unspecified for one in literals)
-            self._own = OwnNames(bound, names, loopback=reaches_loopback)
-            loaded = loaded.for_server(self._own)
-            self.is_restricted = True
+            own = OwnNames(bound, names, loopback=reaches_loopback)
+            loaded = loaded.for_server(own)
+            self.access = Access(loaded.policy, own)
         self.credentials = loaded
-        self._policy = loaded.policy if loaded.policy.is_timeless else None
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """The loop on which everything runs."""
@@ -112,47 +103,6 @@ class Keyring:
     def add_layer(self, layer: OscoreLayer) -> None:
         """A layer that is to be told when a context ends."""
         self._layers.append(layer)
-
-    # The server's policy.
-
-    def is_own_name(self, host: str, remote: EndpointAddress) -> bool:
-        """Whether a Uri-Host is this server."""
-        return self._own is None or self._own.is_own(host, (remote.outer or remote).local_host)
-
-    def authorize(self, request: Message) -> None:
-        """Refuse a request that has not proved what its path needs.
-
-        Raises:
-            Unauthorized: nothing was proved (4.01).
-            Forbidden: something else was (4.03).
-        """
-        options = request.options
-        remote = request.remote
-        question = (options.uri_path, request.code)
-        grants = remote.grants
-        policy = self._policy if not options.present & _URI_HOST else None
-        if policy is not None and grants is not None and grants.get(question) is policy:
-            return  # this address was granted the same by the policy that is in force
-        credentials = self.credentials
-        if credentials is None:
-            return
-        bottom = remote.outer or remote
-        decision = credentials.policy.decide(
-            remote.scheme,
-            options.uri_host or bottom.local_host or "",
-            bottom.local_port or 0,  # never Uri-Port, which the peer chooses
-            options.uri_path,
-            request.code or 0,
-            remote.authenticated_claims,
-            time.time(),
-        )
-        if decision:
-            raise _REFUSALS[decision]
-        # Strangers choose their addresses and paths: for them nothing is kept.
-        if policy is not None and remote.confirmed and sum(map(len, options.uri_path)) <= _GRANTED_PATH:
-            if grants is None or len(grants) >= _GRANTS:
-                remote.grants = grants = {}
-            grants[question] = policy
 
     # OSCORE contexts.
 
@@ -300,6 +250,11 @@ class Keyring:
             raise StateError("the endpoint is not running")
         if isinstance(handle.companion, SecurityContext):
             context = handle.companion
+            if self.access is not None and context.claims != credential.claims:
+                # A peer would be known here by the claims of another endpoint's file: rather no server.
+                raise ConfigurationError(
+                    f"{credential.label}: another endpoint of this process uses the same context with other claims"
+                )
         else:
             handle.companion = context
             context.sender = Sender(handle, self._loop, capacity=self._limits.queued_per_peer)

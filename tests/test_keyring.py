@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from securecoap.config import Limits
-from securecoap.errors import CredentialsMissing, SessionEnded
+from securecoap.errors import ConfigurationError, CredentialsMissing, SessionEnded
 from securecoap.keyring import Keyring, _restore_window
 from securecoap.oscore.context import SecurityContext
 from securecoap.state import SavedWindow
@@ -128,5 +128,22 @@ def test_a_credential_that_expires_ends_what_is_under_way(tmp_path: Path, monkey
         assert isinstance(error, SessionEnded)
         assert ring.find(b"\x12", None) == []
         await ring.close()
+
+    asyncio.run(test())
+
+
+def test_one_context_under_two_names_in_a_process(tmp_path: Path) -> None:
+    """A peer must not be known by the claims of another endpoint's file: the second server does not start."""
+
+    async def test() -> None:
+        first, second = keyring(tmp_path), keyring(tmp_path, {":guest": {"oscore": OSCORE}})
+        await first.open_all()
+        with pytest.raises(ConfigurationError, match=":guest"):
+            await second.open_all()
+        await second.close()
+        (context,) = first.find(b"\x12", None)
+        assert not context.retired
+        assert context.claims == (":sensor",)
+        await first.close()
 
     asyncio.run(test())

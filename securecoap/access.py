@@ -1,0 +1,78 @@
+"""Who may do what: the policy's word on each request, before a handler sees it (the design, section 6, Server).
+
+It gives the policy what it decides on, and refuses with the RFC's codes. A grant is remembered with the address that
+has it. What the patterns mean is the business of `securecoap.credentials.policy`; no key is known here.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from securecoap.errors import ErrorResponse, Forbidden, Unauthorized
+from securecoap.wire import numbers
+
+if TYPE_CHECKING:
+    from securecoap.credentials import OwnNames, Policy
+    from securecoap.interfaces import EndpointAddress
+    from securecoap.wire.message import Message
+
+__all__ = ["Access"]
+
+_URI_HOST: Final = 1 << numbers.URI_HOST
+_GRANTS: Final = 32
+"""Grants that an address remembers; beyond it all are forgotten."""
+_GRANTED_PATH: Final = 128
+"""Characters of a path for which a grant is remembered."""
+_REFUSALS: Final[dict[int, type[ErrorResponse]]] = {0x81: Unauthorized, 0x83: Forbidden}
+
+
+class Access:
+    """The policy of a server.
+
+    Args:
+        policy: what requests have to prove.
+        own: the names that the server answers to.
+    """
+
+    def __init__(self, policy: Policy, own: OwnNames) -> None:
+        self._policy = policy
+        self._own = own
+        # The policy whose grants addresses may remember; none if decisions depend on the time.
+        self._timeless = policy if policy.is_timeless else None
+
+    def is_own_name(self, host: str, remote: EndpointAddress) -> bool:
+        """Whether a Uri-Host is this server."""
+        return self._own.is_own(host, (remote.outer or remote).local_host)
+
+    def authorize(self, request: Message) -> None:
+        """Refuse a request that has not proved what its path needs.
+
+        Raises:
+            Unauthorized: nothing was proved (4.01).
+            Forbidden: something else was (4.03).
+        """
+        options = request.options
+        remote = request.remote
+        question = (options.uri_path, request.code)
+        grants = remote.grants
+        policy = self._timeless if not options.present & _URI_HOST else None
+        if policy is not None and grants is not None and grants.get(question) is policy:
+            return  # this address was granted the same by the policy that is in force
+        bottom = remote.outer or remote
+        decision = self._policy.decide(
+            remote.scheme,
+            options.uri_host or bottom.local_host or "",
+            bottom.local_port or 0,  # never Uri-Port, which the peer chooses
+            options.uri_path,
+            request.code or 0,
+            remote.authenticated_claims,
+            time.time(),
+        )
+        if decision:
+            raise _REFUSALS[decision]
+        # Strangers choose their addresses and paths: for them nothing is kept.
+        if policy is not None and remote.confirmed and sum(map(len, options.uri_path)) <= _GRANTED_PATH:
+            if grants is None or len(grants) >= _GRANTS:
+                remote.grants = grants = {}
+            grants[question] = policy
