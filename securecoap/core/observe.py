@@ -58,7 +58,9 @@ class Observation(Exchange):
         self._is_dirty = False
         self._is_rendering = False
         self._format: int | None = -1  # not known yet
-        self._heard_at = table.time()
+        # Nobody was heard at an address that may be forged: its first notification is a CON, and a victim that does not
+        # know of it ends the observation by its silence or its Reset (RFC 7252 section 11.3).
+        self._heard_at = table.time() if self.request.remote.confirmed else float("-inf")
 
     def accept(self, cancellation_callback: Cancel) -> None:
         """Take the registration; the callback is called once when it ends. See `ServerObservation.accept`."""
@@ -110,7 +112,7 @@ class Observation(Exchange):
         confirmable = self.incoming.is_confirmable
         if response.confirmable is not None:
             confirmable = response.confirmable
-        elif not confirmable and self._table.time() - self._heard_at >= _LONGEST_SILENCE:
+        elif not confirmable and self.incoming.was_answered and self._table.time() - self._heard_at >= _LONGEST_SILENCE:
             confirmable = notification.confirmable = True
         self.is_outstanding = self.incoming.was_answered and confirmable
         self.incoming.add_response(notification, is_last=False)

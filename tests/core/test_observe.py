@@ -144,11 +144,14 @@ async def test_the_newest_state_comes_last() -> None:
     async with Pair(site_of(x=state)) as pair:
         await register(pair, mtype=NON)
         await asyncio.sleep(1)
+        state.set(b"second")
+        await asyncio.sleep(1)
+        acknowledge(pair)
         state.set(b"slow")
         await asyncio.sleep(0.5)
         state.set(b"last")
         await asyncio.sleep(5)
-        assert [one.message.payload for one in pair.answers] == [b"first", b"slow", b"last"]
+        assert [one.message.payload for one in pair.answers] == [b"first", b"second", b"slow", b"last"]
 
 
 @virtual
@@ -379,8 +382,22 @@ async def test_a_confirmable_one_each_day() -> None:
                 acknowledge(pair)
             await asyncio.sleep(3600)
         confirmable = [one.time for one in pair.answers if one.mtype == CON]
-        assert len(confirmable) == 2
+        assert len(confirmable) == 3  # the first one shows that somebody is there
         assert confirmable[1] - confirmable[0] == pytest.approx(24 * 3600, abs=3601)
+        assert confirmable[2] - confirmable[1] == pytest.approx(24 * 3600, abs=3601)
+
+
+@virtual
+async def test_a_forged_registration_sends_its_victim_little() -> None:
+    """An observation from an address that nobody has shown to be real ends with its first notification."""
+    state = State()
+    async with Pair(site_of(x=state)) as pair:
+        await register(pair, mtype=NON)
+        for number in range(600):
+            state.set(b"%d" % number)
+            await asyncio.sleep(1)
+        assert state.observation_count == 0
+        assert [one.mtype for one in pair.answers] == [NON] + [CON] * 5
 
 
 @virtual
