@@ -26,7 +26,7 @@ def parse_bind(text: str) -> ParsedUri:
     """The address to bind; ``localhost`` is ``::1``.
 
     Raises:
-        ConfigurationError: another scheme, or a name instead of an address.
+        ConfigurationError: another scheme, a name instead of an address, or a path.
         UriError: not a URI.
     """
     uri = parse_uri(text)
@@ -34,6 +34,8 @@ def parse_bind(text: str) -> ParsedUri:
         raise ConfigurationError(f"{text}: cannot serve {uri.scheme}")
     if uri.host != "localhost" and not is_ip_literal(uri.host):
         raise ConfigurationError(f"{text}: a bind names an address; host names go to names=")
+    if uri.path or uri.query:
+        raise ConfigurationError(f"{text}: a bind has no path and no query")
     return uri._replace(host="::1") if uri.host == "localhost" else uri
 
 
