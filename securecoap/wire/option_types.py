@@ -93,6 +93,8 @@ class UintOption(OptionAttribute):
         return None if value is None else int.from_bytes(value, "big")
 
     def __set__(self, instance: Options, value: int | None) -> None:
+        if value is not None and not isinstance(value, int):
+            raise TypeError(f"this option is a number, not {value!r}")
         if value is not None and value < 0:
             raise ValueError("an option cannot be negative")
         self.store(instance, [] if value is None else [encode_uint(value)])

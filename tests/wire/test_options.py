@@ -49,6 +49,16 @@ def test_raw_access_of_any_number() -> None:
             options.add(number, b"")
 
 
+@pytest.mark.parametrize("value", ["application/cbor", b"\x3c", 1.5])
+def test_a_number_is_a_number(value: Any) -> None:
+    options = Options()
+    with pytest.raises(TypeError, match="this option is a number, not"):
+        options.content_format = value
+    with pytest.raises(ValueError, match="negative"):
+        options.content_format = -1
+    assert options.pairs == ()
+
+
 @pytest.mark.parametrize(
     ("pairs", "in_request", "in_response"),
     [
