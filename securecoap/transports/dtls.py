@@ -324,7 +324,8 @@ class DtlsInterface:
         if now < self._logs_at:
             self._unlogged += 1
             return
-        _log.warning("%s: %s (%d more since the last message)", hostinfo(peer, 0), error, self._unlogged)
+        more = f" ({self._unlogged} more since the last message)" if self._unlogged else ""
+        _log.warning("%s: %s%s", hostinfo(peer, 0), error, more)
         self._unlogged = 0
         self._logs_at = now + _LOG_INTERVAL
 

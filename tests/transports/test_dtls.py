@@ -280,6 +280,7 @@ def test_the_log_is_not_filled_by_strangers(caplog):
 
     run(test)
     assert len(caplog.records) < 5
+    assert "0 more" not in caplog.text
 
 
 def test_a_dead_server_is_noticed():
