@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from hashlib import sha256
 from pathlib import Path
 from typing import NoReturn
@@ -146,11 +147,16 @@ def install_system_packages(packages: list[str]) -> bool:
 def _build_environment() -> dict[str, str]:
     """The environment of pip: dtlssocket's build meets our ``autoreconf`` (tools/shims says why it is enough).
 
-    The prepared dtls_config.h that the stand-in relies on is one for little-endian machines.
+    The prepared dtls_config.h that the stand-in relies on is one for little-endian machines. A Python may have been
+    built with a compiler that goes by another name than the one here (``x86_64-linux-gnu-gcc``, ``gcc``).
     """
-    if sys.byteorder != "little":
-        return dict(os.environ)
-    return {**os.environ, "PATH": f"{SHIMS}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+    environment = dict(os.environ)
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()
+    if "CC" not in environment and shutil.which(compiler[0]) is None and shutil.which("cc"):
+        environment["CC"] = " ".join(["cc", *compiler[1:]])
+    if sys.byteorder == "little":
+        environment["PATH"] = f"{SHIMS}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    return environment
 
 
 class _Stamp:
