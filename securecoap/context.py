@@ -131,7 +131,7 @@ class Context(Calls):
             credentials: a file, its content as a dict, or a `CredentialsMap`.
             state: directory for what must survive a restart; by default the user's state directory.
             site: answers requests that servers send back over the same sessions.
-            engine: of DTLS, ``python`` or ``tinydtls``.
+            engine: of DTLS; ``python`` is the one that this version has.
             limits: bounds of every table.
             parameters: timing of the message layer.
             strict_state: whether a state directory that does not exist yet is an error.

@@ -187,9 +187,10 @@ class ClientCredentials:
         patterns = (*self._by_host.get(request.host, ()), *self._wild)
         named = [p.text for p in patterns if p.covers_authority(request.scheme, request.host, request.port)]
         if named:
+            meant = request.scheme == "coap" and named[0].startswith("coaps:")
             raise CredentialsMissing(
                 f"no entry is for this request, and {named[0]} names its authority: plain text to it is not meant "
-                "(an entry with unprotected would allow it)"
+                f"({'it is for coaps; ' if meant else ''}an entry with unprotected would allow it)"
             )
         if request.scheme in _SECURE:
             raise CredentialsMissing(f"no entry is for this request, and {request.scheme} needs a credential")

@@ -290,7 +290,9 @@ class OscoreRequest(Held, Exchange):
                 sender.send(self)
             return True
         code = message.code or 0
-        self.failed(UnprotectedResponse(f"the answer {dotted(code)} came without protection", code))
+        # Section 8.2: so a peer answers that lacks the context or has other keys, or somebody who wants us to think so.
+        hint = " (perhaps the peer lacks this security context, or has other keys)" if 128 <= code < 160 else ""
+        self.failed(UnprotectedResponse(f"the answer {dotted(code)} came without protection{hint}", code))
         return True
 
 

@@ -191,8 +191,8 @@ class Database:
                 raise StateError(f"the state in {self.directory} is empty, and it was asked not to begin anew")
             _log.warning(
                 "No state in %s: it is made now, and these security contexts start anew, with sequence number 0: %s. "
-                "If one of them was used before, its peers refuse its messages at best, and nonces are used twice at "
-                "worst: give it new keys, or restore the state directory.",
+                "For new credentials this is as it should be. If one of them was used before, its peers refuse its "
+                "messages at best, and nonces are used twice at worst: give it new keys, or restore the directory.",
                 self.directory,
                 ", ".join(labels[:_NAMED]) + (f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else ""),
             )

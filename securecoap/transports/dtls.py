@@ -171,9 +171,17 @@ class DtlsInterface:
         self._above.dispatch_message(message)
 
     def _failed(self, error: Exception, peer: SocketAddress, _datagram: bytes) -> None:
-        """Nobody is there for a handshake, says the network. About a session it may lie: there it counts as silence."""
+        """Nobody is there for a handshake, says the network.
+
+        About a session it may lie, since anybody can forge that: then a handshake beside the session asks the peer.
+        """
         attempt = self._attempts.get(peer)
-        if attempt is not None and not attempt.future.done():
+        if attempt is None:
+            session = self._engine.session(peer)
+            if not self._closed and session is not None and session.role is Role.CLIENT and session.owner.silent_since:
+                session.owner.silent_since = min(session.owner.silent_since, self._time() - self._patience)
+                self._connect(peer, session.source)
+        elif not attempt.future.done():
             self._resolver.refused(peer)
             self._engine.cancel(peer)
             del self._attempts[peer]

@@ -343,6 +343,25 @@ def test_a_client_notices_that_its_server_was_restarted():
     run(test)
 
 
+def test_a_network_error_makes_a_client_ask_at_once():
+    """The network may lie about a session: it stands until another is complete, and a silent server is doubted now."""
+
+    async def test(ends: Ends) -> None:
+        server, client = ends.serve(), ends.client()
+        remote = await connect(client, server)
+        client._failed(Unreachable(111, "refused"), remote.peer, b"")
+        assert not client._attempts  # nothing of ours is unanswered
+        server._engine._transmit = lambda datagram, peer: None
+        client.send(message_to(remote))
+        client._failed(Unreachable(111, "refused"), remote.peer, b"")
+        assert remote.peer in client._attempts
+        assert client._is_doubtful(remote.session)
+        assert remote.session.alive
+        assert client._above.errors.empty()
+
+    run(test)
+
+
 def test_an_answering_server_is_not_doubted():
     async def test(ends: Ends) -> None:
         server, client = ends.serve(), ends.client(parameters=TransportParameters(ack_timeout=0.01))
