@@ -86,8 +86,8 @@ class Limits:
     peers: int = 100_000
     """Peers with message-layer state. At the bound the longest idle, unconfirmed one without an open exchange goes."""
     deduplication_bytes: int = 64 * 1024 * 1024
-    """Stored answers of all peers. Answers to safe requests leave first; then new unsafe requests of unconfirmed peers
-    get 5.03, and at twice the bound those of all peers."""
+    """Stored answers of all peers. Answers to safe and to OSCORE requests leave first; then new unsafe requests of
+    unconfirmed peers get 5.03, and at twice the bound those of all peers."""
     queued_per_peer: int = 1_000
     """Confirmable messages that wait for NSTART to one peer. At the bound the request fails."""
     requests_under_way: int = 10_000

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["IncomingExchange", "MessageManager"]
 
 _NO_RESPONSE_BIT: Final = 1 << numbers.NO_RESPONSE
+_OSCORE: Final = 1 << numbers.OSCORE
 _KEPT_PART: Final = 0.75  # of the bytes allowed, when answers to safe requests have to go
 _FOR_CONFIRMED: Final = 2  # times the bytes allowed, for what confirmed peers want done
 _FORGET_INTERVAL: Final = 1.0  # seconds, where looking for such answers has just found too few
@@ -138,7 +139,8 @@ class MessageManager:
         confirmable = message.mtype == CON
         if confirmable and message.remote.is_multicast_locally:
             return False  # section 8.1: multicast requests are Non-confirmable; no Reset either
-        is_unsafe = message.code not in SAFE_METHODS
+        # An OSCORE request is never carried out twice: forgotten here, its duplicate is refused above as a replay.
+        is_unsafe = message.code not in SAFE_METHODS and not message.options.present & _OSCORE
         if not is_unsafe:
             key = ~key
         message.exchange = exchange = IncomingExchange(self, peer, message, key)

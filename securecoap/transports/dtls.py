@@ -171,10 +171,7 @@ class DtlsInterface:
         self._above.dispatch_message(message)
 
     def _failed(self, error: Exception, peer: SocketAddress, _datagram: bytes) -> None:
-        """Nobody is there for a handshake, says the network.
-
-        About a session it may lie, since anybody can forge that: then a handshake beside the session asks the peer.
-        """
+        """Nobody is there, says the network; about a session it may lie, and a handshake beside it asks the peer."""
         attempt = self._attempts.get(peer)
         if attempt is None:
             session = self._engine.session(peer)

@@ -433,6 +433,19 @@ async def test_full_of_unsafe_requests() -> None:
 
 
 @virtual
+async def test_a_full_table_does_not_lock_oscore_out() -> None:
+    """Its replay window refuses what is forgotten here, so that strangers who fill the table keep no device out."""
+    async with Pair(site_of(x=Plain()), limits=Limits(deduplication_bytes=5_000)) as pair:
+        for mid in range(200):
+            pair.network.inject("stranger", "server", wire(CON, POST, mid, b"t", PATH_X, b"x"))
+        assert pair.answers[-1].code == 0xA3
+        for mid in range(100):
+            pair.network.inject("device", "server", wire(CON, POST, mid, b"t", b"\x90\x21x", b"x"))
+            assert pair.answers[-1].code == CHANGED
+        assert stored(pair) <= 5_000 + 1_000
+
+
+@virtual
 async def test_confirmed_peers_are_bounded_too() -> None:
     """Who shares an address with a confirmed peer, or forges it, must not fill the memory either."""
     resource = Plain()
