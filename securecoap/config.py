@@ -27,7 +27,8 @@ class TransportParameters:
     nstart: int = 1
     default_leisure: float = 5.0
     probing_rate: float = 1.0
-    """Bytes per second, on average, to a peer that does not answer (section 4.7). Not applied yet: nothing reads it."""
+    """Bytes per second, on average over ``exchange_lifetime``, of Non-confirmable requests to a peer that does not
+    answer (section 4.7); beyond it a request fails."""
     max_latency: float = 100.0
     empty_ack_delay: float = 0.1
     """How long a handler may think before its request is acknowledged by an Empty message (section 5.2.2).

@@ -115,6 +115,7 @@ class MessageManager:
             if peer is None:
                 return True  # dropped: what is not remembered could be carried out twice
         peer.touched = True
+        peer.unanswered = 0.0
         now = self._time()
         if now >= peer.rotates_at:
             self._peers.rotate(peer, now)
@@ -197,6 +198,7 @@ class MessageManager:
         if peer is None or (code and (is_reset or not 64 <= code < 192)):
             return False
         peer.touched = True
+        peer.unanswered = 0.0
         outgoing = (peer.outstanding or {}).get(message.mid or 0)
         if outgoing is None:
             if is_reset and peer.non_confirmable is not None:

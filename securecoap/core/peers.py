@@ -71,12 +71,13 @@ class Peer:
         interactions: how many of NSTART are in use (section 4.7).
         queue: messages that wait for NSTART.
         non_confirmable: the last Non-confirmable messages, by Message ID, for a Reset that may come.
+        unanswered, unanswered_at: bytes of Non-confirmable requests since it was heard of, and when that was counted.
         touched: whether it was heard of since the table was last searched for somebody to evict.
     """
 
     __slots__ = (
         "address", "ids", "interactions", "non_confirmable", "older", "outstanding", "queue", "recent", "rotates_at",
-        "stored_bytes", "touched",
+        "stored_bytes", "touched", "unanswered", "unanswered_at",
     )  # fmt: skip
 
     def __init__(self, address: EndpointAddress, ids: MessageIds, rotates_at: float) -> None:
@@ -90,6 +91,7 @@ class Peer:
         self.interactions = 0
         self.queue: deque[Outgoing] | None = None
         self.non_confirmable: dict[int, Exchange] | None = None
+        self.unanswered = self.unanswered_at = 0.0
         self.touched = True
 
     @property

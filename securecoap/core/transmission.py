@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from securecoap.core.deadlines import Deadlines
 from securecoap.errors import RequestFailed, RequestTimeout
-from securecoap.wire.message import CON
+from securecoap.wire.message import CON, NON
 
 if TYPE_CHECKING:
     from securecoap.config import Limits, TransportParameters
@@ -94,6 +94,10 @@ class Transmission:
         peer = outgoing.peer
         message = outgoing.message
         now = self._time()
+        if message.mtype == NON and not self._may_probe(message, peer, now):
+            error = RequestFailed("the peer does not answer, and PROBING_RATE allows no more requests for now")
+            self._scheduler.call_soon(self.fail, outgoing, error)
+            return
         mid = peer.ids.allocate(now)
         if mid is None:
             self._scheduler.call_soon(self.fail, outgoing, RequestFailed("no Message ID is free for this peer"))
@@ -115,6 +119,21 @@ class Transmission:
         elif message.exchange is not None:
             peer.remember_non_confirmable(mid, message.exchange)
         self.interface.send(message)
+
+    def _may_probe(self, message: Message, peer: Peer, now: float) -> bool:
+        """Whether a Non-confirmable request may go to a peer that has not answered the last ones (section 4.7).
+
+        On average over EXCHANGE_LIFETIME it gets PROBING_RATE; whatever is heard of it ends that. Confirmable messages
+        are slowed down by their own time-outs.
+        """
+        rate = self._parameters.probing_rate
+        unanswered = max(0.0, peer.unanswered - rate * (now - peer.unanswered_at))
+        size = 4 + len(message.token) + len(message.options.encode()) + len(message.payload)
+        if unanswered and unanswered + size > rate * self._parameters.exchange_lifetime:
+            return False
+        peer.unanswered = unanswered + size
+        peer.unanswered_at = now
+        return True
 
     def _retransmit(self, outgoing: Outgoing, now: float) -> None:
         """One deadline of section 4.2: the same datagram again with a doubled time-out, or the end."""

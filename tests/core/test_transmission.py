@@ -177,3 +177,26 @@ async def test_nothing_comes_of_a_clock_that_jumps() -> None:
         with pytest.raises(RequestTimeout):
             await request.response
         assert kinds(pair.requests) == [(CON, GET)]
+
+
+@virtual
+async def test_probing_rate() -> None:
+    """R026: a peer that does not answer gets a byte a second on average; one word of it, and all is forgotten."""
+    async with Pair(site_of(x=Plain()), loss=1.0) as pair:
+        started = pair.loop.time()
+        refused = 0
+        for _ in range(200):
+            with pytest.raises(RequestFailed) as caught:
+                await pair.client.ask(Code.GET, "x", confirmable=False).response
+            if not isinstance(caught.value, RequestTimeout):
+                refused += 1
+                await asyncio.sleep(10)
+        passed = pair.loop.time() - started
+        sent = sum(len(one.data) for one in pair.requests)
+        assert refused
+        assert sent <= passed + TransportParameters().exchange_lifetime + 20
+        assert sent >= passed / 2
+        pair.network.loss = 0.0
+        await asyncio.sleep(60)
+        for _ in range(50):
+            await pair.client.ask(Code.GET, "x", confirmable=False).response
