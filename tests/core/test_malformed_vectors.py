@@ -131,6 +131,8 @@ async def test_server(entry: dict[str, Any]) -> None:
             if entry["expected_reply_hex"]:
                 assert reply.encode()[:4].hex() == entry["expected_reply_hex"][:8]
             if name == "BAD-198":
+                # Holds because this site's list of links is short: nothing limits the factor yet. The demo's list makes
+                # it 15. To be replaced, with a long list, by a test of the byte budget and 4.01 with Echo.
                 assert len(reply.encode()) <= 3 * len(bytes.fromhex(entry["hex"]))
         else:
             check_rejection(entry, replies)
