@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import random
 import weakref
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from securecoap.binds import SCHEMES, default_binds, parse_bind, require_dtls, require_loopback
 from securecoap.calls import UNSET, Calls, within
-from securecoap.config import Limits, TransportParameters
 from securecoap.core.client import ClientRequest
 from securecoap.core.messages import MessageManager
 from securecoap.core.plumbing import Ping
@@ -22,23 +21,16 @@ from securecoap.core.tokens import TokenManager
 from securecoap.errors import ConfigurationError, RequestFailed, Unreachable
 from securecoap.keyring import Keyring
 from securecoap.oscore.layer import OscoreLayer
+from securecoap.settings import ClientSettings, ServerSettings, takes
 from securecoap.transports.udp import UdpInterface
 from securecoap.wire.codes import BODILESS_METHODS, Code
 from securecoap.wire.message import Message
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable, Sequence
     from types import TracebackType
 
-    from securecoap.credentials import CredentialsMap
-    from securecoap.interfaces import (
-        MessageDispatcher,
-        MessageInterface,
-        RequestInterface,
-        Resource,
-        ResourceTree,
-    )
+    from securecoap.interfaces import MessageDispatcher, MessageInterface, RequestInterface
+    from securecoap.wire.uri import ParsedUri
 
 __all__ = ["Context"]
 
@@ -66,41 +58,22 @@ class Context(Calls):
         credentials: the `CredentialsMap` in use, or ``None``.
     """
 
-    def __init__(
-        self,
-        *,
-        site: ResourceTree | Resource | None = None,
-        bind: Sequence[str] = (),
-        credentials: CredentialsMap | str | os.PathLike[str] | dict[str, Any] | None = None,
-        state: str | os.PathLike[str] | None = None,
-        names: Iterable[str] = (),
-        engine: str = "python",
-        limits: Limits | None = None,
-        parameters: TransportParameters | None = None,
-        strict_state: bool = False,
-        insecure: bool = False,
-        state_wait: float = 10.0,
-        keylog: str | os.PathLike[str] | None = None,
-    ) -> None:
+    def __init__(self, settings: ClientSettings | ServerSettings) -> None:
         self.endpoints: list[str] = []
-        self._limits = limits or Limits()
-        self._parameters = parameters or TransportParameters()
-        self._site = site
-        self._binds = [parse_bind(one) for one in bind]
-        self._engine = engine
-        self._keylog = keylog
+        self._settings = settings
+        self._binds = _binds_of(settings)
         self._random = random.SystemRandom()
         self._keyring = Keyring(
-            credentials,
-            state=state,
-            strict_state=strict_state,
-            names=names,
+            settings.credentials,
+            state=settings.state,
+            strict_state=settings.strict_state,
+            names=settings.names if isinstance(settings, ServerSettings) else (),
             bound=[one.host for one in self._binds],
-            limits=self._limits,
-            wait=state_wait,
+            limits=settings.limits,
+            wait=settings.state_wait,
         )
         self.credentials = self._keyring.credentials
-        if self._binds and self.credentials is None and not insecure:
+        if isinstance(settings, ServerSettings) and self.credentials is None and not settings.insecure:
             require_loopback(self._binds)
         require_dtls(self._binds, serves_dtls=self.credentials is not None and self.credentials.serves_dtls)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -112,95 +85,25 @@ class Context(Calls):
         self._is_closing = False
 
     @classmethod
-    def client(
-        cls,
-        credentials: CredentialsMap | str | os.PathLike[str] | dict[str, Any] | None = None,
-        *,
-        state: str | os.PathLike[str] | None = None,
-        site: ResourceTree | Resource | None = None,
-        engine: str = "python",
-        limits: Limits | None = None,
-        parameters: TransportParameters | None = None,
-        strict_state: bool = False,
-        state_wait: float = 10.0,
-        keylog: str | os.PathLike[str] | None = None,
-    ) -> Context:
-        """An endpoint that sends requests.
-
-        Args:
-            credentials: a file, its content as a dict, or a `CredentialsMap`.
-            state: directory for what must survive a restart; by default the user's state directory.
-            site: answers requests that servers send back over the same sessions.
-            engine: of DTLS; ``python`` is the one that this version has.
-            limits: bounds of every table.
-            parameters: timing of the message layer.
-            strict_state: whether a state directory that does not exist yet is an error.
-            state_wait: seconds to wait for another process that owns a security context.
-            keylog: file to which DTLS secrets are appended (NSS key log format), for debugging.
+    @takes(ClientSettings)
+    def client(cls, settings: ClientSettings) -> Context:
+        """An endpoint that sends requests; its arguments are the attributes of `ClientSettings`.
 
         Raises:
             CredentialsFault: the credentials are faulty; every fault is named.
         """
-        return cls(
-            credentials=credentials,
-            state=state,
-            site=site,
-            engine=engine,
-            limits=limits,
-            parameters=parameters,
-            strict_state=strict_state,
-            state_wait=state_wait,
-            keylog=keylog,
-        )
+        return cls(settings)
 
     @classmethod
-    def server(
-        cls,
-        site: ResourceTree | Resource,
-        bind: Sequence[str] | None = None,
-        credentials: CredentialsMap | str | os.PathLike[str] | dict[str, Any] | None = None,
-        *,
-        state: str | os.PathLike[str] | None = None,
-        names: Iterable[str] = (),
-        engine: str = "python",
-        limits: Limits | None = None,
-        parameters: TransportParameters | None = None,
-        strict_state: bool = False,
-        insecure: bool = False,
-        state_wait: float = 10.0,
-        keylog: str | os.PathLike[str] | None = None,
-    ) -> Context:
-        """An endpoint that answers requests.
-
-        Args:
-            site: the resources.
-            bind: URIs of addresses, ``coap://[::]`` and ``coaps://[::]`` by default with credentials, ``coap://[::1]``
-                without. Port 0 takes any; a multicast address joins its group.
-            names: host names that this server answers to, beside its addresses.
-            insecure: whether a server without credentials may be reached from other machines.
-
-        The other arguments are as for `client`.
+    @takes(ServerSettings)
+    def server(cls, settings: ServerSettings) -> Context:
+        """An endpoint that answers requests; its arguments are the attributes of `ServerSettings`.
 
         Raises:
             CredentialsFault: the credentials are faulty; every fault is named.
             ConfigurationError: the binds do not fit the credentials.
         """
-        if bind is None:
-            bind = default_binds(with_credentials=credentials is not None)
-        return cls(
-            site=site,
-            bind=bind,
-            credentials=credentials,
-            state=state,
-            names=names,
-            engine=engine,
-            limits=limits,
-            parameters=parameters,
-            strict_state=strict_state,
-            insecure=insecure,
-            state_wait=state_wait,
-            keylog=keylog,
-        )
+        return cls(settings)
 
     # Life.
 
@@ -217,13 +120,13 @@ class Context(Calls):
         self._keyring.attach(self._loop)
         access = self._keyring.access
         self._server = Server(
-            self._site,
+            self._settings.site,
             self._loop,
             self._random,
             authorize=None if access is None else access.authorize,
             is_own_name=None if access is None else access.is_own_name,
-            limits=self._limits,
-            parameters=self._parameters,
+            limits=self._settings.limits,
+            parameters=self._settings.parameters,
         )
         try:
             if self._binds:
@@ -278,12 +181,13 @@ class Context(Calls):
             self._closed.set()
 
     def _open_stack(self, scheme: str, host: str, port: int, *, is_client: bool = False) -> _Stack:
-        loop, server = self._loop, self._server
+        loop, server, settings = self._loop, self._server, self._settings
         if loop is None or server is None:
             raise ConfigurationError("the context has not been started; use it in 'async with'")
-        manager = MessageManager(loop, self._random, self._parameters, self._limits, self._keyring.credentials)
-        oscore = OscoreLayer(manager, self._keyring, loop, self._random, self._limits)
-        tokens = TokenManager(oscore, server, self._random, self._limits)
+        credentials = self._keyring.credentials
+        manager = MessageManager(loop, self._random, settings.parameters, settings.limits, credentials)
+        oscore = OscoreLayer(manager, self._keyring, loop, self._random, settings.limits)
+        tokens = TokenManager(oscore, server, self._random, settings.limits)
         manager.above = oscore
         oscore.above = tokens
         manager.interface = self._open_interface(scheme, host, port, manager, is_client=is_client)
@@ -300,7 +204,7 @@ class Context(Calls):
         from securecoap.transports.dtls import DtlsInterface  # noqa: PLC0415
         from securecoap.transports.key_log import key_log_file  # noqa: PLC0415
 
-        credentials = self._keyring.credentials
+        credentials, settings = self._keyring.credentials, self._settings
         return DtlsInterface(
             host,
             port,
@@ -309,10 +213,10 @@ class Context(Calls):
             select=self._keyring.select_dtls,
             find_psk=None if is_client else self._keyring.find_psk,
             identity_hint=None if credentials is None else credentials.identity_hint,
-            limits=self._limits,
-            parameters=self._parameters,
-            engine=self._engine,
-            key_log=None if self._keylog is None else key_log_file(self._keylog),
+            limits=settings.limits,
+            parameters=settings.parameters,
+            engine=settings.engine,
+            key_log=None if settings.keylog is None else key_log_file(settings.keylog),
             packet_info=not is_client,
         )
 
@@ -331,7 +235,7 @@ class Context(Calls):
             raise ConfigurationError("a request needs a method as its code")
         if message.payload and message.code in BODILESS_METHODS:
             raise ConfigurationError(f"{Code(message.code).name} has no payload (RFC 7252 section 5.5); FETCH has one")
-        request = ClientRequest(message, self._choose, self._loop, self._parameters, self._limits)
+        request = ClientRequest(message, self._choose, self._loop, self._settings.parameters, self._settings.limits)
         self._requests.add(request)
         return request
 
@@ -369,7 +273,7 @@ class Context(Calls):
         message = Message(Code.EMPTY, uri=uri)
         if self._loop is None or self._is_closing:
             raise ConfigurationError("the context is not running; use it in 'async with'")
-        limit = self._parameters.max_transmit_wait if timeout in (None, UNSET) else timeout
+        limit = self._settings.parameters.max_transmit_wait if timeout in (None, UNSET) else timeout
         answer: asyncio.Future[None] = self._loop.create_future()
         cancel = None
         try:
@@ -385,6 +289,15 @@ class Context(Calls):
         finally:
             if cancel is not None:
                 cancel()
+
+
+def _binds_of(settings: ClientSettings | ServerSettings) -> list[ParsedUri]:
+    if isinstance(settings, ClientSettings):
+        return []
+    binds = settings.bind
+    if binds is None:
+        binds = default_binds(with_credentials=settings.credentials is not None)
+    return [parse_bind(one) for one in binds]
 
 
 def _scheme_of(message: Message) -> str:

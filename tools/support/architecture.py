@@ -23,7 +23,7 @@ RANKS = {
     "interfaces": 2,
     "credentials": 3,
     "core": 4, "oscore": 4, "dtls": 4, "state": 4, "access": 4,
-    "transports": 5, "resources": 5, "keyring": 5, "binds": 5, "calls": 5,
+    "transports": 5, "resources": 5, "keyring": 5, "binds": 5, "calls": 5, "settings": 5,
     "context": 6,
     "cli": 7,
     "__main__": 8,
