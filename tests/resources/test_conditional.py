@@ -28,7 +28,6 @@ def test_an_etag_tells_content_and_format(payload: bytes, other: bytes, content_
     Message(etag=etag)  # as long as the option may be
 
 
-@pytest.mark.requirement("R055")
 @pytest.mark.parametrize(
     ("options", "etag", "exists", "holds"),
     [
@@ -83,7 +82,6 @@ def test_any_other_response_stays(etags: tuple[bytes, ...], response: Message) -
     assert validated(request(etags=etags), response) is response
 
 
-@pytest.mark.requirement("R052")
 def test_accept() -> None:
     assert require_accept(request(), JSON, CBOR) == JSON
     assert require_accept(request(accept=CBOR), JSON, CBOR) == CBOR

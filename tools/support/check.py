@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from support.architecture import check_all, public_names, read_modules
 from support.environment import ROOT, in_environment, make_environment, say
+from support.requirements import TABLE, check_requirements, pending_lines, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +54,7 @@ def main() -> int:
         ("types of tests", _mypy_tests),
         ("architecture", _architecture),
         ("public names", _names),
+        ("behaviour checklist", _requirements),
         ("import", lambda: _run(sys.executable, "-c", IMPORT_COST)),
     ]
     failed = []
@@ -95,6 +97,16 @@ def _architecture() -> bool:
     faults = check_all(ROOT)
     for fault in faults:
         print(f"{fault.path.relative_to(ROOT)}:{fault.line}: {fault.text}")
+    return not faults
+
+
+def _requirements() -> bool:
+    """Each row of the behaviour checklist has tests that are there; what is pending is said."""
+    faults = check_requirements(ROOT)
+    for fault in faults:
+        print(f"{TABLE}: {fault}")
+    for line in pending_lines(read_rows(ROOT)[0]):
+        print(f"  {line}")
     return not faults
 
 
