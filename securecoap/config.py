@@ -116,7 +116,7 @@ class Limits:
     echo_challenges_per_second: float = 10.0
     """B.1.2 challenges per security context and second (RFC 8613); more are dropped in silence."""
     amplification_factor: float = 3.0
-    """What an unconfirmed address may be sent for each byte that came from it (RFC 9175 section 2.6). Not applied yet,
-    and neither is ..."""
-    amplification_allowance: int = 1_024
-    """... and the bytes it may have in any case."""
+    """Bytes that may go to a plain address for each one that came from there, until it has shown that it receives
+    (RFC 9175 section 2.4). Beyond it a request gets 4.01 with Echo instead; ``inf`` turns that off."""
+    amplification_allowance: int = 64
+    """Bytes that such an address may have in any case, once."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 from securecoap.binds import SCHEMES, default_binds, parse_bind, require_dtls, require_loopback
 from securecoap.calls import UNSET, Calls, within
 from securecoap.core.client import ClientRequest
+from securecoap.core.echo import EchoValues
 from securecoap.core.messages import MessageManager
 from securecoap.core.plumbing import Ping
 from securecoap.core.serving import Server
@@ -119,10 +120,12 @@ class Context(Calls):
         self._closed = asyncio.Event()
         self._keyring.attach(self._loop)
         access = self._keyring.access
+        self._echo = EchoValues(self._random, self._loop.time)
         self._server = Server(
             self._settings.site,
             self._loop,
             self._random,
+            self._echo,
             authorize=None if access is None else access.authorize,
             is_own_name=None if access is None else access.is_own_name,
             limits=self._settings.limits,
@@ -187,7 +190,7 @@ class Context(Calls):
         credentials = self._keyring.credentials
         manager = MessageManager(loop, self._random, settings.parameters, settings.limits, credentials)
         oscore = OscoreLayer(manager, self._keyring, loop, self._random, settings.limits)
-        tokens = TokenManager(oscore, server, self._random, settings.limits)
+        tokens = TokenManager(oscore, server, self._random, self._echo, settings.limits)
         manager.above = oscore
         oscore.above = tokens
         manager.interface = self._open_interface(scheme, host, port, manager, is_client=is_client)
@@ -199,7 +202,7 @@ class Context(Calls):
     ) -> MessageInterface:
         assert self._loop is not None
         if scheme == "coap":
-            return UdpInterface(host, port, above, self._loop, packet_info=not is_client)
+            return UdpInterface(host, port, above, self._loop, packet_info=not is_client, limits=self._settings.limits)
         # The engine is imported only where there is DTLS.
         from securecoap.transports.dtls import DtlsInterface  # noqa: PLC0415
         from securecoap.transports.key_log import key_log_file  # noqa: PLC0415

@@ -122,10 +122,16 @@ class EndpointAddress:
     confirmed: bool = False
     """Whether the peer was shown to receive at this address (DTLS, OSCORE or Echo did); such a one is never evicted
     for one that was not. Whoever shows it sets it."""
+    budget: float = float("inf")
+    """Bytes that may still go there before its requests are challenged; only a transport whose senders can be forged
+    counts them (RFC 9175 section 2.4). No matter once the address is ``confirmed``."""
     grants: dict[Any, object] | None = None
     """For whoever decides about access, to remember decisions that hold for this address."""
     outer: EndpointAddress | None = None
     """Under OSCORE, the address that carries the protected message."""
+
+    def received(self) -> None:
+        """The peer acknowledged a Confirmable message: weak evidence (16 bits) that what goes there arrives."""
 
     @property
     def hostinfo(self) -> str:

@@ -129,7 +129,8 @@ class MessageManager:
         else:
             known = None
         if known is not None:
-            if known and mtype == CON:
+            # A forged duplicate is no way around the budget either.
+            if known and mtype == CON and (remote.confirmed or len(known) <= remote.budget):
                 self._send_datagram(known, remote)
             return True
         if code < 32:
@@ -210,6 +211,8 @@ class MessageManager:
         if code and message.token != outgoing.message.token:
             return False  # section 5.3.2: a piggybacked response has the token of its own request
         self._transmission.end(outgoing)
+        if not message.remote.confirmed:
+            message.remote.received()
         exchange = outgoing.message.exchange
         if is_reset:
             if exchange is not None:

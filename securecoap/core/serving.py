@@ -25,6 +25,7 @@ from securecoap.errors import (
     RequestEntityIncomplete,
     RequestEntityTooLarge,
     ServiceUnavailable,
+    Unauthorized,
 )
 from securecoap.wire import numbers
 from securecoap.wire.block import BERT_EXPONENT, Block
@@ -34,6 +35,7 @@ from securecoap.wire.message import Message, NoResponse
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from securecoap.core.echo import EchoValues
     from securecoap.interfaces import EndpointAddress, IncomingPlumbing, Randomness, Resource, ResourceTree, Scheduler
 
 __all__ = ["Server", "error_message"]
@@ -71,6 +73,7 @@ class Server:
         root: a `ResourceTree` (a Site), one `Resource` for every path, or ``None`` for a pure client (4.04 then).
         scheduler: time and tasks.
         randomness: for the first observe sequence number.
+        echo: makes and checks Echo values, for resources that want fresh requests.
         authorize: called with each request before anything else looks at it; raises `ErrorResponse` to refuse.
         is_own_name: whether a Uri-Host (lower case) is this server, at the address the request came in on.
         limits: bounds; uses those of bodies, observations and ``requests_under_way``.
@@ -82,6 +85,7 @@ class Server:
         root: ResourceTree | Resource | None,
         scheduler: Scheduler,
         randomness: Randomness,
+        echo: EchoValues,
         *,
         authorize: Callable[[Message], None] | None = None,
         is_own_name: Callable[[str, EndpointAddress], bool] | None = None,
@@ -92,6 +96,7 @@ class Server:
             lambda _path: None if root is None else (root, {})
         )
         self._scheduler = scheduler
+        self._echo = echo
         self._authorize = authorize
         self._is_own_name = is_own_name
         self._limits = limits or Limits()
@@ -112,6 +117,12 @@ class Server:
             if found is None:
                 raise _nothing_there(request)  # noqa: TRY301  # answered like any handler's error
             resource, parameters = found
+            if (
+                request.code not in SAFE_METHODS
+                and (within := getattr(resource, "fresh_within", None)) is not None
+                and not self._is_fresh(incoming, within)
+            ):
+                return
             if parameters:
                 request.parameters = parameters
             if request.payload and request.code in BODILESS_METHODS:
@@ -143,6 +154,26 @@ class Server:
         host = options.uri_host
         if host is not None and self._is_own_name is not None and not self._is_own_name(host.lower(), request.remote):
             raise NotFound("this server does not have that name")
+
+    def _is_fresh(self, incoming: IncomingPlumbing, within: float) -> bool:
+        """Whether the request was made in the last seconds; if not, it is challenged and not processed (RFC 9175 2.3).
+
+        Only what is protected can show that: the value has to travel with its integrity protected (section 2.2.1).
+        """
+        request = incoming.request
+        remote = request.remote
+        block = request.options.block1
+        if block is not None and block.more and block.number:
+            return True  # what is done is done with the last block
+        if remote.security == "none":
+            raise Unauthorized("a fresh request has to be protected")
+        age = self._echo.age(remote, request.options.echo)
+        if age is not None and age <= within:
+            return True
+        challenge = Message(Code.UNAUTHORIZED)
+        challenge.options.echo = self._echo.make(remote)
+        incoming.add_response(challenge)
+        return False
 
     def _handle_special(self, incoming: IncomingPlumbing, resource: Resource) -> None:
         request = incoming.request

@@ -1,8 +1,9 @@
 """The token layer: which response belongs to which request (RFC 7252 section 5.3, extended tokens of RFC 8974).
 
 It makes tokens, matches responses by token and remote address, applies the rules for options that must be understood
-(section 5.4.1), and holds the interest of both sides in a request. It knows nothing of Message IDs, retransmission,
-blocks or resources.
+(section 5.4.1), holds the interest of both sides in a request, and asks a stranger to show that it receives before it
+is sent more than its budget (RFC 9175 section 2.4). It knows nothing of Message IDs, retransmission, blocks or
+resources.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from securecoap.config import Limits
 from securecoap.errors import SessionEnded, Unreachable
 from securecoap.interfaces import EndpointAddress, Exchange
 from securecoap.wire import numbers
-from securecoap.wire.codes import DEFAULT_RESPONSE_CODES, Code
+from securecoap.wire.codes import DEFAULT_RESPONSE_CODES, SAFE_METHODS, Code
 from securecoap.wire.message import ACK, CON, Message
+from securecoap.wire.options import Options
 
 if TYPE_CHECKING:
+    from securecoap.core.echo import EchoValues
     from securecoap.interfaces import Cancel, PlumbingRequest, Randomness, RequestHandler, TokenInterface
 
 __all__ = ["IncomingRequest", "TokenManager"]
@@ -25,6 +28,10 @@ _TOKEN_LENGTH: Final = 8
 """64 random bits: more than the 32 of section 5.3.1, so that no off-path attacker guesses one."""
 _NO_RESPONSE_BIT: Final = 1 << numbers.NO_RESPONSE
 _OBSERVE_BIT: Final = 1 << numbers.OBSERVE
+_ECHO_BIT: Final = 1 << numbers.ECHO
+_SMALL: Final = 64  # bytes that header, token and options of a response rarely exceed
+_REACHABLE_FOR: Final = 300.0
+"""Seconds in which a client comes back with an Echo value: more than EXCHANGE_LIFETIME."""
 _RANDOM_POOL: Final = 2048
 
 
@@ -52,6 +59,15 @@ class IncomingRequest(Exchange):
             self._manager.forget_incoming(self)
         if request.options.present & _NO_RESPONSE_BIT and _is_suppressed(request, code):
             exchange.no_response()
+            return
+        remote = request.remote
+        if (
+            not (remote.confirmed or self.was_answered)
+            and len(message.payload) + _SMALL > remote.budget
+            and self._manager.is_beyond_budget(request, message)
+        ):
+            self._manager.challenge(request)
+            self.end_interest()
             return
         response = Message.inner(code, message.options, message.payload, request.remote, request.token)
         response.exchange = exchange
@@ -132,15 +148,22 @@ class TokenManager:
         below: the layer that carries messages with tokens.
         handler: takes incoming requests.
         randomness: for tokens.
+        echo: makes and checks Echo values.
         limits: uses ``token_length``.
     """
 
     def __init__(
-        self, below: TokenInterface, handler: RequestHandler, randomness: Randomness, limits: Limits | None = None
+        self,
+        below: TokenInterface,
+        handler: RequestHandler,
+        randomness: Randomness,
+        echo: EchoValues,
+        limits: Limits | None = None,
     ) -> None:
         self.below = below
         self._handler = handler
         self._random = randomness
+        self._echo = echo
         self._pool = b""
         self._longest_token = (limits or Limits()).token_length
         self._outgoing: dict[bytes, OutgoingRequest] = {}
@@ -160,15 +183,54 @@ class TokenManager:
         if len(message.token) > self._longest_token:  # RFC 8974 section 2.2.2: no Reset for a length we know of
             incoming.add_response(Message(Code.SERVICE_UNAVAILABLE))
             return True
+        remote = message.remote
+        if not remote.confirmed:
+            if message.options.present & _ECHO_BIT:
+                self._check_echo(message)
+            if remote.budget < 0:
+                self.challenge(message)
+                return True
         if self._incoming:
             # A token in use again: the earlier request has lost its meaning (RFC 7641 section 4.1 for observations).
-            earlier = self._incoming.get(message.remote, {}).get(message.token)
+            earlier = self._incoming.get(remote, {}).get(message.token)
             if earlier is not None:
                 earlier.end_interest()
         self._handler.handle(incoming)
         if not incoming.ended:
-            self._incoming.setdefault(message.remote, {})[message.token] = incoming
+            self._incoming.setdefault(remote, {})[message.token] = incoming
         return True
+
+    # Strangers (RFC 9175 section 2.4): whoever sends from a forged address never sees the value.
+
+    def _check_echo(self, request: Message) -> None:
+        age = self._echo.age(request.remote, request.options.echo)
+        if age is not None and age <= _REACHABLE_FOR:
+            request.remote.confirmed = True
+
+    def challenge(self, request: Message) -> None:
+        """Answer with 4.01 and an Echo value; piggybacked or Non-confirmable, never a CON (section 2.4, item 3)."""
+        if request.options.present & _NO_RESPONSE_BIT and _is_suppressed(request, Code.UNAUTHORIZED):
+            request.exchange.no_response()
+            return
+        options = Options.received(((numbers.ECHO, self._echo.make(request.remote)),))
+        answer = Message.inner(Code.UNAUTHORIZED, options, b"", request.remote, request.token)
+        answer.exchange = request.exchange
+        answer.confirmable = False
+        self.below.send_message(answer)
+
+    @staticmethod
+    def is_beyond_budget(request: Message, response: Message) -> bool:
+        """Whether a stranger has to show that it receives before it gets this response.
+
+        What an unsafe request did cannot be done again: its response goes out, and what it exceeds the budget by keeps
+        later requests waiting for an Echo. To a group's request nobody could answer with a challenge (RFC 7252 section
+        8.2), and those come from the same link.
+        """
+        remote: EndpointAddress = request.remote
+        if request.code not in SAFE_METHODS or remote.is_multicast_locally:
+            return False
+        length = 5 + len(request.token) + len(response.options.encode()) + len(response.payload)
+        return length > remote.budget
 
     def _refuse(self, incoming: IncomingRequest, fault: int) -> bool:
         """A critical option that cannot be processed (section 5.4.1): 4.02 for CON, silence or Reset for NON."""
@@ -193,6 +255,9 @@ class TokenManager:
         if message.options.response_fault is not None:
             return message.mtype == ACK  # section 5.4.1: rejected with a Reset, or dropped if it is piggybacked
         outgoing.stop_sending()
+        remote = message.remote
+        if not remote.confirmed and len(message.token) >= _TOKEN_LENGTH:
+            remote.confirmed = True  # whoever knows a token of ours receives what we send
         is_last = not is_multicast and not (
             message.options.present & asked.options.present & _OBSERVE_BIT
             and 64 <= (message.code or 0) < 96

@@ -51,12 +51,16 @@ class Resource:
         assembles_bodies: ``True`` (the default): handlers get whole bodies. ``False``: they see each block by itself.
             ``None``: `needs_blockwise_assembly` is overridden and asked for every request.
         is_observable: whether there is an ``add_observation``.
+        fresh_within: seconds; a request that may change something has to prove that it was made in the last so many
+            (RFC 9175 section 2.3), or it is challenged and not carried out: an actuator then obeys nothing that was
+            held back on the way. It takes DTLS or OSCORE. ``None``, the default, asks for no proof.
         link_attributes: what ``/.well-known/core`` says of the resource (RFC 6690 section 3), such as
             ``{"rt": "temperature-c", "if": "sensor", "ct": 0}``; ``Site.add`` may say more or otherwise.
     """
 
     assembles_bodies: bool | None = True
     is_observable: bool = False
+    fresh_within: float | None = None
     link_attributes: LinkAttributes = _NO_ATTRIBUTES
 
     _handlers: ClassVar[dict[int, _Handler]] = {}  # by method

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Final
 
+from securecoap.config import Limits
 from securecoap.errors import FormatError
 from securecoap.interfaces import EndpointAddress
 from securecoap.transports.datagram import DatagramSocket, SocketAddress, open_socket
@@ -37,8 +38,8 @@ class UdpAddress(EndpointAddress):
     """
 
     __slots__ = (
-        "_hash", "confirmed", "dedup_offset", "grants", "interface", "is_multicast", "is_multicast_locally", "local",
-        "local_host", "local_port", "peer",
+        "_hash", "budget", "confirmed", "dedup_offset", "grants", "interface", "is_multicast", "is_multicast_locally",
+        "local", "local_host", "local_port", "peer",
     )  # fmt: skip
 
     def __init__(self, interface: UdpInterface, peer: SocketAddress, local: bytes | None, dedup_offset: int) -> None:
@@ -49,12 +50,17 @@ class UdpAddress(EndpointAddress):
         self.local = None if to_group else local
         self.dedup_offset = dedup_offset
         self.confirmed = False
+        self.budget: float = interface.allowance
         self.grants = None
         self.is_multicast = ip_address(host_text(peer)).is_multicast
         self.is_multicast_locally = interface.is_multicast or to_group
         self.local_host = host_text(interface.address) if local is None else packed_host(local)
         self.local_port = interface.address[1]
         self._hash = hash((id(interface), peer))
+
+    def received(self) -> None:
+        """See `EndpointAddress.received`: what went there for nothing is forgotten, no more."""
+        self.budget = max(self.budget, self.interface.allowance)
 
     def __eq__(self, other: object) -> bool:
         return self is other or (
@@ -81,9 +87,11 @@ class UdpInterface:
         above: takes what comes in.
         loop: reads the socket.
         packet_info: whether a wildcard bind answers from the address that was asked; a client need not know.
+        limits: uses ``amplification_factor`` and ``amplification_allowance``.
 
     Attributes:
         address: the socket address really bound.
+        allowance: bytes that a stranger may be sent before anything came from there.
         is_multicast: whether the bind is to a multicast group.
 
     Raises:
@@ -100,7 +108,11 @@ class UdpInterface:
         loop: asyncio.AbstractEventLoop,
         *,
         packet_info: bool = True,
+        limits: Limits | None = None,
     ) -> None:
+        limits = limits or Limits()
+        self.allowance = limits.amplification_allowance
+        self._factor = limits.amplification_factor
         self.is_multicast = ip_address(host.partition("%")[0]).is_multicast
         self._above = above
         self._loop = loop
@@ -124,6 +136,8 @@ class UdpInterface:
         remote = self._known.get(peer if local is None else (peer, local))
         if remote is None:
             remote = self._address(peer, local)
+        if not remote.confirmed:
+            remote.budget += self._factor * len(data)
         try:
             message = Message.decode(data, remote)
         except FormatError:
@@ -158,7 +172,10 @@ class UdpInterface:
     def send(self, message: Message) -> None:
         """See `MessageInterface.send`."""
         remote = message.remote
-        self._socket.send(message.encode(), remote.peer, remote.local)
+        datagram = message.encode()
+        if not remote.confirmed:
+            remote.budget -= len(datagram)
+        self._socket.send(datagram, remote.peer, remote.local)
 
     async def determine_remote(self, message: Message) -> EndpointAddress | None:
         """Resolve the message's destination; a remote of this interface is taken as it is."""

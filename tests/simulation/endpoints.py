@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from securecoap.config import Limits, TransportParameters
 from securecoap.core.client import ClientRequest
+from securecoap.core.echo import EchoValues
 from securecoap.core.messages import MessageManager
 from securecoap.core.serving import Server
 from securecoap.core.tokens import TokenManager
@@ -37,6 +38,7 @@ class Endpoint:
         site: what it serves.
         contexts: a `ContextSource`; with it there is an OSCORE layer.
         seed: of Message IDs, tokens and time-outs.
+        counts_bytes: whether strangers have a budget, as on a real network.
         server_options: see `Server`.
     """
 
@@ -50,6 +52,7 @@ class Endpoint:
         limits: Limits | None = None,
         contexts: Any = None,
         seed: int = 0,
+        counts_bytes: bool = False,
         **server_options: Any,
     ) -> None:
         loop = network.loop
@@ -59,15 +62,18 @@ class Endpoint:
         self.random = random.Random(f"{seed}/{name}")
         self.parameters = parameters or TransportParameters()
         self.limits = limits or Limits()
-        self.server = Server(site, loop, self.random, limits=self.limits, parameters=self.parameters, **server_options)
+        self.echo = EchoValues(self.random, loop.time)
+        self.server = Server(
+            site, loop, self.random, self.echo, limits=self.limits, parameters=self.parameters, **server_options
+        )
         self.manager = MessageManager(loop, self.random, self.parameters, self.limits)
-        self.interface = SimulatedInterface(network, name)
+        self.interface = SimulatedInterface(network, name, self.limits if counts_bytes else None)
         self.interface.above = self.manager
         self.manager.interface = self.interface
         below: Any = self.manager
         if contexts is not None:
             self.oscore = below = OscoreLayer(self.manager, contexts, loop, self.random, self.limits)
-        self.tokens = TokenManager(below, self.server, self.random, self.limits)
+        self.tokens = TokenManager(below, self.server, self.random, self.echo, self.limits)
         self.manager.above = below if contexts is not None else self.tokens
         if contexts is not None:
             self.oscore.above = self.tokens

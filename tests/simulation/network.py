@@ -8,6 +8,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from securecoap.config import Limits
 from securecoap.errors import FormatError, Unreachable
 from securecoap.interfaces import EndpointAddress
 from securecoap.wire.message import Message
@@ -51,16 +52,29 @@ class Sent:
 class SimulatedAddress(EndpointAddress):
     """A name on the network, seen from one interface."""
 
-    __slots__ = ("confirmed", "dedup_offset", "interface", "is_multicast", "is_multicast_locally", "local", "name")
+    __slots__ = (
+        "budget",
+        "confirmed",
+        "dedup_offset",
+        "interface",
+        "is_multicast",
+        "is_multicast_locally",
+        "local",
+        "name",
+    )
 
     def __init__(self, interface: SimulatedInterface, name: str, local: str | None = None) -> None:
         self.interface = interface
         self.name = name
         self.local = local
         self.confirmed = False
+        self.budget: float = interface.limits.amplification_allowance
         self.dedup_offset = 0
         self.is_multicast = name in interface.network.groups
         self.is_multicast_locally = local is not None and local in interface.network.groups
+
+    def received(self) -> None:
+        self.budget = max(self.budget, self.interface.limits.amplification_allowance)
 
     @property
     def hostinfo(self) -> str:
@@ -169,11 +183,16 @@ class Network:
 
 
 class SimulatedInterface:
-    """A `MessageInterface` on a `Network`."""
+    """A `MessageInterface` on a `Network`.
+
+    Args:
+        limits: of what strangers are sent. By default there is no such limit, so that a test sees what it is about.
+    """
 
     scheme = "coap"
 
-    def __init__(self, network: Network, name: str) -> None:
+    def __init__(self, network: Network, name: str, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits(amplification_factor=float("inf"))
         self.network = network
         self.name = name
         self.above: MessageDispatcher
@@ -191,6 +210,7 @@ class SimulatedInterface:
         if not self.is_open:
             return None
         remote = self.address(source, destination if destination != self.name else None)
+        remote.budget += self.limits.amplification_factor * len(data)
         try:
             message = Message.decode(data, remote)
         except FormatError:
@@ -200,7 +220,9 @@ class SimulatedInterface:
 
     def send(self, message: Message) -> None:
         assert self.is_open, "something is sent after shutdown"
-        self.network.transmit(self.name, message.remote.name, message.encode())
+        datagram = message.encode()
+        message.remote.budget -= len(datagram)
+        self.network.transmit(self.name, message.remote.name, datagram)
 
     async def determine_remote(self, message: Message) -> Any:
         if message.remote is not None:

@@ -13,6 +13,7 @@ import pytest
 
 from securecoap.config import Limits, TransportParameters
 from securecoap.core.client import ClientRequest
+from securecoap.core.echo import EchoValues
 from securecoap.core.messages import MessageManager
 from securecoap.core.serving import Server
 from securecoap.core.tokens import TokenManager
@@ -45,11 +46,12 @@ class Stack:
         site = Site()
         site.add("/hello", self.hello)
         chance = random.Random(1)
+        echo = EchoValues(chance, self.loop.time)
         self.manager = MessageManager(self.loop, chance, PARAMETERS)
         self.interface = self.manager.interface = UdpInterface(
             host, port, self.manager, self.loop, packet_info=packet_info
         )
-        self.tokens = TokenManager(self.manager, Server(site, self.loop, chance), chance)
+        self.tokens = TokenManager(self.manager, Server(site, self.loop, chance, echo), chance, echo)
         self.manager.above = self.tokens
         self.port = self.interface.address[1]
 

@@ -24,6 +24,7 @@ from bench.oscore import ECHO, Answer, OscoreClient, get, parse
 from bench.servers import CREDENTIALS
 from securecoap import Message, Resource, Site
 from securecoap.config import Limits
+from securecoap.core.echo import EchoValues
 from securecoap.core.messages import MessageManager
 from securecoap.core.serving import Server
 from securecoap.core.tokens import TokenManager
@@ -69,6 +70,7 @@ class Stack:
         site = Site()
         site.add("/hello", Hello())
         loop, randomness = asyncio.get_running_loop(), random.Random(1)
+        echo = EchoValues(randomness, loop.time)
         self.wire = Wire()
         self.ports = iter(range(1024, 65536))
         self.manager = MessageManager(loop, randomness)
@@ -94,8 +96,8 @@ class Stack:
             authorize = None if self.keyring.access is None else self.keyring.access.authorize
             mirrored = {**entry["oscore"], "sender-id": entry["oscore"]["recipient-id"]}
             self.client = OscoreClient.from_entry({**mirrored, "recipient-id": entry["oscore"]["sender-id"]})
-        self.server = Server(site, loop, randomness, authorize=authorize)
-        self.tokens = TokenManager(below, self.server, randomness)
+        self.server = Server(site, loop, randomness, echo, authorize=authorize)
+        self.tokens = TokenManager(below, self.server, randomness, echo)
         below.above = self.tokens
         self.manager.above = self.tokens if below is self.manager else below
         self.manager.interface = self.wire  # type: ignore[assignment]  # a stand-in
