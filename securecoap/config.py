@@ -36,6 +36,8 @@ class TransportParameters:
     Not an RFC value: far below ``ack_timeout``, so that the client does not retransmit."""
     non_timeout: float = 10.0
     """How long a non-confirmable request waits for its response, when the caller names no limit."""
+    observation_patience: float = 600.0
+    """How long an observation of ours goes on, trying to register again, when nothing is heard of its server."""
 
     def __post_init__(self) -> None:
         if self.ack_random_factor < 1.0:

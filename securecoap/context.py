@@ -238,7 +238,10 @@ class Context(Calls):
             raise ConfigurationError("a request needs a method as its code")
         if message.payload and message.code in BODILESS_METHODS:
             raise ConfigurationError(f"{Code(message.code).name} has no payload (RFC 7252 section 5.5); FETCH has one")
-        request = ClientRequest(message, self._choose, self._loop, self._settings.parameters, self._settings.limits)
+        settings = self._settings
+        request = ClientRequest(
+            message, self._choose, self._loop, settings.parameters, settings.limits, self._random
+        )
         self._requests.add(request)
         return request
 

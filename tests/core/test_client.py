@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import Any
 
 import pytest
@@ -258,7 +259,9 @@ async def ask(network: TwoAddresses, code: Code = Code.PUT, remote: Any = None) 
     message = Message(code, uri="coap://name.example/x")
     message.remote = remote
     loop = asyncio.get_running_loop()
-    return await ClientRequest(message, network.choose, loop, TransportParameters(), Limits()).response
+    return await ClientRequest(
+        message, network.choose, loop, TransportParameters(), Limits(), random.Random(1)
+    ).response
 
 
 @virtual

@@ -83,7 +83,7 @@ class Endpoint:
         return self.tokens
 
     def request(self, message: Message) -> ClientRequest:
-        return ClientRequest(message, self._choose, self.loop, self.parameters, self.limits)
+        return ClientRequest(message, self._choose, self.loop, self.parameters, self.limits, self.random)
 
     def ask(
         self, code: Code, path: str, payload: bytes = b"", *, host: str = "server", **options: Any

@@ -61,7 +61,7 @@ class Stack:
 
     def request(self, uri: str, **options: Any) -> ClientRequest:
         message = Message(Code.GET, uri=uri, **options)
-        return ClientRequest(message, self.choose, self.loop, PARAMETERS, Limits())
+        return ClientRequest(message, self.choose, self.loop, PARAMETERS, Limits(), random.Random(1))
 
     async def get(self, uri: str, **options: Any) -> Message:
         async with asyncio.timeout(10):
