@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from securecoap.wire.codes import Code
     from securecoap.wire.message import Message
+    from securecoap.wire.problem_details import ProblemDetails, problem_details
 
 __version__ = "0.1.0"
 
@@ -39,12 +40,14 @@ __all__ = [
     "Message",
     "NoResponse",
     "ObservableResource",
+    "ProblemDetails",
     "Resource",
     "Site",
     "TransportParameters",
     "__version__",
     "check_preconditions",
     "etag_for",
+    "problem_details",
     "require_accept",
     "require_content_format",
     "validated",
@@ -59,11 +62,13 @@ _HOMES = {
     "Message": "wire.message",
     "NoResponse": "wire.message",
     "ObservableResource": "resources",
+    "ProblemDetails": "wire.problem_details",
     "Resource": "resources",
     "Site": "resources",
     "TransportParameters": "config",
     "check_preconditions": "resources",
     "etag_for": "resources",
+    "problem_details": "wire.problem_details",
     "require_accept": "resources",
     "require_content_format": "resources",
     "validated": "resources",

@@ -26,7 +26,7 @@ No error has key material in its text, arguments or attributes.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = [
     "BadGateway",
@@ -177,17 +177,26 @@ class ErrorResponse(CoapError):
     Args:
         diagnostic: text for a person, sent as diagnostic payload (section 5.5.2); empty for none.
         max_age: seconds for which a cache may repeat the answer, or ``None`` for the default.
+        details: a `securecoap.ProblemDetails`, sent in place of the text (RFC 9290); it says the same code and, unless
+            it has a detail of its own, the text. A client whose Accept asks for them gets them in any case.
 
     Attributes:
         code: the response code as one byte.
+
+    Raises:
+        ValueError, TypeError: the details cannot be written as CBOR.
     """
 
     code: ClassVar[int] = 0xA0
 
-    def __init__(self, diagnostic: str = "", *, max_age: int | None = None) -> None:
+    # Details are of a room above this one.
+    def __init__(self, diagnostic: str = "", *, max_age: int | None = None, details: Any = None) -> None:
         super().__init__(diagnostic)
         self.diagnostic = diagnostic
         self.max_age = max_age
+        self.details = details
+        if details is not None:
+            details.encode()  # what cannot be sent is a fault of the handler, and shows there
 
 
 class BadRequest(ErrorResponse):
@@ -259,8 +268,10 @@ class RequestEntityTooLarge(ErrorResponse):
 
     code = 0x8D
 
-    def __init__(self, diagnostic: str = "", *, size1: int | None = None, max_age: int | None = None) -> None:
-        super().__init__(diagnostic, max_age=max_age)
+    def __init__(
+        self, diagnostic: str = "", *, size1: int | None = None, max_age: int | None = None, details: Any = None
+    ) -> None:
+        super().__init__(diagnostic, max_age=max_age, details=details)
         self.size1 = size1
 
 

@@ -6,12 +6,14 @@ Error responses and notes go to stderr. Knows messages, but no network.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from securecoap.cli.status import SUCCESS, of_code
 from securecoap.cli.text import tell
 from securecoap.wire.codes import code_text
 from securecoap.wire.content_formats import content_format_text
+from securecoap.wire.problem_details import problem_details
 
 if TYPE_CHECKING:
     from securecoap.wire.message import Message
@@ -60,9 +62,9 @@ def write_notification(answer: Message, file: BinaryIO | None) -> None:
 def report_error(answer: Message) -> None:
     """Say the code and the diagnostic payload (RFC 7252 section 5.5.2) of an error response."""
     text = "an answer without code" if answer.code is None else code_text(answer.code)
-    payload = answer.payload
-    if payload:
-        text += f": {_diagnostic_text(answer)}"
+    explanation = _diagnostic_text(answer) if answer.payload else ""
+    if explanation:
+        text += f": {explanation}"
     tell(text)
 
 
@@ -87,10 +89,16 @@ def describe(answer: Message) -> str:
 def _diagnostic_text(answer: Message) -> str:
     if answer.options.content_format is None:  # then it is a text for a person (RFC 7252 section 5.5.2)
         return answer.payload.decode(errors="replace")
+    details = problem_details(answer)
+    if details is not None and details.title == code_text(answer.code or 0).partition(" ")[2]:
+        details = replace(details, title=None)  # it was said before
+    if details is not None and not details.extensions:
+        return str(details)
     # Error responses are rare, start-up time is not.
     from securecoap.cli.pretty import render
 
-    return render(answer.payload, answer.options.content_format)
+    text = render(answer.payload, answer.options.content_format)
+    return text if details is None else f"{details}\n{text}"
 
 
 def _to_stdout(answer: Message, end: bytes) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from securecoap.config import Limits, TransportParameters
 from securecoap.core.blockwise import Assemblies, first_block, take_block
 from securecoap.core.observe import Observation, Observations
+from securecoap.core.problems import error_message
 from securecoap.core.tasks import start
 from securecoap.errors import (
     BadRequest,
@@ -23,7 +24,6 @@ from securecoap.errors import (
     NotFound,
     ProxyingNotSupported,
     RequestEntityIncomplete,
-    RequestEntityTooLarge,
     ServiceUnavailable,
     Unauthorized,
 )
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from securecoap.core.echo import EchoValues
     from securecoap.interfaces import EndpointAddress, IncomingPlumbing, Randomness, Resource, ResourceTree, Scheduler
 
-__all__ = ["Server", "error_message"]
+__all__ = ["Server"]
 
 _logger = logging.getLogger(__name__)
 
@@ -54,16 +54,6 @@ _LARGEST_PAYLOAD: Final = 1024
 
 def _nothing_there(request: Message) -> ErrorResponse:
     return NotFound() if request.code in DEFAULT_RESPONSE_CODES else MethodNotAllowed()  # section 5.8
-
-
-def error_message(error: ErrorResponse) -> Message:
-    """The response that an error of a handler stands for."""
-    message = Message(error.code, error.diagnostic.encode())
-    if error.max_age is not None:
-        message.options.max_age = error.max_age
-    if isinstance(error, RequestEntityTooLarge) and error.size1 is not None:
-        message.options.size1 = error.size1
-    return message
 
 
 class Server:
@@ -133,7 +123,7 @@ class Server:
             dispatch = getattr(resource, "dispatch", None)
             result = resource.render(request) if dispatch is None else dispatch(request)
         except ErrorResponse as error:
-            incoming.add_response(error_message(error))
+            incoming.add_response(error_message(error, incoming.request))
         except Exception as error:  # noqa: BLE001  # a handler may raise anything, and the server goes on
             self._crashed(incoming, error)
         else:
@@ -256,7 +246,7 @@ class Server:
         try:
             result = resource.render(incoming.request) if dispatch is None else dispatch(incoming.request)
         except ErrorResponse as error:
-            respond(incoming, error_message(error))
+            respond(incoming, error_message(error, incoming.request))
         except Exception as error:  # noqa: BLE001  # a handler may raise anything, and the server goes on
             self._crashed(incoming, error, respond)
         else:
@@ -289,7 +279,7 @@ class Server:
             try:
                 part = take_block(response, wanted)
             except BadRequest as error:
-                incoming.add_response(error_message(error))
+                incoming.add_response(error_message(error, incoming.request))
                 return
             block = part.options.block2
             if block is not None and block.more and not wanted.number:
@@ -327,7 +317,7 @@ class Server:
         respond = respond or _answer
         if len(self._tasks) >= self._limits.requests_under_way:
             coroutine.close()
-            respond(incoming, error_message(ServiceUnavailable(max_age=5)))
+            respond(incoming, error_message(ServiceUnavailable(max_age=5), incoming.request))
             return
 
         def finished(task: asyncio.Task[Any]) -> None:
@@ -342,7 +332,7 @@ class Server:
             if error is None:
                 error = self._attempt(done, task.result())
             if isinstance(error, ErrorResponse):
-                respond(incoming, error_message(error))
+                respond(incoming, error_message(error, incoming.request))
             elif error is not None:
                 self._crashed(incoming, error, respond)
 

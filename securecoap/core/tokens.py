@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from securecoap.config import Limits
+from securecoap.core.problems import bad_option
 from securecoap.errors import SessionEnded, Unreachable
 from securecoap.interfaces import EndpointAddress, Exchange
 from securecoap.wire import numbers
@@ -241,7 +242,7 @@ class TokenManager:
         code = Code.BAD_OPTION
         if fault == numbers.Q_BLOCK1 and not options.request_tag and numbers.BLOCK1 not in options:
             code = Code.BAD_REQUEST  # RFC 9177 section 4.3: the tag is part of the format, whoever supports it
-        incoming.add_response(Message(code, f"option {numbers.option_name(fault)} is not accepted".encode()))
+        incoming.add_response(bad_option(code, fault, request))
         return True
 
     def _dispatch_response(self, message: Message) -> bool:

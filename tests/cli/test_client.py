@@ -17,6 +17,7 @@ from securecoap.context import Context
 from securecoap.wire.block import Block
 from securecoap.wire.codes import Code
 from securecoap.wire.message import Message
+from securecoap.wire.problem_details import ProblemDetails
 
 URI = "coap://[::1]/x"
 
@@ -181,7 +182,17 @@ def test_a_file_that_cannot_be_written_after_all(client, run):
         (Message(Code.NOT_FOUND), "4.04 Not Found"),
         (Message(Code.INTERNAL_SERVER_ERROR, b"a\x1b[2Jb"), "5.00 Internal Server Error: a\\x1b[2Jb"),
         (Message(0x9E, b""), "4.30"),
-        (Message(Code.BAD_REQUEST, b"\xa1\x20\x62hi", content_format=257), '4.00 Bad Request: {-1: "hi"}'),
+        (Message(Code.BAD_REQUEST, b"\xa1\x20\x62hi", content_format=257), "4.00 Bad Request: hi"),
+        (
+            Message(Code.NOT_FOUND, ProblemDetails("Not Found", "gone").encode(), content_format=257),
+            "4.04 Not Found: gone",
+        ),
+        (Message(Code.NOT_FOUND, ProblemDetails("Not Found").encode(), content_format=257), "4.04 Not Found"),
+        (
+            Message(Code.BAD_REQUEST, ProblemDetails("t", extensions={7: {1: 2}}).encode(), content_format=257),
+            '4.00 Bad Request: t\n  {-1: "t", 7: {1: 2}}',
+        ),
+        (Message(Code.BAD_REQUEST, b"\xff", content_format=257), "4.00 Bad Request: h'ff'"),
         (Message(0x65, b"what"), "3.05: what"),
     ],
 )

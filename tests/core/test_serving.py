@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from securecoap.config import Limits
-from securecoap.core.serving import error_message
 from securecoap.errors import (
     BadRequest,
     ErrorResponse,
@@ -353,11 +352,6 @@ async def test_options_that_a_request_must_not_have() -> None:
         assert kinds(pair.answers) == [(ACK, 0x82), (ACK, CONTENT)]
         assert b"25" in pair.answers[0].message.payload
         assert len(resource.seen) == 1
-
-
-def test_error_messages() -> None:
-    message = error_message(RequestEntityTooLarge("too much", size1=1024))
-    assert (message.code, message.payload, message.options.size1) == (Code.REQUEST_ENTITY_TOO_LARGE, b"too much", 1024)
 
 
 @virtual
