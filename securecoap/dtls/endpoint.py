@@ -4,8 +4,8 @@ Finds out whose a record is, and keeps the tables and their bounds; what is in a
 and sessions. No IO: datagrams, time and randomness come in, datagrams and events go out through ``DtlsEvents``. Must
 not know CoAP or sockets.
 
-The tables: sessions by peer address (a table by connection ID would stand beside it), server handshakes past the
-cookie by peer, client handshakes by peer. A peer fills the first two, each with a bound in ``Limits``.
+The tables: sessions (``SessionTable``), server handshakes past the cookie by peer, client handshakes by peer. A peer
+fills the first two, each with a bound in ``Limits``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from securecoap.dtls.admission import Admission, Admitted
 from securecoap.dtls.alerts import Alert, HandshakeFault, alert_name, parse_alert
+from securecoap.dtls.cid_records import CONNECTION_ID_START
+from securecoap.dtls.connection_id import CONNECTION_ID_LENGTH, ConnectionIds
 from securecoap.dtls.cookie import CookieJar
 from securecoap.dtls.deadlines import Deadlines
 from securecoap.dtls.engine import DtlsEvents, EndReason
@@ -24,16 +26,18 @@ from securecoap.dtls.handshake_server import ServerHandshake
 from securecoap.dtls.messages import HandshakeType, parse_fragments
 from securecoap.dtls.parameters import DtlsParameters, KeyLog, PskCredential, PskLookup, RandomSource
 from securecoap.dtls.records import (
+    RECORD_HEADER_LENGTH,
     ContentType,
     Record,
     SequenceExhausted,
     parse_records,
 )
 from securecoap.dtls.session import Role, Session
+from securecoap.dtls.sessions import SessionTable
 from securecoap.errors import HandshakeFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterator
 
 __all__ = ["Endpoint"]
 
@@ -48,6 +52,9 @@ _FROM_SERVER: Final = frozenset(
     }
 )
 _SHOWN_IDENTITY: Final = 64
+_WITH_CONNECTION_ID: Final = bytes((ContentType.TLS12_CID,))
+_CONNECTION_ID: Final = slice(CONNECTION_ID_START, CONNECTION_ID_START + CONNECTION_ID_LENGTH)
+_CONNECTION_ID_HEAD: Final = RECORD_HEADER_LENGTH + CONNECTION_ID_LENGTH
 
 
 class Endpoint:
@@ -73,16 +80,17 @@ class Endpoint:
         key_log: KeyLog | None = None,
     ) -> None:
         self._parameters = parameters or DtlsParameters()
-        self._environment = Environment(self._parameters, random, key_log)
+        self._sessions = SessionTable(self._parameters.idle_timeout)
+        self._by_peer = self._sessions.by_peer
+        self._by_connection_id = self._sessions.by_connection_id
+        connection_ids = ConnectionIds(random, self._parameters.worker, self._by_connection_id)
+        self._environment = Environment(self._parameters, random, key_log, connection_ids)
         self._lookup = lookup
         self._admission = Admission(CookieJar(random, self._parameters.cookie_lifetime, now))
         self._transmit = events.transmit
         self._application_data = events.application_data
         self._events = events
         self._serials = count(1)
-        self._sessions: dict[Hashable, Session] = {}
-        self._sessions_by_serial: dict[int, Session] = {}
-        self._idle = Deadlines()
         self._handshakes: dict[int, Handshake] = {}
         self._clients: dict[Hashable, ClientHandshake] = {}
         self._servers: dict[Hashable, ServerHandshake] = {}
@@ -100,35 +108,27 @@ class Endpoint:
 
     def session(self, peer: Hashable) -> Session | None:
         """Return the live session with this address."""
-        return self._sessions.get(peer)
+        return self._by_peer.get(peer)
+
+    def sessions(self) -> Iterator[Session]:
+        """Iterate over the sessions that live now; they may be closed meanwhile."""
+        return iter(self._sessions)
 
     def receive(self, datagram: bytes, peer: Hashable, now: float) -> None:
         """Take a datagram. Nothing that is in it raises."""
         # One record of application data in a live session: nearly every datagram, so it has a short way.
-        session = self._sessions.get(peer)
+        session = self._by_peer.get(peer)
         if session is not None and datagram[:5] == session.application_head:
             plaintext = session.read.open_application(datagram)
             if plaintext:
                 session.last_seen = now
                 self._application_data(session, plaintext)
                 return
-        for record in parse_records(datagram):
+        for record in parse_records(datagram, CONNECTION_ID_LENGTH):
             if record.epoch == 0:
                 self._receive_plaintext(record, datagram, peer, now)
             else:
                 self._receive_protected(record, datagram, peer, now)
-
-    def send(self, session: Session, data: bytes) -> bool:
-        """Send one record of application data; ``False`` if the session is gone."""
-        if not session.alive:
-            return False
-        try:
-            record = session.seal_application(data)
-        except SequenceExhausted:
-            self._end(session, EndReason.EXHAUSTED)
-            return False
-        self._transmit(record, session.peer)
-        return True
 
     def connect(self, peer: Hashable, credential: PskCredential, now: float) -> None:
         """Begin a handshake beside whatever session there is, in place of one that ``connect`` began before."""
@@ -158,16 +158,15 @@ class Endpoint:
         """Close every session and drop every handshake."""
         for handshake in list(self._handshakes.values()):
             self._forget(handshake)
-        for session in list(self._sessions.values()):
+        for session in self._sessions:
             self.close(session)
 
     def next_timeout(self) -> float | None:
         """Return when ``handle_timeout`` has to be called; it may be early, as idle times are not moved per record."""
-        due, idle = self._due.first(), self._idle.first()
-        if due is None or idle is None:
-            earliest = due or idle
-            return None if earliest is None else earliest[0]
-        return min(due[0], idle[0])
+        due, expiry = self._due.first(), self._sessions.next_expiry()
+        if due is None:
+            return expiry
+        return due[0] if expiry is None else min(due[0], expiry)
 
     def handle_timeout(self, now: float) -> None:
         """Retransmit flights, give up handshakes, close idle sessions: whatever is due."""
@@ -179,13 +178,8 @@ class Endpoint:
                 self._fail(handshake, None, f"not complete after {limit:g} s: {stage}")
             else:
                 self._run(handshake, handshake.handle_timeout, now)
-        while (serial := self._idle.pop_due(now)) is not None:
-            session = self._sessions_by_serial[serial]
-            expires_at = session.last_seen + self._parameters.idle_timeout
-            if now >= expires_at:
-                self.close(session, EndReason.IDLE)
-            else:
-                self._idle.set(serial, expires_at)
+        while (session := self._sessions.pop_expired(now)) is not None:
+            self.close(session, EndReason.IDLE)
 
     # Records of epoch 0: nothing in them is authenticated, so they touch handshakes only, never a session.
 
@@ -226,7 +220,7 @@ class Endpoint:
                 self._run(candidate, candidate.repeat_hello, now)
                 return
             self._forget(candidate)
-        session = self._sessions.get(peer)
+        session = self._by_peer.get(peer)
         if (
             session is not None
             and session.client_random == admitted.hello.random
@@ -244,12 +238,19 @@ class Endpoint:
     # Protected records: a live session's, or those with which a handshake ends.
 
     def _receive_protected(self, record: Record, datagram: bytes, peer: Hashable, now: float) -> None:
-        session = self._sessions.get(peer)
+        session = (
+            self._by_connection_id.get(datagram[record.start :][_CONNECTION_ID])
+            if record.content_type == ContentType.TLS12_CID
+            else self._by_peer.get(peer)
+        )
         if session is not None and record.epoch == session.epoch:
-            plaintext = session.read.open(datagram, record.start, record.end)
-            if plaintext is not None:
+            newest = session.read.highest
+            opened = session.read.unwrap(record, datagram)
+            if opened is not None:
+                if session.peer != peer and session.read.highest > newest:
+                    self._move(session, peer)
                 session.last_seen = now
-                self._receive_opened(session, record.content_type, plaintext, now)
+                self._receive_opened(session, *opened, now)
                 return
         for handshake in self._handshakes_with(peer):
             if handshake.serial in self._handshakes:
@@ -341,33 +342,26 @@ class Endpoint:
     # Sessions.
 
     def _establish(self, session: Session) -> None:
-        old = self._sessions.get(session.peer)
-        if old is not None:
+        table = self._sessions
+        old = table.by_peer.get(session.peer)
+        if old is not None and (not old.connection_id or old.identity == session.identity):
             self._end(old, EndReason.REPLACED)
-        elif len(self._sessions) >= self._parameters.limits.dtls_sessions:
-            self._evict()
+        # Else it is somebody else's, who had this address before, and is found by connection ID wherever he is now.
+        if len(table) >= self._parameters.limits.dtls_sessions and (idle := table.longest_idle()) is not None:
+            self.close(idle, EndReason.EVICTED)
         session.serial = next(self._serials)
-        self._sessions[session.peer] = session
-        self._sessions_by_serial[session.serial] = session
-        self._idle.set(session.serial, session.last_seen + self._parameters.idle_timeout)
+        table.add(session)
         self._events.session_established(session)
 
-    def _evict(self) -> None:
-        """Close the session that has been idle for longest: the first whose noted time is its real one."""
-        while (earliest := self._idle.first()) is not None:
-            when, serial = earliest
-            session = self._sessions_by_serial[serial]
-            expires_at = session.last_seen + self._parameters.idle_timeout
-            if expires_at <= when:
-                self.close(session, EndReason.EVICTED)
-                return
-            self._idle.set(serial, expires_at)
+    def _move(self, session: Session, peer: Hashable) -> None:
+        """Follow a peer to another address, which a record newer than all before came from (RFC 9146 section 6)."""
+        previous = session.peer
+        self._sessions.move(session, peer)
+        self._events.session_moved(session, previous)
 
     def _end(self, session: Session, reason: EndReason) -> None:
         if not session.alive:
             return
         session.alive = False
-        del self._sessions[session.peer]
-        del self._sessions_by_serial[session.serial]
-        self._idle.discard(session.serial)
+        self._sessions.remove(session)
         self._events.session_ended(session, reason)

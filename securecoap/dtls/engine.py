@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterator
 
     from securecoap.dtls.parameters import PskCredential
     from securecoap.dtls.session import Role
@@ -31,6 +31,7 @@ class EndReason(Enum):
     EVICTED = "the longest idle one when there were too many sessions"
     EXHAUSTED = "no record numbers are left"
     EXPIRED = "its credential is not valid any more"
+    REVOKED = "its credential was removed or replaced"
 
 
 class DtlsSession(Protocol):
@@ -38,7 +39,7 @@ class DtlsSession(Protocol):
 
     @property
     def peer(self) -> Hashable:
-        """The address with which it was made."""
+        """The address at which it is reached."""
 
     @property
     def role(self) -> Role:
@@ -92,6 +93,12 @@ class DtlsEvents(Protocol):
     def session_established(self, session: Any, /) -> None:
         """Take a session whose Finished was verified."""
 
+    def session_moved(self, session: Any, previous: Any, /) -> None:
+        """Send to ``session.peer`` from now on, not to ``previous``: a newer record came from there (RFC 9146).
+
+        That the peer receives there is not shown: nothing but a bounded amount may be sent before it is.
+        """
+
     def session_ended(self, session: Any, reason: EndReason, /) -> None:
         """Forget a session: it neither sends nor receives any more."""
 
@@ -111,14 +118,14 @@ class DtlsEngine(Protocol):
     def cancel(self, peer: Any, /) -> None:
         """Drop a handshake that ``connect`` began; nothing more is sent or told."""
 
-    def send(self, session: Any, data: bytes, /) -> bool:
-        """Send one record of application data; ``False`` if the session is gone."""
-
     def close(self, session: Any, reason: EndReason = EndReason.CLOSED, /) -> None:
         """Send close_notify and end the session."""
 
     def session(self, peer: Any, /) -> Any | None:
         """Return the live session with this address."""
+
+    def sessions(self) -> Iterator[Any]:
+        """Iterate over the sessions that live now; they may be closed meanwhile."""
 
     def next_timeout(self) -> float | None:
         """Return when ``handle_timeout`` has to be called; ask again after each call into the engine."""

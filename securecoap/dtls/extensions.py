@@ -26,6 +26,7 @@ class Extension(IntEnum):
     """Numbers of the extensions that are understood."""
 
     EXTENDED_MASTER_SECRET = 23
+    CONNECTION_ID = 54
     RENEGOTIATION_INFO = 0xFF01
 
 

@@ -12,6 +12,7 @@ from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from securecoap.dtls.alerts import ALERT_FATAL, Alert, HandshakeFault, encode_alert, parse_alert
+from securecoap.dtls.cid_records import CidReadProtection, CidWriteProtection
 from securecoap.dtls.flights import Flight, FlightMessage
 from securecoap.dtls.fragments import Assembled, Reassembly
 from securecoap.dtls.key_schedule import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
     from enum import Enum
 
+    from securecoap.dtls.connection_id import ConnectionIds
     from securecoap.dtls.parameters import DtlsParameters, KeyLog, PskCredential, RandomSource
     from securecoap.dtls.suites import CipherSuite
 
@@ -46,6 +48,7 @@ class Environment(NamedTuple):
     parameters: DtlsParameters
     random: RandomSource
     key_log: KeyLog | None
+    connection_ids: ConnectionIds
 
 
 class Transition(NamedTuple):
@@ -68,11 +71,13 @@ class Handshake:
     """
 
     __slots__ = (
+        "_connection_id",
         "_early",
         "_extended",
         "_flight",
         "_master",
         "_message_sequence",
+        "_peer_connection_id",
         "_plaintext",
         "_random",
         "_read",
@@ -124,6 +129,8 @@ class Handshake:
         self._flight: Flight | None = None
         self._suite: CipherSuite | None = None
         self._extended = False
+        self._connection_id = b""
+        self._peer_connection_id = b""
         self._master = b""
         self._read: ReadProtection | None = None
         self._write: WriteProtection | None = None
@@ -166,14 +173,18 @@ class Handshake:
                     (record._replace(start=0, end=record.end - record.start), datagram[record.start : record.end])
                 )
             return
-        plaintext = self._read.open(datagram, record.start, record.end)
-        if plaintext is None:
+        if not self._read.fits(record, datagram):
+            return
+        opened = self._read.unwrap(record, datagram)
+        if opened is None:
             self._refuse_record(record)
-        elif record.content_type == ContentType.HANDSHAKE:
+            return
+        content_type, plaintext = opened
+        if content_type == ContentType.HANDSHAKE:
             for fragment in parse_fragments(plaintext):
                 if fragment.message_type == HandshakeType.FINISHED:
                     self._receive_fragment(fragment, now)
-        elif record.content_type == ContentType.ALERT:
+        elif content_type == ContentType.ALERT:
             alert = parse_alert(plaintext)
             if alert is not None and alert[0]:
                 self.peer_alert = alert[1]
@@ -256,8 +267,12 @@ class Handshake:
     def _protect(self, read: tuple[bytes, bytes], write: tuple[bytes, bytes]) -> WriteProtection:
         """Set up both directions; each argument is (key, implicit nonce part)."""
         suite = self._chosen_suite()
-        self._read = ReadProtection(suite, *read, _FIRST_PROTECTED_EPOCH)
-        self._write = WriteProtection(suite, *write, _FIRST_PROTECTED_EPOCH)
+        epoch = _FIRST_PROTECTED_EPOCH
+        ours, theirs = self._connection_id, self._peer_connection_id
+        self._read = CidReadProtection(suite, *read, epoch, ours) if ours else ReadProtection(suite, *read, epoch)
+        self._write = (
+            CidWriteProtection(suite, *write, epoch, theirs) if theirs else WriteProtection(suite, *write, epoch)
+        )
         return self._write
 
     def _take_early_records(self, now: float) -> None:

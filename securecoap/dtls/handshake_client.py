@@ -9,6 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from securecoap.dtls.alerts import Alert, HandshakeFault
+from securecoap.dtls.connection_id import decode_connection_id, encode_connection_id
 from securecoap.dtls.extensions import OFFERABLE, RENEGOTIATION_SCSV, Extension, check_content
 from securecoap.dtls.handshake import Environment, Handshake, Transition
 from securecoap.dtls.key_exchange import ClientKeyExchange, PskClientKeyExchange
@@ -67,9 +68,18 @@ class ClientHandshake(Handshake):
             DTLS_1_2,
             self.client_random,
             cipher_suites=(*(suite.code for suite in environment.parameters.suites), RENEGOTIATION_SCSV),
-            extensions={Extension.EXTENDED_MASTER_SECRET: OFFERABLE[Extension.EXTENDED_MASTER_SECRET]},
+            extensions=self._offered_extensions(),
         )
         self._exchange: ClientKeyExchange = PskClientKeyExchange(credential)
+
+    def _offered_extensions(self) -> dict[int, bytes]:
+        parameters = self.environment.parameters
+        offered = {int(Extension.EXTENDED_MASTER_SECRET): OFFERABLE[Extension.EXTENDED_MASTER_SECRET]}
+        if parameters.connection_ids:
+            if parameters.asks_for_connection_id:
+                self._connection_id = self.environment.connection_ids.make()
+            offered[Extension.CONNECTION_ID] = encode_connection_id(self._connection_id)
+        return offered
 
     def start(self, now: float) -> None:
         """Send the first ClientHello."""
@@ -119,6 +129,10 @@ class ClientHandshake(Handshake):
             raise HandshakeFault(Alert.UNSUPPORTED_EXTENSION, "the server answers an extension that was not offered")
         check_content(hello.extensions)
         self._extended = Extension.EXTENDED_MASTER_SECRET in hello.extensions
+        if Extension.CONNECTION_ID in hello.extensions:
+            self._peer_connection_id = decode_connection_id(hello.extensions[Extension.CONNECTION_ID])
+        else:
+            self._connection_id = b""
         self.server_random = hello.random
         self._transcript += message.transcript()
 

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, ClassVar
 
 from securecoap.dtls.alerts import Alert, HandshakeFault
+from securecoap.dtls.connection_id import decode_connection_id, encode_connection_id
 from securecoap.dtls.extensions import OFFERABLE, RENEGOTIATION_SCSV, Extension, check_content
 from securecoap.dtls.handshake import Environment, Handshake, Transition
 from securecoap.dtls.key_exchange import PskServerKeyExchange
@@ -107,6 +108,10 @@ class ServerHandshake(Handshake):
             answers[Extension.EXTENDED_MASTER_SECRET] = OFFERABLE[Extension.EXTENDED_MASTER_SECRET]
         if RENEGOTIATION_SCSV in hello.cipher_suites or Extension.RENEGOTIATION_INFO in hello.extensions:
             answers[Extension.RENEGOTIATION_INFO] = OFFERABLE[Extension.RENEGOTIATION_INFO]
+        if Extension.CONNECTION_ID in hello.extensions and parameters.connection_ids:
+            self._peer_connection_id = decode_connection_id(hello.extensions[Extension.CONNECTION_ID])
+            self._connection_id = self.environment.connection_ids.make()
+            answers[Extension.CONNECTION_ID] = encode_connection_id(self._connection_id)
         self.server_random = self.environment.random(RANDOM_LENGTH)
         self._transcript += self._hello_message.transcript()
         server_hello = ServerHello(DTLS_1_2, self.server_random, b"", self._suite.code, extensions=answers)
@@ -128,7 +133,7 @@ class ServerHandshake(Handshake):
     def _refuse_record(self, record: Record) -> None:
         # A client whose key is wrong is told so at once. Beside a live session such a record may be a late one of that
         # session, and nothing unauthenticated may take away what the client is doing.
-        if record.content_type == ContentType.HANDSHAKE and not self._beside_session:
+        if record.content_type in (ContentType.HANDSHAKE, ContentType.TLS12_CID) and not self._beside_session:
             raise HandshakeFault(Alert.DECRYPT_ERROR, "the client's Finished was made with another key")
 
     def _on_client_key_exchange(self, message: Assembled, now: float) -> None:

@@ -77,6 +77,13 @@ class DtlsParameters:
     """In order of preference for a client; a server takes the first one of the client's that is among them."""
     identity_hint: bytes | None = None
     """A server's hint; ``None`` sends no ServerKeyExchange, on which some clients break."""
+    connection_ids: bool = True
+    """Whether connection IDs are used (RFC 9146): a server gives one to each client that knows them, so that its
+    address may change; a client says that it knows them."""
+    asks_for_connection_id: bool = False
+    """Whether a client wants one in what it gets, for a server whose address may change."""
+    worker: int = 0
+    """The number of this process, 0 to 255, among those that share a port; the first byte of its connection IDs."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -92,6 +99,8 @@ class DtlsParameters:
             raise ValueError("a time is not positive")
         if self.datagram_size < 128:
             raise ValueError("a handshake needs datagrams of at least 128 bytes")
+        if not 0 <= self.worker <= 255:
+            raise ValueError("a worker's number is 0 to 255")
         if not self.suites:
             raise ValueError("no cipher suite is allowed")
         if self.identity_hint is not None and len(self.identity_hint) > 0xFFFF:

@@ -4,9 +4,8 @@ Per application record this is one method call down and one up, so nonces and ad
 precomputed parts, and no object is made but bytes. Must not know handshakes or peers: what fails here is dropped
 without a word (section 4.1.2.7), which for a caller is ``None`` or an empty list.
 
-Record: type(1) version(2) epoch(2) sequence(6) length(2); protected ones go on with explicit nonce(8) ciphertext tag. A
-record with a connection ID (RFC 9146) has another type and header: it would be a sibling of ``parse_records``' loop
-body.
+Record: type(1) version(2) epoch(2) sequence(6) length(2); protected ones go on with explicit nonce(8) ciphertext tag.
+Those with a connection ID (RFC 9146) are found by ``parse_records`` and opened by ``cid_records``.
 """
 
 from __future__ import annotations
@@ -48,15 +47,17 @@ _EPOCH_0_VERSIONS: Final = frozenset({DTLS_1_0, DTLS_1_2})
 
 
 class ContentType(IntEnum):
-    """Record content types (RFC 5246 section 6.2.1)."""
+    """Record content types (RFC 5246 section 6.2.1; the last one RFC 9146 section 4)."""
 
     CHANGE_CIPHER_SPEC = 20
     ALERT = 21
     HANDSHAKE = 22
     APPLICATION_DATA = 23
+    TLS12_CID = 25
 
 
-_CONTENT_TYPES: Final = frozenset(ContentType)
+_PROTECTED_TYPES: Final = frozenset(ContentType)
+_PLAINTEXT_TYPES: Final = _PROTECTED_TYPES - {ContentType.TLS12_CID}
 _HEADS: Final = {content_type: bytes((content_type,)) + _VERSION for content_type in ContentType}
 _APPLICATION_HEAD: Final = _HEADS[ContentType.APPLICATION_DATA]
 # Epoch and sequence number are one 64-bit number on the wire, in the nonce and in the additional data.
@@ -85,23 +86,37 @@ class Record(NamedTuple):
         return datagram[self.start + RECORD_HEADER_LENGTH : self.end]
 
 
-def parse_records(datagram: bytes) -> list[Record]:
+def parse_records(datagram: bytes, connection_id_length: int = 0) -> list[Record]:
     """Return the records of a datagram; it ends at the first bytes that are none (RFC 6347 section 4.1.2.7).
 
     A record of an unknown type or a foreign version is passed over: its length still tells where the next one starts.
+
+    Args:
+        datagram: any bytes.
+        connection_id_length: of the connection IDs that this end gives out, in front of a record's length (RFC 9146
+            section 4: the header does not tell); 0 where it gives out none, and such a record ends the datagram.
     """
     records = []
     start, size = 0, len(datagram)
     while size - start >= RECORD_HEADER_LENGTH:
-        length = (datagram[start + 11] << 8) | datagram[start + 12]
-        end = start + RECORD_HEADER_LENGTH + length
+        content_type = datagram[start]
+        body = start + RECORD_HEADER_LENGTH
+        if content_type == ContentType.TLS12_CID:
+            body += connection_id_length
+            if not connection_id_length or body > size:
+                break
+        length = (datagram[body - 2] << 8) | datagram[body - 1]
+        end = body + length
         if end > size or length > _MAX_CIPHERTEXT:
             break
-        content_type = datagram[start]
         version = (datagram[start + 1] << 8) | datagram[start + 2]
         epoch = (datagram[start + 3] << 8) | datagram[start + 4]
         # Before the version is agreed upon a peer may name DTLS 1.0 (section 4.2.1); afterwards it may not.
-        if content_type in _CONTENT_TYPES and (version == DTLS_1_2 or (epoch == 0 and version in _EPOCH_0_VERSIONS)):
+        if (
+            version == DTLS_1_2 and content_type in _PROTECTED_TYPES
+            if epoch
+            else version in _EPOCH_0_VERSIONS and content_type in _PLAINTEXT_TYPES
+        ):
             sequence = int.from_bytes(datagram[start + 5 : start + 11], "big")
             records.append(Record(content_type, epoch, sequence, start, end))
         start = end
@@ -137,12 +152,21 @@ class PlaintextWriter:
 
 
 class WriteProtection:
-    """Seals the records of one epoch."""
+    """Seals the records of one epoch.
 
-    __slots__ = ("_encrypt", "_end", "_salt", "_tag_and_nonce", "next_number", "overhead")
+    Attributes:
+        connection_id: what its records have in them, empty for none.
+        secret: key and implicit nonce part, as they were given.
+        next_number: the next record's number, with its epoch.
+        overhead: bytes of a record beside its plaintext.
+    """
+
+    __slots__ = ("_encrypt", "_end", "_salt", "_tag_and_nonce", "connection_id", "next_number", "overhead", "secret")
 
     def __init__(self, suite: CipherSuite, key: bytes, implicit_iv: bytes, epoch: int) -> None:
         aead: Aead = suite.aead(key)
+        self.connection_id = b""
+        self.secret = (key, implicit_iv)
         self._encrypt = aead.encrypt
         self._salt = implicit_iv
         self._tag_and_nonce = _EXPLICIT_NONCE_LENGTH + suite.tag_length
@@ -189,19 +213,28 @@ class ReadProtection:
 
     The window is one integer of 64 bits: bit n says that ``highest`` - n was received (numbers with their epoch). The
     shift is clamped, because the peer's number decides how far it would go.
+
+    Attributes:
+        connection_id: what its records have in them, empty for none.
+        epoch: of its records.
+        highest: the newest number received, with its epoch.
+        secret: key and implicit nonce part, as they were given.
+        window: see above.
     """
 
-    __slots__ = ("_decrypt", "_highest", "_minimum", "_overhead", "_salt", "_window", "epoch")
+    __slots__ = ("_decrypt", "_minimum", "_overhead", "_salt", "connection_id", "epoch", "highest", "secret", "window")
 
     def __init__(self, suite: CipherSuite, key: bytes, implicit_iv: bytes, epoch: int) -> None:
         aead: Aead = suite.aead(key)
+        self.connection_id = b""
+        self.secret = (key, implicit_iv)
         self._decrypt = aead.decrypt
         self._salt = implicit_iv
         self._minimum = _EXPLICIT_NONCE_LENGTH + suite.tag_length
         self._overhead = RECORD_HEADER_LENGTH + self._minimum
         self.epoch = epoch
-        self._highest = (epoch << 48) - 1
-        self._window = 0
+        self.highest = (epoch << 48) - 1
+        self.window = 0
 
     def open_application(self, datagram: bytes) -> bytes | None:
         """As `open`, for a datagram that is one record of application data; ``None`` also if its length says otherwise.
@@ -212,19 +245,30 @@ class ReadProtection:
         if not 0 <= length < _TABLE:
             return None
         number, body_length, nonce = _unpack_head(datagram, 3)
-        ahead = number - self._highest
-        if body_length != length + self._minimum or (ahead <= 0 and (ahead <= -_WINDOW or self._window >> -ahead & 1)):
+        ahead = number - self.highest
+        if body_length != length + self._minimum or (ahead <= 0 and (ahead <= -_WINDOW or self.window >> -ahead & 1)):
             return None
         try:
             plaintext = self._decrypt(self._salt + nonce, datagram[_BODY:], datagram[3:11] + _ADDITIONAL[length])
         except InvalidTag:
             return None
         if ahead > 0:
-            self._highest = number
-            self._window = (self._window << ahead & _WINDOW_MASK) | 1 if ahead < _WINDOW else 1
+            self.highest = number
+            self.window = (self.window << ahead & _WINDOW_MASK) | 1 if ahead < _WINDOW else 1
         else:
-            self._window |= 1 << -ahead
+            self.window |= 1 << -ahead
         return plaintext
+
+    def fits(self, record: Record, datagram: bytes) -> bool:  # noqa: ARG002  # with a connection ID it is looked at
+        """Say whether a record has the form of those that this opens (RFC 9146 section 3)."""
+        return record.content_type != ContentType.TLS12_CID
+
+    def unwrap(self, record: Record, datagram: bytes) -> tuple[int, bytes] | None:
+        """Return content type and plaintext of a record of this epoch; ``None`` where ``open`` says so."""
+        if not self.fits(record, datagram):
+            return None
+        plaintext = self.open(datagram, record.start, record.end)
+        return None if plaintext is None else (record.content_type, plaintext)
 
     def open(self, datagram: bytes, start: int, end: int) -> bytes | None:
         """Return the plaintext of the record at ``start``; ``None`` if it is a replay, too old, too short or forged.
@@ -236,8 +280,8 @@ class ReadProtection:
             return None
         number8 = datagram[start + 3 : start + 11]
         number = int.from_bytes(number8, "big")
-        ahead = number - self._highest
-        if ahead <= 0 and (ahead <= -_WINDOW or self._window >> -ahead & 1):
+        ahead = number - self.highest
+        if self._seen(ahead):
             return None
         try:
             plaintext = self._decrypt(
@@ -249,9 +293,15 @@ class ReadProtection:
             return None
         if length > MAX_PLAINTEXT:
             return None
-        if ahead > 0:
-            self._highest = number
-            self._window = (self._window << ahead & _WINDOW_MASK) | 1 if ahead < _WINDOW else 1
-        else:
-            self._window |= 1 << -ahead
+        self._note(number, ahead)
         return plaintext
+
+    def _seen(self, ahead: int) -> bool:
+        return ahead <= 0 and (ahead <= -_WINDOW or bool(self.window >> -ahead & 1))
+
+    def _note(self, number: int, ahead: int) -> None:
+        if ahead > 0:
+            self.highest = number
+            self.window = (self.window << ahead & _WINDOW_MASK) | 1 if ahead < _WINDOW else 1
+        else:
+            self.window |= 1 << -ahead

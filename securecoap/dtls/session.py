@@ -38,11 +38,12 @@ class Session:
     """One DTLS session and epoch with one peer.
 
     Attributes:
-        peer: the address from which it was made.
+        peer: its address: that from which the session was made, or where a connection ID led since.
         epoch: of both directions; 1 after a handshake.
         identity: the PSK identity that was used.
         claims: what the peer has proved to be.
         source: of the credential that was used (``PskCredential.source``).
+        connection_id: what the peer puts into its records, empty for none; only with one can its address change.
         client_random: of its handshake: tells a delayed ClientHello from a new one.
         established_at: when Finished was verified.
         last_seen: when the latest authentic record came.
@@ -62,6 +63,7 @@ class Session:
         "application_head",
         "claims",
         "client_random",
+        "connection_id",
         "epoch",
         "established_at",
         "identity",
@@ -99,8 +101,9 @@ class Session:
         self.client_random = client_random
         self.established_at = now
         self.last_seen = now
-        head = bytes((ContentType.APPLICATION_DATA,)) + DTLS_1_2.to_bytes(2, "big")
-        self.application_head = head + self.epoch.to_bytes(2, "big")
+        self.connection_id = read.connection_id
+        content_type = ContentType.TLS12_CID if read.connection_id else ContentType.APPLICATION_DATA
+        self.application_head = bytes((content_type,)) + DTLS_1_2.to_bytes(2, "big") + self.epoch.to_bytes(2, "big")
         self.alive = True
         self.owner: Any = None
         self.serial = 0

@@ -306,6 +306,12 @@ class DtlsInterface:
         elif session.alive:
             self._watch_validity(session)
 
+    def session_moved(self, session: DtlsSession, previous: Any) -> None:
+        """See `DtlsEvents`."""
+        route: Any = session.peer
+        remote: DtlsAddress = session.owner
+        remote.peer, remote.local = route if type(route[0]) is tuple else (route, None)
+
     def session_ended(self, session: DtlsSession, reason: EndReason) -> None:
         """See `DtlsEvents`."""
         self._above.dispatch_error(SessionEnded(f"the DTLS session has ended: {reason.value}"), session.owner)

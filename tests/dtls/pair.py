@@ -9,22 +9,40 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from securecoap.dtls.endpoint import Endpoint
+from securecoap.dtls.engine import EndReason
 from securecoap.dtls.parameters import DtlsParameters, PskCredential
+from securecoap.dtls.records import SequenceExhausted
 
 if TYPE_CHECKING:
-    from securecoap.dtls.engine import EndReason
     from securecoap.dtls.session import Role, Session
     from securecoap.errors import HandshakeFailed
 
 CLIENT = ("192.0.2.1", 50000)
 SERVER = ("192.0.2.2", 5684)
 KEY = b"secretPSK"
+WITHOUT_CONNECTION_ID = DtlsParameters(connection_ids=False)
+"""Of an endpoint that is told nothing else: its records show their content type."""
 SENSOR = PskCredential(b"sensor-17", KEY, (":sensor-17", "reader"))
 
 
 def keys(*credentials: PskCredential):
     table = {credential.identity: credential for credential in credentials}
     return table.get
+
+
+class SendingEndpoint(Endpoint):
+    """Sends application data as a transport does."""
+
+    def send(self, session: Session, data: bytes) -> bool:
+        if not session.alive:
+            return False
+        try:
+            record = session.seal_application(data)
+        except SequenceExhausted:
+            self.close(session, EndReason.EXHAUSTED)
+            return False
+        self._transmit(record, session.peer)
+        return True
 
 
 @dataclass
@@ -36,6 +54,7 @@ class Recorder:
     data: list[tuple[Session, bytes]] = field(default_factory=list)
     established: list[Session] = field(default_factory=list)
     ended: list[tuple[Session, EndReason]] = field(default_factory=list)
+    moved: list[tuple[Session, Any]] = field(default_factory=list)
     failed: list[tuple[Any, Role, HandshakeFailed]] = field(default_factory=list)
     sent: list[bytes] = field(default_factory=list)
 
@@ -52,6 +71,9 @@ class Recorder:
     def session_ended(self, session: Session, reason: EndReason) -> None:
         self.ended.append((session, reason))
 
+    def session_moved(self, session: Session, previous: Any) -> None:
+        self.moved.append((session, previous))
+
     def handshake_failed(self, peer: Any, role: Role, error: HandshakeFailed) -> None:
         self.failed.append((peer, role, error))
 
@@ -66,7 +88,7 @@ class Pair:
         self.duplication = duplication
         self.jitter = jitter
         self.latency = 0.01
-        self.endpoints: dict[Any, Endpoint] = {}
+        self.endpoints: dict[Any, SendingEndpoint] = {}
         self.recorders: dict[Any, Recorder] = {}
         self.lines: list[str] = []
         self.filter = lambda source, target, datagram: [datagram]
@@ -75,13 +97,13 @@ class Pair:
 
     def add(
         self, address: Any, parameters: DtlsParameters | None = None, lookup: Any = None
-    ) -> tuple[Endpoint, Recorder]:
+    ) -> tuple[SendingEndpoint, Recorder]:
         recorder = Recorder(self, address)
-        endpoint = Endpoint(
+        endpoint = SendingEndpoint(
             recorder,
             random=self.rng.randbytes,
             now=self.now,
-            parameters=parameters,
+            parameters=parameters or WITHOUT_CONNECTION_ID,
             lookup=lookup,
             key_log=self.lines.append,
         )

@@ -123,7 +123,7 @@ def test_a_jump_of_48_bits_does_not_shift_the_window_so_far(opened):
     write.next_number = (1 << 48) + (1 << 48) - 1
     last = write.seal_application(b"last")
     assert opened(read, last) == b"last"
-    assert read._window == 1
+    assert read.window == 1
     assert opened(read, first) is None
 
 

@@ -448,7 +448,7 @@ def test_bytes_that_are_no_message_are_reported_with_their_address():
     async def test(ends: Ends) -> None:
         server, client = ends.serve(), ends.client()
         remote = await connect(client, server)
-        client._engine.send(remote.session, b"\xff\xff")
+        client.transmit(remote.session.seal_application(b"\xff\xff"), remote.peer)
         client.send(message_to(remote))
         await server._above.messages.get()
         assert server._above.malformed == [b"\xff\xff"]

@@ -1,0 +1,100 @@
+"""The sessions of one endpoint: found by peer and by connection ID, bounded, and the longest idle one known.
+
+Two tables lead to a session. One has connection IDs of ours; the other the address at which each peer is now, where a
+session with a connection ID gives way to one that can be found by nothing else. Must not know records or handshakes:
+what ends a session is the endpoint's affair.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from securecoap.dtls.deadlines import Deadlines
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator
+
+    from securecoap.dtls.session import Session
+
+__all__ = ["SessionTable"]
+
+
+class SessionTable:
+    """All live sessions. At the bound (``Limits.dtls_sessions``) the endpoint closes ``longest_idle``.
+
+    Args:
+        idle_timeout: seconds without an authentic record after which a session has expired.
+
+    Attributes:
+        by_peer: sessions by the address of their peer.
+        by_connection_id: sessions by the connection ID in the records that come.
+    """
+
+    __slots__ = ("_by_serial", "_idle", "_idle_timeout", "by_connection_id", "by_peer")
+
+    def __init__(self, idle_timeout: float) -> None:
+        self.by_peer: dict[Hashable, Session] = {}
+        self.by_connection_id: dict[bytes, Session] = {}
+        self._by_serial: dict[int, Session] = {}
+        self._idle = Deadlines()
+        self._idle_timeout = idle_timeout
+
+    def __len__(self) -> int:
+        return len(self._by_serial)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._by_serial.values()))
+
+    def add(self, session: Session) -> None:
+        """Take a session whose serial is new. Whoever had its address or connection ID has been removed."""
+        self._by_serial[session.serial] = session
+        self._idle.set(session.serial, session.last_seen + self._idle_timeout)
+        self.by_peer[session.peer] = session
+        if session.connection_id:
+            self.by_connection_id[session.connection_id] = session
+
+    def remove(self, session: Session) -> None:
+        """Forget a session."""
+        del self._by_serial[session.serial]
+        self._idle.discard(session.serial)
+        self._leave(session)
+        if session.connection_id:
+            del self.by_connection_id[session.connection_id]
+
+    def move(self, session: Session, peer: Hashable) -> None:
+        """Note that the peer of a session with a connection ID is at another address now."""
+        self._leave(session)
+        session.peer = peer
+        there = self.by_peer.get(peer)
+        if there is None or there.connection_id:
+            self.by_peer[peer] = session
+
+    def next_expiry(self) -> float | None:
+        """Return a time before which no session expires."""
+        earliest = self._idle.first()
+        return None if earliest is None else earliest[0]
+
+    def pop_expired(self, now: float) -> Session | None:
+        """Return a session that has been idle for too long; it is still here."""
+        while (serial := self._idle.pop_due(now)) is not None:
+            session = self._by_serial[serial]
+            expires_at = session.last_seen + self._idle_timeout
+            if now >= expires_at:
+                return session
+            self._idle.set(serial, expires_at)
+        return None
+
+    def longest_idle(self) -> Session | None:
+        """Return the session that is idle for longest: the first whose noted time is its real one."""
+        while (earliest := self._idle.first()) is not None:
+            when, serial = earliest
+            session = self._by_serial[serial]
+            expires_at = session.last_seen + self._idle_timeout
+            if expires_at <= when:
+                return session
+            self._idle.set(serial, expires_at)
+        return None
+
+    def _leave(self, session: Session) -> None:
+        if self.by_peer.get(session.peer) is session:
+            del self.by_peer[session.peer]
