@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from securecoap.core.observer import ClientObservation, Observer
 from securecoap.core.plumbing import RequestPipe
-from securecoap.core.transfer import download_rest, upload
+from securecoap.core.request_tags import RequestTags
+from securecoap.core.transfer import Transfer
 from securecoap.errors import (
     CoapError,
     ConfigurationError,
@@ -51,6 +52,7 @@ class ClientRequest:
         parameters: default time limits: RFC 7252's span for a Confirmable request, ``non_timeout`` for another.
         limits: uses ``body_bytes``.
         randomness: for when an observation registers again.
+        transfer: what is to be done with bodies; by default they are held.
 
     Attributes:
         response: the (first) response. Cancelling it ends the request, and nothing is sent any more.
@@ -65,12 +67,14 @@ class ClientRequest:
         parameters: TransportParameters,
         limits: Limits,
         randomness: Randomness,
+        transfer: Transfer | None = None,
     ) -> None:
         self._message = message
         self._choose = choose
         self._loop = loop
         self._limits = limits
         self._random = randomness
+        self._transfer = transfer or Transfer(limits.body_bytes, RequestTags())
         self._span = parameters.non_timeout if message.confirmable is False else parameters.max_transmit_wait
         self._patience = parameters.observation_patience
         self._observer: Observer | None = None
@@ -198,8 +202,7 @@ class ClientRequest:
         if message.options.etags and message.remote.is_multicast:
             raise ConfigurationError("a request to a group takes no ETag (RFC 7252 section 8.2.1)")
         if self.observation is None or message.payload[1024:]:
-            response = await upload(message, self._ask)
-            self._deliver(await download_rest(message, response, self._ask, self._limits.body_bytes))
+            self._deliver(await self._transfer.perform(message, self._ask))
             return
         observer = self._observer = Observer(
             message,
@@ -222,7 +225,7 @@ class ClientRequest:
             self.observation.put(response)
 
     async def _ask(self, message: Message) -> Message:
-        """One exchange: a request and its response."""
+        """One exchange: a request, which is the caller's gift, and its response."""
         future: asyncio.Future[Message] = self._loop.create_future()
 
         def respond(response: Message, _is_last: bool) -> None:
@@ -233,8 +236,7 @@ class ClientRequest:
             if not future.done():
                 future.set_exception(error)
 
-        pipe = RequestPipe(message.copy(), respond, fail)
-        pipe.request.remote = message.remote
+        pipe = RequestPipe(message, respond, fail)
         try:
             self._send(pipe)
             async with asyncio.timeout(self._span):

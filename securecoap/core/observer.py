@@ -12,8 +12,9 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from securecoap.core.bodies import answer_echo
+from securecoap.core.download import download_rest
 from securecoap.core.plumbing import RequestPipe
-from securecoap.core.transfer import answer_echo, download_rest
 from securecoap.errors import RequestTimeout, TransferFailed
 from securecoap.wire import numbers
 from securecoap.wire.codes import Code

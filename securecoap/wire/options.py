@@ -134,6 +134,18 @@ class Options:
         options._frozen = True
         return options
 
+    @classmethod
+    def assembled(cls, pairs: Pairs, present: int, encoded: bytes) -> Options:
+        """Frozen options of parts that agree with each other: sorted pairs, their bits, and their wire form."""
+        options = cls.__new__(cls)
+        options.pairs = pairs
+        options.present = present
+        options._encoded = encoded
+        options._path = None
+        options._request_fault = options._response_fault = _UNKNOWN
+        options._frozen = True
+        return options
+
     # Typed access that layers need for every message is kept once found.
 
     @property

@@ -1,0 +1,49 @@
+"""Options of many messages that differ in the value of one of them, as the blocks of a body do (RFC 7959 section 2.2).
+
+What does not change is sorted and encoded once. It knows no meaning of any option.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from securecoap.wire.options import Options, encode_options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["OptionTemplate"]
+
+_LENGTHS: Final = range(13)  # of a value whose length fits in the option's first byte
+
+
+class OptionTemplate:
+    """Makes `Options` from a value.
+
+    Args:
+        pairs: the options that all messages have; those with ``number`` are left out.
+        number: the option that differs; below 300.
+    """
+
+    __slots__ = ("_after", "_before", "_heads", "_number", "_prefix", "_present", "_suffix")
+
+    def __init__(self, pairs: Iterable[tuple[int, bytes]], number: int) -> None:
+        kept = Options(pair for pair in pairs if pair[0] != number)
+        self._number = number
+        self._before = tuple([pair for pair in kept.pairs if pair[0] < number])
+        self._after = tuple([pair for pair in kept.pairs if pair[0] > number])
+        self._present = kept.present | 1 << number
+        self._prefix = encode_options(self._before)
+        self._suffix = encode_options((after - number, value) for after, value in self._after)
+        delta = number - (self._before[-1][0] if self._before else 0)
+        self._heads = [
+            self._prefix + encode_options([(delta, bytes(length))])[: -length or None] for length in _LENGTHS
+        ]
+
+    def options(self, value: bytes) -> Options:
+        """The options with this value, of 12 bytes at most, in the place of the one that differs."""
+        return Options.assembled(
+            (*self._before, (self._number, value), *self._after),
+            self._present,
+            self._heads[len(value)] + value + self._suffix,
+        )
