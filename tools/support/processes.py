@@ -89,6 +89,11 @@ class Program:
         return self._process.pid
 
     @property
+    def ended(self) -> int | None:
+        """Its exit status, or ``None`` while it runs."""
+        return self._process.poll()
+
+    @property
     def output(self) -> str:
         """What it printed until now."""
         return Path(self._log.name).read_text(encoding="utf-8", errors="replace")
