@@ -127,6 +127,8 @@ class Keyring:
         selection = self.select(message)
         if selection is None or selection.oscore is None:
             return None
+        if selection.oscore.kind != "oscore":  # the keys that EDHOC agrees on come next
+            raise CredentialsMissing("edhoc-oscore is not usable yet")
         return await self._open(selection.oscore)
 
     def select(self, message: Message) -> Selection | None:

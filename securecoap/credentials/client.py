@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Final
 
+from securecoap.credentials.edhoc import METHOD, SUITE
 from securecoap.credentials.models import (
     ALWAYS,
     Credential,
     DtlsPsk,
+    EdhocOscore,
     Entry,
     Group,
     Node,
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PLAIN", "USABLE_KINDS", "ClientCredentials", "Selection"]
 
-USABLE_KINDS: Final = frozenset(kind.kind for kind in (DtlsPsk, OscoreContext))
+USABLE_KINDS: Final = frozenset(kind.kind for kind in (DtlsPsk, OscoreContext, EdhocOscore))
 """Kinds that can be used by this version."""
 
 _SECURE: Final = frozenset(("coaps", "coaps+tcp", "coaps+ws"))
@@ -44,11 +46,12 @@ _NO_ALTERNATIVE: Final = "unprotected beside credentials is for servers"
 class Selection:
     """What a request is to be protected with: DTLS, OSCORE, both (OSCORE over DTLS), or nothing.
 
+    The keys of OSCORE are there already, or EDHOC agrees on them.
     The credentials' ``claims`` are those of the way on which they were found.
     """
 
     dtls: DtlsPsk | None = None
-    oscore: OscoreContext | None = None
+    oscore: OscoreContext | EdhocOscore | None = None
 
     @property
     def plain(self) -> bool:
@@ -238,7 +241,7 @@ def _fit(credentials: tuple[Credential, ...], request: _Request) -> Selection | 
         if credential.kind not in request.usable:
             return f"{credential.kind} is not configured here"
     dtls = [credential for credential in credentials if isinstance(credential, DtlsPsk)]
-    oscore = [credential for credential in credentials if isinstance(credential, OscoreContext)]
+    oscore = [credential for credential in credentials if isinstance(credential, (OscoreContext, EdhocOscore))]
     if len(dtls) > 1 or len(oscore) > 1:
         return "all-of has more than one credential of a kind"
     if dtls and request.proxied:
@@ -249,7 +252,21 @@ def _fit(credentials: tuple[Credential, ...], request: _Request) -> Selection | 
         return f"a dtls credential is for coaps, not {request.scheme}"
     if request.scheme in ("coaps+tcp", "coaps+ws") and not request.proxied:
         return f"{request.scheme} is not usable yet"
+    if oscore and isinstance(oscore[0], EdhocOscore) and (unfit := _unfit_edhoc(oscore[0], request)):
+        return unfit
     return Selection(dtls[0] if dtls else None, oscore[0] if oscore else None)
+
+
+def _unfit_edhoc(credential: EdhocOscore, request: _Request) -> str | None:
+    if (credential.suite, credential.method) != (SUITE, METHOD):
+        return f"edhoc-oscore is usable with suite {SUITE} and method {METHOD} only"
+    if credential.own is None and not credential.own_anonymous:
+        return "edhoc-oscore has no own-cred"
+    if credential.peer is None and not credential.peer_anyone:
+        return "edhoc-oscore has no peer-cred: the server could be anybody"
+    if request.proxied:
+        return "EDHOC does not reach through a proxy yet"
+    return None
 
 
 def _dated(node: Node) -> bool:

@@ -5,7 +5,6 @@ Must not know labels, references or requests.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,12 +19,12 @@ from securecoap.credentials.algorithms import (
     MAXIMUM_WINDOW,
 )
 from securecoap.credentials.basedir import read_basedir
+from securecoap.credentials.edhoc import parse_edhoc
 from securecoap.credentials.models import (
     Credential,
     DtlsPsk,
     DtlsRpk,
     DtlsX509,
-    EdhocOscore,
     OscoreContext,
     TlsCertificate,
     digest,
@@ -38,7 +37,6 @@ from securecoap.credentials.values import (
     integer,
     parse_bool,
     parse_list,
-    parse_object,
     parse_octets,
     parse_path,
     parse_text,
@@ -202,37 +200,6 @@ def _oscore_context(
     )
 
 
-def _edhoc(reading: Reading, value: Any, place: Place, common: Common) -> Credential | None:
-    got = reading.members(value, place, _EDHOC, ("suite", "method"))
-    if got is None:
-        return None
-    if "private-key" in got and "private-key-file" in got:
-        reading.fault(place / "private-key", "private-key and private-key-file exclude each other")
-        return None
-    own = got.get("own-cred")
-    private = got.get("private-key", got.get("private-key-file"))
-    anonymous = own == {"unauthenticated": True}
-    style = got.get("own-cred-style")
-    if anonymous and (private is not None or style not in (None, "by-value")):
-        reading.fault(place / "own-cred", "unauthenticated goes without a key, and only by-value")
-        return None
-    if not anonymous and len({own is None, style is None, private is None}) > 1:
-        reading.fault(place, "own-cred, own-cred-style and a private key belong together")
-        return None
-    material = digest([b"edhoc", _label(common), private or b"", repr((own, got.get("peer-cred"))).encode()])
-    return EdhocOscore(
-        **common,
-        key=material,
-        suite=got["suite"],
-        method=got["method"],
-        own_credential=own,
-        own_credential_style=style,
-        peer_credential=got.get("peer-cred"),
-        private_key=None if private is None else Secret(private),
-        use_combined=got.get("use-combined-edhoc"),
-    )
-
-
 def _tlscert(reading: Reading, value: Any, place: Place, common: Common) -> Credential | None:
     got = reading.members(value, place, _TLSCERT, ("certfile",))
     if got is None:
@@ -294,33 +261,6 @@ def _hash(reading: Reading, value: Any, place: Place) -> str | None:
     return found
 
 
-def _style(reading: Reading, value: Any, place: Place) -> str | None:
-    if value in ("by-key-id", "by-value"):
-        return str(value)
-    reading.fault(place, "by-key-id or by-value is expected")
-    return None
-
-
-def _private_file(reading: Reading, value: Any, place: Place) -> bytes | None:
-    path = parse_path(reading, value, place)
-    if path is None:
-        return None
-    try:
-        return reading.sources.file(path)
-    except SourceError as error:
-        reading.fault(place, str(error))
-        return None
-
-
-def _private_object(reading: Reading, value: Any, place: Place) -> bytes | None:
-    content = parse_object(reading, value, place)
-    try:
-        return None if content is None else json.dumps(dict(content)).encode()
-    except (TypeError, ValueError, RecursionError):
-        reading.fault(place, "a COSE key as a JSON object is expected")
-        return None
-
-
 _DTLS: Final[dict[str, Parser]] = {
     "psk": parse_octets,
     "client-identity": parse_octets,
@@ -348,16 +288,6 @@ _OSCORE: Final[dict[str, Parser]] = {
     "window": integer(1, MAXIMUM_WINDOW),
     "echo": parse_bool,
 }
-_EDHOC: Final[dict[str, Parser]] = {
-    "suite": integer(-65536, 65535),
-    "method": integer(0, 3),
-    "own-cred": parse_object,
-    "own-cred-style": _style,
-    "peer-cred": parse_object,
-    "private-key": _private_object,
-    "private-key-file": _private_file,
-    "use-combined-edhoc": parse_bool,
-}
 _TLSCERT: Final[dict[str, Parser]] = {"certfile": parse_path}
 
 KINDS: Final[dict[str, Callable[[Reading, Any, Place, Common], Credential | None]]] = {
@@ -365,7 +295,7 @@ KINDS: Final[dict[str, Callable[[Reading, Any, Place, Common], Credential | None
     "dtls-rpk": _rpk,
     "dtls-x509": _x509,
     "oscore": _oscore,
-    "edhoc-oscore": _edhoc,
+    "edhoc-oscore": parse_edhoc,
     "tlscert": _tlscert,
 }
 """Every kind that has key material, and its parser."""

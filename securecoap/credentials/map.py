@@ -24,8 +24,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from securecoap.credentials.client import USABLE_KINDS, ClientCredentials, Selection
+from securecoap.credentials.edhoc_peers import EdhocPeers
 from securecoap.credentials.loading import load_entries
-from securecoap.credentials.models import Credential, DtlsPsk, Entry, OscoreContext
+from securecoap.credentials.models import Credential, DtlsPsk, EdhocOscore, Entry, OscoreContext
 from securecoap.credentials.policy import OwnNames, Policy
 from securecoap.credentials.resolution import MAXIMUM_CANDIDATES, Role, leaves
 
@@ -51,6 +52,7 @@ class CredentialsMap:
         "_by_key",
         "_client",
         "_contexts",
+        "_edhoc",
         "_exact",
         "_identities",
         "entries",
@@ -71,6 +73,7 @@ class CredentialsMap:
         self._identities: dict[bytes, DtlsPsk] = {}
         contexts: dict[bytes, list[OscoreContext]] = {}
         exact: dict[tuple[bytes, bytes], list[OscoreContext]] = {}
+        agreed: list[EdhocOscore] = []
         for entry, credential in leaves(dict(entries)):
             self._by_key[credential.key] = credential
             if own is not None and entry.pattern is not None and not own.covers(entry.pattern):
@@ -81,8 +84,11 @@ class CredentialsMap:
                 contexts.setdefault(credential.recipient_id, []).append(credential)
                 if credential.id_context is not None:
                     exact.setdefault((credential.recipient_id, credential.id_context), []).append(credential)
+            elif isinstance(credential, EdhocOscore):
+                agreed.append(credential)
         self._contexts = {kid: tuple(found) for kid, found in contexts.items()}
         self._exact = {kid: tuple(found) for kid, found in exact.items()}
+        self._edhoc = EdhocPeers(agreed)
 
     @classmethod
     def load(
@@ -168,6 +174,15 @@ class CredentialsMap:
         if len(found) == 1:
             return found if found[0].validity.covers(now) else ()
         return tuple(islice((context for context in found if context.validity.covers(now)), MAXIMUM_CANDIDATES))
+
+    @property
+    def edhoc(self) -> EdhocPeers:
+        """The peers of an EDHOC responder, and who it is to them."""
+        return self._edhoc
+
+    def has_oscore_kid(self, kid: bytes) -> bool:
+        """Whether any context, valid now or not, has this recipient id."""
+        return kid in self._contexts
 
     def current(self, credential: Credential) -> Credential | None:
         """What this map has for a credential of an earlier map: the same label, kind and key material.

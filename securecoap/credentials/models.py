@@ -9,13 +9,14 @@ from __future__ import annotations
 import hmac
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from securecoap.credentials.algorithms import AeadParameters
+    from securecoap.credentials.ccs import Ccs
     from securecoap.credentials.faults import Place
     from securecoap.credentials.patterns import UriPattern
     from securecoap.credentials.secret import Secret
@@ -26,6 +27,7 @@ __all__ = [
     "DtlsPsk",
     "DtlsRpk",
     "DtlsX509",
+    "EdhocIdentity",
     "EdhocOscore",
     "Entry",
     "Group",
@@ -155,19 +157,50 @@ class OscoreContext(Credential):
     basedir: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class EdhocIdentity:
+    """Our side of an EDHOC session: what we are known by, and its key.
+
+    Attributes:
+        ccs: the authentication credential.
+        private_key: its private key, 32 bytes.
+        by_value: whether it is sent as it is; otherwise by its kid.
+    """
+
+    ccs: Ccs
+    private_key: Secret
+    by_value: bool
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class EdhocOscore(Credential):
-    """An EDHOC credential set (RFC 9528), with the members of aiocoap's form."""
+    """An EDHOC credential set (RFC 9528) whose keys OSCORE uses, in aiocoap's form.
+
+    Attributes:
+        suite: the cipher suite.
+        method: the authentication method.
+        own: our side; ``None`` if the set has none, or stays unauthenticated.
+        own_anonymous: whether we stay unauthenticated: a key of its own for each session, sent by value.
+        peer: the peer's credential; ``None`` if the set has none, or it may be anybody's.
+        peer_anyone: whether the peer may be anybody, who then has proved nothing.
+        combined: whether message_3 goes with the first request (RFC 9668).
+    """
 
     kind: ClassVar[str] = "edhoc-oscore"
+    usable: ClassVar[bool] = True
 
     suite: int
     method: int
-    own_credential: Any = field(repr=False)
-    own_credential_style: str | None
-    peer_credential: Any = field(repr=False)
-    private_key: Secret | None
-    use_combined: bool | None
+    own: EdhocIdentity | None
+    own_anonymous: bool
+    peer: Ccs | None
+    peer_anyone: bool
+    combined: bool
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether it only says who we are: a server presents it to peers that other sets have."""
+        return self.own is not None and self.peer is None and not self.peer_anyone
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

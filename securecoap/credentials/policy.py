@@ -5,7 +5,8 @@ Fails closed, since the peer chooses scheme, authority and path:
 - the patterns with the most specific path decide. If they are for other schemes or authorities only, the request is
   refused: nothing with a less specific path opens it;
 - among those that fit, the most specific authority, then scheme, then the later entry decides, alone;
-- what no pattern covers needs a claim, whichever; ``/.well-known/core`` and ``/.well-known/edhoc`` need none;
+- what no pattern covers needs a claim, whichever, but not of a peer that may be anybody (unauthenticated EDHOC);
+  ``/.well-known/core`` and ``/.well-known/edhoc`` need none;
 - a pattern that refers to a label is satisfied by that label only, and labels cannot be had as claims of an entry.
 
 The caller refuses foreign Uri-Hosts (`OwnNames`) and Proxy options before, and gives the segments that it routes on.
@@ -18,8 +19,9 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-from securecoap.credentials.models import ALWAYS, Credential, Entry, Node, Reference, Unprotected, Validity
+from securecoap.credentials.models import ALWAYS, Credential, EdhocOscore, Entry, Node, Reference, Unprotected, Validity
 from securecoap.credentials.patterns import PatternIndex, Specificity, UriPattern, normal_host
+from securecoap.credentials.resolution import leaves
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,12 +65,38 @@ class _Demand:
         self.every = every
         self.validity = validity
 
+    @property
+    def is_simple(self) -> bool:
+        """Whether one of its labels is all that it asks for."""
+        return self.validity == ALWAYS and not self.further and not self.every
+
     def met(self, claims: tuple[str, ...], now: float) -> bool:
         if not self.validity.covers(now):
             return False
         if self.every:
             return all(demand.met(claims, now) for demand in self.further)
         return not self.labels.isdisjoint(claims) or any(demand.met(claims, now) for demand in self.further)
+
+
+class _AnyProof(_Demand):
+    """Somebody has to be known, whoever it is."""
+
+    __slots__ = ("_strangers",)
+
+    def __init__(self, strangers: frozenset[str], validity: Validity = ALWAYS) -> None:
+        super().__init__(validity=validity)
+        self._strangers = strangers
+
+    @property
+    def is_simple(self) -> bool:
+        return False
+
+    def met(self, claims: tuple[str, ...], now: float) -> bool:
+        return self.validity.covers(now) and not self._strangers.issuperset(claims)
+
+    def during(self, validity: Validity) -> _AnyProof:
+        """The same in a span of time."""
+        return _AnyProof(self._strangers, validity)
 
 
 class _Rule:
@@ -90,11 +118,12 @@ class Policy:
         entries: checked entries with their claims (`resolution.with_claims`).
     """
 
-    __slots__ = ("_boundaries", "_decisions", "_from", "_index", "_until")
+    __slots__ = ("_any_proof", "_boundaries", "_decisions", "_from", "_index", "_until")
 
     def __init__(self, entries: dict[str, Entry]) -> None:
         self._index: PatternIndex[_Rule] = PatternIndex()
-        compiler = _Compiler(entries)
+        self._any_proof = _AnyProof(_strangers(entries))
+        compiler = _Compiler(entries, self._any_proof)
         for order, entry in enumerate(entries.values()):
             if entry.pattern is not None:
                 rank = (entry.pattern.specificity, order)
@@ -161,7 +190,7 @@ class Policy:
         elif covered:
             allowed = False
         else:
-            allowed = bool(claims) or segments in _OPEN_PATHS
+            allowed = self._any_proof.met(claims, now) or segments in _OPEN_PATHS
         if allowed:
             return Decision.ALLOWED
         return Decision.FORBIDDEN if claims else Decision.UNAUTHORIZED
@@ -218,11 +247,22 @@ class OwnNames:
         return any(host.matches(own) for own in self._hosts)
 
 
+def _strangers(entries: dict[str, Entry]) -> frozenset[str]:
+    """The claims that anybody may have."""
+    of_anyone: set[str] = set()
+    of_peers: set[str] = set()
+    for _, credential in leaves(entries):
+        is_open = isinstance(credential, EdhocOscore) and credential.peer_anyone
+        (of_anyone if is_open else of_peers).update(credential.claims)
+    return frozenset(of_anyone - of_peers)
+
+
 class _Compiler:
     """Entries to demands; what several patterns refer to is compiled once."""
 
-    def __init__(self, entries: dict[str, Entry]) -> None:
+    def __init__(self, entries: dict[str, Entry], any_proof: _AnyProof) -> None:
         self._entries = entries
+        self._any_proof = any_proof
         self._labels: dict[str, _Demand] = {}
         self.boundaries: set[float] = set()
 
@@ -235,14 +275,16 @@ class _Compiler:
         self.boundaries.update(node.validity)
         if isinstance(node, Unprotected):
             return _Demand(every=True, validity=node.validity)  # all of nothing
+        if isinstance(node, EdhocOscore) and node.is_identity:
+            return self._any_proof.during(node.validity)  # it says who we are, and so nothing of who may come
         if isinstance(node, Credential):
             return _Demand(frozenset((node.label,)), validity=node.validity)
         parts = [self.demand(member) for member in node.members]
         if node.kind == "all-of":
             return _Demand(further=tuple(parts), every=True, validity=node.validity)
-        simple = [part for part in parts if part.validity == ALWAYS and not part.further and not part.every]
+        simple = [part for part in parts if part.is_simple]
         labels = frozenset().union(*(part.labels for part in simple))
-        further = tuple(part for part in parts if part.validity != ALWAYS or part.further or part.every)
+        further = tuple(part for part in parts if not part.is_simple)
         return _Demand(labels, further, validity=node.validity)
 
     def _reference(self, label: str) -> _Demand:
@@ -250,5 +292,7 @@ class _Compiler:
         while isinstance(node, Reference):
             node = self._entries[node.label].node
         below = self.demand(node)
+        if isinstance(below, _AnyProof):
+            return below
         # It is this label that has to be proved; labels of groups are never claims, so a group stands for its members.
         return _Demand(frozenset((label,)), validity=below.validity) if isinstance(node, Credential) else below

@@ -7,7 +7,7 @@ import pytest
 from securecoap.credentials import PLAIN
 from securecoap.errors import CredentialsMissing
 
-from .material import GET, NOW, PUT, build, oscore, psk
+from .material import EDHOC_PEER, GET, NOW, PUT, build, edhoc, oscore, psk
 
 
 def select(entries, uri_scheme="coap", host="gateway.example", port=None, segments=("x",), method=GET, **options):
@@ -74,7 +74,11 @@ def test_an_authority_that_is_named_gets_no_plain_text(entries):
         ({"*": {"all-of": [psk(), psk("other")]}}, "coaps", "more than one credential"),
         ({"*": {"all-of": [oscore(), oscore("02", "22")]}}, "coap", "more than one credential"),
         ({"*": oscore()}, "coaps+tcp", "not usable yet"),
-        ({"*": {"edhoc-oscore": {"suite": 2, "method": 3}}}, "coap", "edhoc-oscore is not usable yet"),
+        ({"*": edhoc(method=0)}, "coap", "usable with suite 2 and method 3 only"),
+        ({"*": edhoc(**{"peer-cred": None})}, "coap", "could be anybody"),
+        ({"*": {"edhoc-oscore": {"suite": 2, "method": 3, "peer-cred": EDHOC_PEER}}}, "coap", "has no own-cred"),
+        ({"*": {"all-of": [edhoc(), oscore()]}}, "coap", "more than one credential"),
+        ({"*": edhoc()}, "coaps", "coaps needs a dtls credential"),
         ({"*": {"unprotected": True}}, "http", "no scheme of CoAP"),
     ],
 )
@@ -113,7 +117,7 @@ def test_any_of_is_chosen_by_scheme_and_configuration():
     assert select(entries, "coaps").claims == (":d1",)
     assert select(entries, "coap").oscore.label == ":o"
     assert "not configured" in refused(entries, "coaps", usable=frozenset({"oscore"}))
-    unusable = {"any-of": [{"edhoc-oscore": {"suite": 2, "method": 3}}, oscore()]}
+    unusable = {"any-of": [edhoc(method=1), oscore()]}
     assert select({"*": unusable}).oscore.label == "*.any-of[1]"
 
 

@@ -130,29 +130,6 @@ def test_faulty_certificates():
     assert ":a.dtls-x509.ca[0]: not a certificate" in faults({"dtls-x509": {"ca": [b"x"]}})[0]
 
 
-def test_edhoc_members():
-    whole = {
-        "suite": 2, "method": 3, "own-cred": {"14": {}}, "own-cred-style": "by-key-id", "private-key": {"1": 2},
-        "peer-cred": {"14": {}}, "use-combined-edhoc": True,
-    }  # fmt: skip
-    (found,) = build({":a": {"edhoc-oscore": whole}}).credentials()
-    assert (found.suite, found.method, found.use_combined) == (2, 3, True)
-    anonymous = {"suite": 2, "method": 3, "own-cred": {"unauthenticated": True}}
-    assert build({":a": {"edhoc-oscore": anonymous}}).credentials()
-    assert "belong together" in faults({"edhoc-oscore": {"suite": 2, "method": 3, "own-cred": {"14": {}}}})[0]
-    assert "unauthenticated" in faults({"edhoc-oscore": {**anonymous, "private-key": {"1": 2}}})[0]
-    assert "by-key-id or by-value" in faults({"edhoc-oscore": {**anonymous, "own-cred-style": []}})[0]
-
-
-def test_an_edhoc_key_stands_in_the_file_or_beside_it(tmp_path):
-    (tmp_path / "key").write_bytes(b"key")
-    sets = {"suite": 2, "method": 3, "own-cred": {"14": {}}, "own-cred-style": "by-value", "private-key-file": "key"}
-    (found,) = CredentialsMap.from_dict({":a": {"edhoc-oscore": sets}}, base=tmp_path).credentials()
-    assert found.private_key.reveal() == b"key"
-    with pytest.raises(CredentialsFault, match="exclude each other"):
-        CredentialsMap.from_dict({":a": {"edhoc-oscore": {**sets, "private-key": {"1": 2}}}}, base=tmp_path)
-
-
 def context_directory(path, settings, secret):
     path.mkdir()
     for name, content in (("settings.json", settings), ("secret.json", secret)):
@@ -226,7 +203,6 @@ def test_entries_in_the_form_of_aiocoap():
     [
         {"dtls-rpk": {"private-key": private(OWN), "peer-keys": [public(PEER)]}},
         {"dtls-x509": {"ca": [certificate(OWN).public_bytes(Encoding.PEM)]}},
-        {"edhoc-oscore": {"suite": 2, "method": 3}},
     ],
 )
 def test_a_kind_that_is_not_usable_yet_says_so(entry):

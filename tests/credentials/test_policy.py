@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from securecoap.credentials import Decision, OwnNames
 from securecoap.credentials.patterns import parse_pattern
 
-from .material import GET, NOW, PUT, build, oscore, psk
+from .material import GET, NOW, PUT, build, edhoc, oscore, psk
 
 DEVICES = {":a": psk("a"), ":b": psk("b"), ":o": oscore()}
 OK, UNAUTHORIZED, FORBIDDEN = Decision.ALLOWED, Decision.UNAUTHORIZED, Decision.FORBIDDEN
@@ -138,7 +138,7 @@ def test_an_expired_label_is_not_satisfied():
 
 
 def test_kinds_that_are_not_usable_yet_open_nothing():
-    assert decide({"coap*://*/x": {"edhoc-oscore": {"suite": 2, "method": 3}}}, "x") is UNAUTHORIZED
+    assert decide({"coap*://*/x": edhoc(method=0)}, "x") is UNAUTHORIZED
 
 
 def test_the_memory_of_decisions_is_bounded(monkeypatch):
