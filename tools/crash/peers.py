@@ -1,7 +1,8 @@
 """The processes that are killed: ``python -m crash.peers server|client SETUP NAME``.
 
-They use securecoap as applications do. SETUP is a JSON file that the driver wrote. The server writes down each execution before it answers; a
-client sends what no other process ever sent, so that a nonce that is used twice seals two different things.
+They use securecoap as applications do. SETUP is a JSON file that the driver wrote. The server writes down each
+execution before it answers; a client sends what no other process ever sent, so that a nonce that is used twice seals
+two different things.
 """
 
 from __future__ import annotations
