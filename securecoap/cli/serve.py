@@ -10,6 +10,7 @@ import logging
 import signal
 import sys
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
 
 import click
@@ -17,12 +18,13 @@ import click
 from securecoap.cli import logs, session, status
 from securecoap.cli.options import ENGINE, KEYLOG, STATE, apply, credentials_option, not_yet
 from securecoap.cli.text import tell
+from securecoap.config import Limits, TransportParameters
 from securecoap.errors import CoapError, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+    from securecoap.cli.configuration import Configuration
     from securecoap.context import Context
     from securecoap.resources import Site
 
@@ -47,6 +49,7 @@ class Settings(TypedDict):
     log_format: str
     keylog: Path | None
     dtls_engine: str
+    config: Configuration | None
     check_config: bool
 
 
@@ -79,6 +82,22 @@ def _spread(arguments: list[str]) -> list[str]:
     return result
 
 
+def _configure(ctx: click.Context, _: click.Parameter, path: Path | None) -> Configuration | None:
+    """What the file says becomes the defaults of the other options."""
+    if path is None:
+        return None
+    from securecoap.cli.configuration import read_configuration  # pydantic takes longer to load than all the rest
+
+    try:
+        configuration = read_configuration(path)
+    except ConfigurationError as error:
+        for fault in getattr(error, "faults", [str(error)]):
+            tell(fault)
+        ctx.exit(status.USAGE)
+    ctx.default_map = configuration.defaults
+    return configuration
+
+
 @click.command(cls=_Command)
 @click.argument("site", metavar="[MODULE:SITE]", required=False)
 @click.option("--demo", is_flag=True, help="Serve the demo site.")
@@ -109,8 +128,15 @@ def _spread(arguments: list[str]) -> list[str]:
         not_yet("--reload", is_flag=True),
         not_yet("--workers"),
         not_yet("--metrics"),
-        not_yet("--config"),
     )
+)
+@click.option(
+    "--config",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    is_eager=True,
+    callback=_configure,
+    help="Options, limits and timing in TOML; what stands on the command line goes before it.",
 )
 def serve(**settings: Unpack[Settings]) -> int:
     """Serve a site: a Site object of a module, or the demo site.
@@ -147,8 +173,11 @@ def _prepare(settings: Settings) -> Context:
     # When it is used, not when the command line is parsed: it is all of the library.
     from securecoap.context import Context
 
+    config = settings["config"]
     return Context.server(
         site,
+        limits=Limits() if config is None else config.limits,
+        parameters=TransportParameters() if config is None else config.parameters,
         bind=settings["bind"] or None,
         credentials=credentials,
         state=settings["state"],
