@@ -11,6 +11,7 @@ from typing import Final
 from securecoap.errors import NotAcceptable, PreconditionFailed, UnsupportedContentFormat
 from securecoap.wire import numbers
 from securecoap.wire.codes import Code
+from securecoap.wire.content_formats import content_format_number
 from securecoap.wire.message import Message
 
 __all__ = ["check_preconditions", "etag_for", "require_accept", "require_content_format", "validated"]
@@ -75,35 +76,35 @@ def validated(request: Message, response: Message) -> Message:
     return valid
 
 
-def require_accept(request: Message, *formats: int) -> int:
+def require_accept(request: Message, *formats: int | str) -> int:
     """The content format to answer in: the one that Accept asks for, or else the first (section 5.10.4).
 
     Args:
         request: the request.
-        formats: the content formats there are, the preferred one first.
+        formats: the content formats there are, by number or name, the preferred one first.
 
     Raises:
         NotAcceptable: another one is asked for.
     """
     wanted = request.options.accept
     if wanted is None:
-        return formats[0]
-    if wanted not in formats:
+        return content_format_number(formats[0])
+    if wanted not in map(content_format_number, formats):
         raise NotAcceptable
     return wanted
 
 
-def require_content_format(request: Message, *formats: int | None) -> int | None:
+def require_content_format(request: Message, *formats: int | str | None) -> int | None:
     """The content format of the request's body (section 5.5.1, 5.10.3).
 
     Args:
         request: the request.
-        formats: those that are understood; ``None`` among them admits a body that does not say.
+        formats: those that are understood, by number or name; ``None`` among them admits a body that does not say.
 
     Raises:
         UnsupportedContentFormat: it is none of them.
     """
     found = request.options.content_format
-    if found not in formats:
+    if found not in [None if one is None else content_format_number(one) for one in formats]:
         raise UnsupportedContentFormat
     return found

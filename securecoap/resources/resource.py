@@ -12,10 +12,11 @@ from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from securecoap.errors import MethodNotAllowed
+from securecoap.resources.negotiation import negotiation
 from securecoap.wire.codes import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from securecoap.wire.message import Message
 
@@ -54,6 +55,12 @@ class Resource:
         fresh_within: seconds; a request that may change something has to prove that it was made in the last so many
             (RFC 9175 section 2.3), or it is challenged and not carried out: an actuator then obeys nothing that was
             held back on the way. It takes DTLS or OSCORE. ``None``, the default, asks for no proof.
+        produces: the content formats that GET and FETCH answer in, by number or name, the preferred one first. Accept
+            of another is 4.06; ``require_accept(request, *self.produces)`` tells the handler which one it is. They are
+            the resource's ``ct`` in ``/.well-known/core``. Empty: the handlers see to it.
+        consumes: the content formats of the bodies that handlers take, or a mapping from methods to them (a PATCH has
+            another format than a PUT); ``None`` among them admits a body that does not say. A request with another gets
+            4.15. Empty, or no entry for the method: the handlers see to it.
         link_attributes: what ``/.well-known/core`` says of the resource (RFC 6690 section 3), such as
             ``{"rt": "temperature-c", "if": "sensor", "ct": 0}``; ``Site.add`` may say more or otherwise.
     """
@@ -61,6 +68,8 @@ class Resource:
     assembles_bodies: bool | None = True
     is_observable: bool = False
     fresh_within: float | None = None
+    produces: Sequence[int | str] = ()
+    consumes: Sequence[int | str | None] | Mapping[int, Sequence[int | str | None]] = ()
     link_attributes: LinkAttributes = _NO_ATTRIBUTES
 
     _handlers: ClassVar[dict[int, _Handler]] = {}  # by method
@@ -68,13 +77,16 @@ class Resource:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        negotiated = negotiation(cls.produces, cls.consumes)
         cls._handlers = {
-            method: _as_function(cls, name) for method, name in _METHODS.items() if getattr(cls, name, None) is not None
+            method: negotiated(method, _as_function(cls, name))
+            for method, name in _METHODS.items()
+            if getattr(cls, name, None) is not None
         }
         if cls.render is Resource.render:
             cls._entries = cls._handlers
         else:
-            cls._entries = dict.fromkeys(range(1, 32), _render)
+            cls._entries = {method: negotiated(method, _render) for method in range(1, 32)}
         own = cls.__dict__
         if "assembles_bodies" not in own and cls.needs_blockwise_assembly is not Resource.needs_blockwise_assembly:
             cls.assembles_bodies = None

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from securecoap.resources.well_known import WELL_KNOWN_CORE, WellKnownCore
+from securecoap.wire.content_formats import content_format_number
 from securecoap.wire.link_format import Link, write_links
 from securecoap.wire.uri import compose_uri
 
@@ -248,6 +249,8 @@ class Site:
 
 def _links_of(resource: Resource, pattern: _Pattern, attributes: LinkAttributes) -> Iterator[Link]:
     said: dict[str, AttributeValue] = {**getattr(resource, "link_attributes", _NO_PARAMETERS), **attributes}
+    if produces := getattr(resource, "produces", ()):
+        said.setdefault("ct", [content_format_number(one) for one in produces])
     if getattr(resource, "is_observable", hasattr(resource, "add_observation")):
         said.setdefault("obs", True)
     listed: Iterable[tuple[Mapping[str, str], LinkAttributes]] = ((_NO_PARAMETERS, _NO_PARAMETERS),)

@@ -25,6 +25,7 @@ __all__ = [
     "ContentFormat",
     "ContentFormatRange",
     "Structure",
+    "content_format_number",
     "content_format_text",
     "parse_content_format",
     "registration_range",
@@ -259,6 +260,24 @@ def parse_content_format(text: str) -> int:
     close = get_close_matches(name[:80], _BY_NAME, n=3)
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
     raise ValueError(f"unknown content format {text[:80]!r}: give its number or a registered media type{hint}")
+
+
+def content_format_number(value: int | str | ContentFormat) -> int:
+    """The number of what a program names in any of three ways: ``50``, ``"json"``, ``CONTENT_FORMATS[50]``.
+
+    Raises:
+        ValueError: a number that is out of range, or a name that is not in the registry.
+        TypeError: something else.
+    """
+    if isinstance(value, int):
+        if 0 <= value <= MAXIMUM_CONTENT_FORMAT:
+            return value
+        raise ValueError(f"a content format is a number of 0 to {MAXIMUM_CONTENT_FORMAT}, not {value}")
+    if isinstance(value, str):
+        return parse_content_format(value)
+    if isinstance(value, ContentFormat):
+        return value.number
+    raise TypeError(f"a content format is a number or a name, not {value!r}")
 
 
 def registration_range(number: int) -> ContentFormatRange:

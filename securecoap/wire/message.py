@@ -46,7 +46,8 @@ class Message:
         payload: the body.
         uri: absolute URI of a request. Its path and query become options, and a host name Uri-Host.
         confirmable: whether a request or notification asks for an acknowledgement; ``None`` leaves it to the library.
-        options: any option by its name (``content_format=0, etag=b"…", observe=0, uri_path=("a", "b")``).
+        options: any option by its name (``content_format="json", etag=b"…", observe=0, uri_path=("a", "b")``); content
+            formats by name or number.
 
     Attributes:
         remote: the `EndpointAddress` that it came from or goes to.

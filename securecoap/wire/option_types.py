@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, overload
 
 from securecoap.wire import numbers
 from securecoap.wire.block import Block
+from securecoap.wire.content_formats import content_format_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from securecoap.wire.content_formats import ContentFormat
     from securecoap.wire.options import Options
 
 __all__ = [
     "BlockOption",
+    "ContentFormatOption",
     "FlagOption",
     "OpaqueOption",
     "OpaqueOptions",
@@ -98,6 +101,15 @@ class UintOption(OptionAttribute):
         if value is not None and value < 0:
             raise ValueError("an option cannot be negative")
         self.store(instance, [] if value is None else [encode_uint(value)])
+
+
+class ContentFormatOption(UintOption):
+    """A content format's number, or ``None`` when absent; set by its number, its name or its registry entry."""
+
+    __slots__ = ()
+
+    def __set__(self, instance: Options, value: int | str | ContentFormat | None) -> None:
+        super().__set__(instance, None if value is None else content_format_number(value))
 
 
 class OpaqueOption(OptionAttribute):

@@ -14,6 +14,7 @@ from securecoap.errors import FormatError
 from securecoap.wire import numbers
 from securecoap.wire.option_types import (
     BlockOption,
+    ContentFormatOption,
     FlagOption,
     OpaqueOption,
     OpaqueOptions,
@@ -95,11 +96,11 @@ class Options:
     uri_port = UintOption(numbers.URI_PORT)
     location_path = TextOptions(numbers.LOCATION_PATH)
     oscore = OpaqueOption(numbers.OSCORE)
-    content_format = UintOption(numbers.CONTENT_FORMAT)
+    content_format = ContentFormatOption(numbers.CONTENT_FORMAT)
     max_age = UintOption(numbers.MAX_AGE)
     uri_query = TextOptions(numbers.URI_QUERY)
     hop_limit = UintOption(numbers.HOP_LIMIT)
-    accept = UintOption(numbers.ACCEPT)
+    accept = ContentFormatOption(numbers.ACCEPT)
     location_query = TextOptions(numbers.LOCATION_QUERY)
     block2 = BlockOption(numbers.BLOCK2)
     block1 = BlockOption(numbers.BLOCK1)

@@ -53,9 +53,9 @@ def test_raw_access_of_any_number() -> None:
 def test_a_number_is_a_number(value: Any) -> None:
     options = Options()
     with pytest.raises(TypeError, match="this option is a number, not"):
-        options.content_format = value
+        options.max_age = value
     with pytest.raises(ValueError, match="negative"):
-        options.content_format = -1
+        options.max_age = -1
     assert options.pairs == ()
 
 
