@@ -17,6 +17,7 @@ __all__ = [
     "decode_option",
     "encode_option",
     "encode_partial_iv",
+    "only_value",
     "parse_option",
 ]
 
@@ -27,6 +28,7 @@ _KID = 0x08
 _KID_CONTEXT = 0x10
 # Bit 0x20 is Group OSCORE's (not implemented); 0x40 is unassigned; 0x80 announces a second flag byte.
 _RESERVED = 0xE0
+_UNDECODABLE = b"\xff"
 
 
 class OscoreOption(NamedTuple):
@@ -80,6 +82,12 @@ def encode_option(partial_iv: bytes | None = None, kid: bytes | None = None, kid
     if len(value) > 254:
         raise ValueError("kid and kid context do not fit an OSCORE option of 255 bytes (RFC 8613 section 2)")
     return bytes((flags,)) + value
+
+
+def only_value(pairs: tuple[tuple[int, bytes], ...]) -> bytes:
+    """The value of the OSCORE option; one that does not decode if it is there twice, which section 2 forbids."""
+    values = [value for number, value in pairs if number == numbers.OSCORE]
+    return values[0] if len(values) == 1 else _UNDECODABLE
 
 
 def decode_option(value: bytes) -> OscoreOption:

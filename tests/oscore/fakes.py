@@ -231,7 +231,16 @@ class Contexts:
 class End:
     """One endpoint: a layer with its neighbours, and one context of Appendix C."""
 
-    def __init__(self, name: str, *, start: int = 0, void: bool = False, claims: tuple[str, ...] = (), **changes: Any):
+    def __init__(
+        self,
+        name: str,
+        *,
+        start: int = 0,
+        void: bool = False,
+        claims: tuple[str, ...] = (),
+        randomness: Any = None,
+        **changes: Any,
+    ) -> None:
         self.scheduler = Scheduler()
         self.below = Below()
         self.above = Above()
@@ -240,7 +249,7 @@ class End:
         self.context.sender = Sender(self.numbers, self.scheduler)
         self.context.claims = claims
         self.contexts = Contexts(self.context)
-        self.layer = OscoreLayer(self.below, self.contexts, self.scheduler, random.Random(1))
+        self.layer = OscoreLayer(self.below, self.contexts, self.scheduler, randomness or random.Random(1))
         self.layer.above = self.above
 
     def receive(self, wire: str | bytes, remote: Address) -> tuple[bool, Slot]:

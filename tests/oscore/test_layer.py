@@ -382,7 +382,7 @@ def test_a_peer_that_moves_has_another_address(server):
     server.receive(request_of(2), Address("elsewhere"))
     first, second = (message.remote for message in server.above.got)
     assert first != second
-    assert len(server.layer._addresses) == len(server.layer._by_outer) == 1
+    assert len(server.layer.addresses) == len(server.layer._by_outer) == 1
 
 
 def test_errors_of_the_outer_address_end_what_is_on_it(server):
@@ -391,7 +391,7 @@ def test_errors_of_the_outer_address_end_what_is_on_it(server):
     error = SessionEnded("gone")
     server.layer.dispatch_error(error, CLIENT)
     assert server.above.errors == [(error, CLIENT), (error, remote)]
-    assert server.layer._addresses == server.layer._by_outer == {}
+    assert server.layer.addresses == server.layer._by_outer == {}
 
 
 def test_errors_of_other_addresses_do_not(server):
@@ -408,7 +408,7 @@ def test_releasing_a_context_ends_what_is_under_it(server):
     assert isinstance(error, SessionEnded)
     assert address == remote
     assert not server.context.retired  # others may use it
-    assert server.layer._addresses == server.layer._by_outer == {}
+    assert server.layer.addresses == server.layer._by_outer == {}
 
 
 def test_releasing_a_context_reaches_where_its_peer_was_before(server):
@@ -530,8 +530,8 @@ def test_a_response_that_cannot_be_protected_is_5_00(server, first):
 
 def test_echo_challenge():
     flow = EXTRA["appendix_B12_echo"]
-    server = End("C.1.2", start=0x1F4, void=True)
-    server.layer._random = type("Fixed", (), {"randbytes": staticmethod(lambda n: bytes(range(1, n + 1)))})()
+    fixed = type("Fixed", (), {"randbytes": staticmethod(lambda n: bytes(range(1, n + 1)))})()
+    server = End("C.1.2", start=0x1F4, void=True, randomness=fixed)
     server.receive(flow["request"]["protected"], CLIENT)
     assert server.above.got == []
     assert wire(server.below.take(), 0x4001, ACK) == flow["challenge_4_01"]["protected"]
@@ -599,7 +599,7 @@ def test_a_challenge_confirms_nobody():
     outer = Address("victim")
     server.receive(request_of(1), outer)
     assert not outer.confirmed
-    assert server.layer._addresses == {}
+    assert server.layer.addresses == {}
 
 
 def test_challenges_are_rate_limited_for_each_context():
@@ -666,7 +666,7 @@ def test_any_plaintext_of_the_peer_is_a_request_or_a_protected_error(plaintext):
 
 
 def test_the_log_has_the_cause_and_no_key(caplog):
-    caplog.set_level("INFO", "securecoap.oscore.layer")
+    caplog.set_level("INFO", "securecoap.oscore")
     server = End("C.1.2")
     server.receive(NEGATIVE["NEG-03"], CLIENT)
     server.receive(NEGATIVE["NEG-07"], CLIENT)
@@ -681,7 +681,7 @@ def test_the_log_has_the_cause_and_no_key(caplog):
 
 
 def test_the_log_does_not_grow_with_the_attack(caplog):
-    caplog.set_level("INFO", "securecoap.oscore.layer")
+    caplog.set_level("INFO", "securecoap.oscore")
     server = End("C.1.2")
     for _ in range(100):
         server.receive(NEGATIVE["NEG-07"], CLIENT)

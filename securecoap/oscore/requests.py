@@ -1,0 +1,171 @@
+"""Requests that come in protected: from the OSCORE option to the request that is handed up (RFC 8613 section 8.2).
+
+Replay windows are asked before and told after decryption, in one step; a void window is ended by an Echo challenge
+(appendix B.1.2). The errors of section 8.2 go back without protection, payload or effect, and not too often. What is
+authentic and no request is answered under protection. This module knows neither tokens nor what goes out otherwise.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from cryptography.exceptions import InvalidTag
+
+from securecoap.errors import FormatError, OptionError
+from securecoap.oscore.address import OscoreAddress
+from securecoap.oscore.exchanges import OscoreSlot, is_challenge_met
+from securecoap.oscore.option import only_value, parse_option
+from securecoap.oscore.protection import decode_inner_request
+from securecoap.oscore.rate import RateLimiter
+from securecoap.wire import numbers
+from securecoap.wire.codes import CODES, Code
+from securecoap.wire.message import Message
+from securecoap.wire.options import Options
+
+if TYPE_CHECKING:
+    from securecoap.config import Limits
+    from securecoap.interfaces import Randomness, Scheduler
+    from securecoap.oscore.layer import ContextSource, OscoreLayer
+
+__all__ = ["IncomingRequests"]
+
+_log = logging.getLogger(__name__)
+
+_ECHO_LENGTH: Final = 8
+_ATTEMPTS: Final = 8  # of decryption, for one message
+# Windows are asked before anything is decrypted (section 7.4), so that a wrong key can look like this, too.
+_REPLAY: Final = "its Partial IV was received before, or it has another key"
+_NOT_CACHED: Final = Options.received(((numbers.MAX_AGE, b""),))
+_EMPTY: Final = Options.received(())
+
+
+class IncomingRequests:
+    """See the module.
+
+    Args:
+        layer: addresses come from it, and answers go out through it.
+        contexts: finds security contexts.
+        scheduler: time.
+        randomness: for Echo values.
+        limits: uses ``oscore_errors_per_second`` and ``echo_challenges_per_second``.
+    """
+
+    __slots__ = ("_challenges", "_contexts", "_errors", "_layer", "_random")
+
+    def __init__(
+        self, layer: OscoreLayer, contexts: ContextSource, scheduler: Scheduler, randomness: Randomness, limits: Limits
+    ) -> None:
+        self._layer = layer
+        self._contexts = contexts
+        self._random = randomness
+        self._errors = RateLimiter(limits.oscore_errors_per_second, scheduler.time)
+        self._challenges = RateLimiter(limits.echo_challenges_per_second, scheduler.time)
+
+    def dispatch(self, message: Message) -> bool:
+        """Section 8.2. The outer code and what is outside of Class U mean nothing."""
+        layer = self._layer
+        remote = message.remote
+        if remote.is_multicast_locally:
+            return False  # one context is for one pair; Group OSCORE, which would fit here, is not implemented
+        pairs = message.options.pairs
+        value = pairs[0][1] if len(pairs) == 1 else only_value(pairs)
+        try:
+            partial_iv, kid, kid_context = parse_option(value)
+        except OptionError:
+            return self._refuse(message, Code.BAD_OPTION, "its OSCORE option does not decode")
+        payload = message.payload
+        if partial_iv is None or kid is None or not payload:
+            return self._refuse(message, Code.BAD_OPTION, "it lacks Partial IV, kid or payload")
+        if not partial_iv[0] and len(partial_iv) > 1:
+            return self._refuse(message, Code.BAD_REQUEST, "its Partial IV has leading zeros")
+        number = int.from_bytes(partial_iv, "big")
+        attempts = 0
+        was_received = False
+        # Appendix B.2: a kid context that no context has may ask for a derivation; it would be a candidate more.
+        for context in self._contexts.find(kid, kid_context):
+            window = context.window
+            is_new = window.accepts(number)
+            if context.retired:
+                continue
+            if not is_new and not window.void:
+                was_received = True
+                continue
+            aad, nonce = context.incoming(partial_iv, number)
+            try:
+                plaintext = context.aead_recipient.decrypt(nonce, payload, aad)
+            except (InvalidTag, ValueError):
+                attempts += 1
+                if attempts == _ATTEMPTS:
+                    break
+                continue
+            if is_new:
+                window.mark(number)
+                slot = OscoreSlot(message.exchange, context, aad, nonce, window.proven)
+            else:
+                slot = OscoreSlot(message.exchange, context, aad, nonce, False)  # once per message
+                if not self._is_fresh(message, slot, number, plaintext):
+                    return True
+            address = layer.addresses.get(context)
+            if address is None or address.outer is not remote or address.generation != context.generation:
+                address = layer.proved_address(context, remote)
+            # The received message becomes the request in place: token, type and Message ID stay as they are.
+            try:
+                inner_code, message.options, message.payload = decode_inner_request(plaintext, message.options)
+            except FormatError as error:
+                return self._refuse_inner(message, slot, address, error)
+            message.code = CODES[inner_code]
+            message.remote = address
+            message.exchange = slot
+            return layer.above.dispatch_message(message)
+        if was_received:
+            return self._refuse(message, Code.UNAUTHORIZED, _REPLAY)
+        if attempts:
+            return self._refuse(message, Code.BAD_REQUEST, "it does not decrypt")
+        return self._refuse(message, Code.UNAUTHORIZED, "no security context has its kid and kid context")
+
+    def _refuse_inner(self, message: Message, slot: OscoreSlot, address: OscoreAddress, error: FormatError) -> bool:
+        """A verified message that is no request: the answer is protected (section 8.2, step 8)."""
+        code = Code.BAD_OPTION if isinstance(error, OptionError) else Code.BAD_REQUEST
+        self._layer.log_failure(message.remote, error)
+        self._layer.respond(slot, address, code, _EMPTY, message.token)
+        return True
+
+    def _is_fresh(self, message: Message, slot: OscoreSlot, number: int, plaintext: bytes) -> bool:
+        """Appendix B.1.2: while nobody knows what was received, only a request with our Echo value is fresh.
+
+        Any other is challenged. The nonce of that one may have protected a response before the window was lost, so its
+        slot does not use it (``nonce_usable`` is false); the fresh one's may be used.
+        """
+        context = slot.context
+        try:
+            echo = decode_inner_request(plaintext, _EMPTY)[1].echo
+        except FormatError:
+            echo = None
+        if is_challenge_met(context.challenge, echo):
+            context.challenge = None
+            context.window.start(number)
+            slot.nonce_usable = True
+            return True
+        if not self._challenges.allows(context):
+            message.exchange.no_response()
+            return False
+        if context.challenge is None:
+            context.challenge = self._random.randbytes(_ECHO_LENGTH)
+        # A replayed request may come from anywhere: its source is not taken for an address of the peer.
+        address = OscoreAddress(context, message.remote)
+        options = Options.received(((numbers.ECHO, context.challenge),))
+        self._layer.respond(slot, address, Code.UNAUTHORIZED, options, message.token)
+        return False
+
+    def _refuse(self, message: Message, code: int, reason: str) -> bool:
+        """An error of section 8.2: unprotected, without payload, not to be cached, and not too often."""
+        remote = message.remote
+        if not self._errors.allows(remote):
+            message.exchange.no_response()
+            return True
+        _log.info("OSCORE request from %s refused: %s", remote.hostinfo, reason)
+        answer = Message.inner(code, _NOT_CACHED, b"", remote, message.token)
+        answer.exchange = message.exchange
+        self._layer.send_plain(answer)
+        return True
