@@ -10,6 +10,7 @@ fills the first two, each with a bound in ``Limits``.
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +25,7 @@ from securecoap.dtls.handshake import Environment, Handshake
 from securecoap.dtls.handshake_client import ClientHandshake
 from securecoap.dtls.handshake_server import ServerHandshake
 from securecoap.dtls.messages import HandshakeType, parse_fragments
-from securecoap.dtls.parameters import DtlsParameters, KeyLog, PskCredential, PskLookup, RandomSource
+from securecoap.dtls.parameters import DtlsParameters, KeyLog, PskLookup, RandomSource
 from securecoap.dtls.records import (
     RECORD_HEADER_LENGTH,
     ContentType,
@@ -39,6 +40,8 @@ from securecoap.errors import HandshakeFailed
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
 
+    from securecoap.dtls.identities import ClientCredential, ServerKeys
+
 __all__ = ["Endpoint"]
 
 _FROM_SERVER: Final = frozenset(
@@ -51,7 +54,6 @@ _FROM_SERVER: Final = frozenset(
         HandshakeType.NEW_SESSION_TICKET,
     }
 )
-_SHOWN_IDENTITY: Final = 64
 _WITH_CONNECTION_ID: Final = bytes((ContentType.TLS12_CID,))
 _CONNECTION_ID: Final = slice(CONNECTION_ID_START, CONNECTION_ID_START + CONNECTION_ID_LENGTH)
 _CONNECTION_ID_HEAD: Final = RECORD_HEADER_LENGTH + CONNECTION_ID_LENGTH
@@ -65,7 +67,8 @@ class Endpoint:
         parameters: timing, suites and limits.
         random: where randomness comes from.
         now: the time.
-        lookup: the server's keys by identity; ``None`` for an endpoint that is only a client.
+        lookup: a server's pre-shared keys by identity; ``None`` where it has none.
+        keys: a server's raw public keys and certificates; ``None`` where it has none. With neither it is only a client.
         key_log: takes a line for each handshake: its reader can decrypt everything.
     """
 
@@ -77,6 +80,7 @@ class Endpoint:
         now: float,
         parameters: DtlsParameters | None = None,
         lookup: PskLookup | None = None,
+        keys: ServerKeys | None = None,
         key_log: KeyLog | None = None,
     ) -> None:
         self._parameters = parameters or DtlsParameters()
@@ -84,8 +88,7 @@ class Endpoint:
         self._by_peer = self._sessions.by_peer
         self._by_connection_id = self._sessions.by_connection_id
         connection_ids = ConnectionIds(random, self._parameters.worker, self._by_connection_id)
-        self._environment = Environment(self._parameters, random, key_log, connection_ids)
-        self._lookup = lookup
+        self._environment = Environment(self._parameters, random, key_log, connection_ids, lookup, keys)
         self._admission = Admission(CookieJar(random, self._parameters.cookie_lifetime, now))
         self._transmit = events.transmit
         self._application_data = events.application_data
@@ -130,7 +133,7 @@ class Endpoint:
             else:
                 self._receive_protected(record, datagram, peer, now)
 
-    def connect(self, peer: Hashable, credential: PskCredential, now: float) -> None:
+    def connect(self, peer: Hashable, credential: ClientCredential, now: float) -> None:
         """Begin a handshake beside whatever session there is, in place of one that ``connect`` began before."""
         self.cancel(peer)
         handshake = ClientHandshake(peer, credential, self._environment, now)
@@ -174,8 +177,7 @@ class Endpoint:
             handshake = self._handshakes[serial]
             if now >= handshake.expires_at:
                 limit = self._parameters.handshake_time_limit
-                stage = handshake.stage() if isinstance(handshake, ClientHandshake) else "the client stopped"
-                self._fail(handshake, None, f"not complete after {limit:g} s: {stage}")
+                self._fail(handshake, None, f"not complete after {limit:g} s: {handshake.stage()}")
             else:
                 self._run(handshake, handshake.handle_timeout, now)
         while (session := self._sessions.pop_expired(now)) is not None:
@@ -193,9 +195,11 @@ class Endpoint:
             if message_type == HandshakeType.CLIENT_HELLO:
                 self._receive_client_hello(record, payload, peer, now)
                 return
-            target: Handshake | None = (
-                self._clients.get(peer) if message_type in _FROM_SERVER else self._servers.get(peer)
-            )
+            client, server = self._clients.get(peer), self._servers.get(peer)
+            target: Handshake | None = client if message_type in _FROM_SERVER else server
+            # A Certificate comes from either side; where both are under way, to whom it can mean something.
+            if message_type == HandshakeType.CERTIFICATE and not (server is not None and server.expects(message_type)):
+                target = client or server
             if target is not None:
                 self._run(target, target.receive_plaintext, payload, now)
         elif content_type == ContentType.ALERT:
@@ -206,8 +210,7 @@ class Endpoint:
         # ChangeCipherSpec says nothing that a record's epoch does not say; application data is never in the clear.
 
     def _receive_client_hello(self, record: Record, payload: bytes, peer: Hashable, now: float) -> None:
-        lookup = self._lookup
-        if lookup is None:
+        if self._environment.lookup is None and self._environment.keys is None:
             return
         admitted = self._admission.consider(payload, record.sequence, peer, now)
         if not isinstance(admitted, Admitted):
@@ -230,7 +233,7 @@ class Endpoint:
         if len(self._servers) >= self._parameters.limits.dtls_handshakes:
             self._forget(next(iter(self._servers.values())))
         environment = self._environment
-        candidate = ServerHandshake(peer, admitted, environment, lookup, now, beside_session=session is not None)
+        candidate = ServerHandshake(peer, admitted, environment, now, beside_session=session is not None)
         self._servers[peer] = candidate
         self._register(candidate)
         self._run(candidate, candidate.start, now)
@@ -318,7 +321,14 @@ class Endpoint:
         elif handshake.peer_alert is not None:
             self._refused(handshake, handshake.peer_alert)
         else:
+            if handshake.pending is not None:
+                handshake.pending.taker = partial(self._answered, handshake)
             self._due.set(handshake.serial, handshake.deadline)
+
+    def _answered(self, handshake: Handshake, answer: object, now: float) -> None:
+        """Go on with a handshake that waited for a store; it may have ended meanwhile."""
+        if handshake.serial in self._handshakes:
+            self._run(handshake, handshake.resume, answer, now)
 
     def _flush(self, handshake: Handshake) -> None:
         datagrams, handshake.output = handshake.output, []
@@ -333,9 +343,9 @@ class Endpoint:
         if handshake.serial not in self._handshakes:
             return
         self._forget(handshake)
-        if isinstance(handshake, ServerHandshake) and handshake.identity:
-            known = "known" if handshake.identity_known else "unknown"
-            text += f" ({known} identity {handshake.identity[:_SHOWN_IDENTITY]!r})"
+        suspect = handshake.suspect()
+        if suspect:
+            text += f" ({suspect})"
         error = HandshakeFailed(f"the DTLS handshake failed: {text}", alert)
         self._events.handshake_failed(handshake.peer, handshake.ROLE, error)
 

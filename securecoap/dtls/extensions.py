@@ -1,30 +1,54 @@
-"""Hello extensions (RFC 5246 section 7.4.1.4): the block of them, and a table of those that are understood.
+"""Hello extensions (RFC 5246 section 7.4.1.4): the block of them, and the content of each that is understood.
 
-An extension that is to be added (server_name, connection_id, certificate types, groups, tickets ...) is one more number
-and one more row in ``OFFERABLE``. Must not know which side or state it is in.
+Each has a parser that gives a value or raises ``HandshakeFault``, and an encoder. Must not know which side or state it
+is in.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from securecoap.dtls.alerts import Alert, HandshakeFault
 from securecoap.dtls.reader import Reader, vector
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["OFFERABLE", "RENEGOTIATION_SCSV", "Extension", "check_content", "encode_extensions", "read_extensions"]
+__all__ = [
+    "OFFERABLE",
+    "POINT_FORMATS",
+    "RENEGOTIATION_SCSV",
+    "Extension",
+    "check_content",
+    "encode_extensions",
+    "encode_numbers",
+    "encode_server_name",
+    "parse_bytes",
+    "parse_numbers",
+    "parse_server_name",
+    "read_extensions",
+]
 
 RENEGOTIATION_SCSV: Final = 0x00FF
 """TLS_EMPTY_RENEGOTIATION_INFO_SCSV: a suite number that stands for an empty extension (RFC 5746 section 3.3)."""
+POINT_FORMATS: Final = b"\x01\x00"
+"""Uncompressed points and no others (RFC 8422 section 5.1.2)."""
 _EMPTY_RENEGOTIATION_INFO: Final = b"\x00"
+_HOST_NAME: Final = 0
+_LONGEST_HOST_NAME: Final = 253
 
 
 class Extension(IntEnum):
     """Numbers of the extensions that are understood."""
 
+    SERVER_NAME = 0
+    SUPPORTED_GROUPS = 10
+    EC_POINT_FORMATS = 11
+    SIGNATURE_ALGORITHMS = 13
+    CLIENT_CERTIFICATE_TYPE = 19
+    SERVER_CERTIFICATE_TYPE = 20
     EXTENDED_MASTER_SECRET = 23
     CONNECTION_ID = 54
     RENEGOTIATION_INFO = 0xFF01
@@ -38,7 +62,7 @@ _CONTENT: Final[Mapping[int, tuple[bytes, Alert]]] = {
 }
 
 OFFERABLE: Final[Mapping[int, bytes]] = {number: content for number, (content, _) in _CONTENT.items()}
-"""The content with which each extension goes out."""
+"""The content with which each extension that never varies goes out."""
 
 
 def read_extensions(reader: Reader) -> dict[int, bytes]:
@@ -62,11 +86,11 @@ def read_extensions(reader: Reader) -> dict[int, bytes]:
 
 
 def check_content(extensions: Mapping[int, bytes]) -> None:
-    """Raise ``HandshakeFault`` where an extension that is understood has a content that it must not have."""
-    for number, content in extensions.items():
-        rule = _CONTENT.get(number)
-        if rule is not None and rule[0] != content:
-            raise HandshakeFault(rule[1], "an extension has an impossible content")
+    """Raise ``HandshakeFault`` where an extension that never varies has a content that it must not have."""
+    for number, (expected, alert) in _CONTENT.items():
+        content = extensions.get(number)
+        if content is not None and content != expected:
+            raise HandshakeFault(alert, "an extension has an impossible content")
 
 
 def encode_extensions(extensions: Mapping[int, bytes]) -> bytes:
@@ -74,3 +98,63 @@ def encode_extensions(extensions: Mapping[int, bytes]) -> bytes:
     if not extensions:
         return b""
     return vector(b"".join(number.to_bytes(2, "big") + vector(content, 2) for number, content in extensions.items()), 2)
+
+
+def encode_numbers(numbers: Iterable[int]) -> bytes:
+    """Return a list of 16-bit numbers behind its length: supported_groups, signature_algorithms."""
+    return vector(b"".join(number.to_bytes(2, "big") for number in numbers), 2)
+
+
+def parse_numbers(content: bytes) -> tuple[int, ...]:
+    """Read a list of 16-bit numbers that is not empty (RFC 8422 section 5.1.1, RFC 5246 section 7.4.1.4.1)."""
+    reader = Reader(content)
+    numbers = reader.vector(2, 2)
+    reader.finish()
+    if len(numbers) % 2:
+        raise HandshakeFault(Alert.DECODE_ERROR, "a list of numbers ends inside one")
+    return tuple((numbers[i] << 8) | numbers[i + 1] for i in range(0, len(numbers), 2))
+
+
+def parse_bytes(content: bytes) -> bytes:
+    """Read a list of 8-bit numbers that is not empty: ec_point_formats, certificate types (RFC 7250 section 3)."""
+    reader = Reader(content)
+    numbers = reader.vector(1, 1)
+    reader.finish()
+    return numbers
+
+
+def encode_server_name(host: str) -> bytes | None:
+    """Return the content of server_name (RFC 6066 section 3); ``None`` for an address, which must not be in it.
+
+    Args:
+        host: a name in ASCII, or an address literal with or without brackets and zone.
+    """
+    try:
+        ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        pass
+    else:
+        return None
+    name = host.rstrip(".")
+    if not name or len(name) > _LONGEST_HOST_NAME or not name.isascii():
+        return None
+    return vector(bytes((_HOST_NAME,)) + vector(name.encode("ascii"), 2), 2)
+
+
+def parse_server_name(content: bytes) -> str | None:
+    """Return the host name, in lower case, that a client asks for; ``None`` if the list has none."""
+    reader = Reader(content)
+    names = Reader(reader.vector(2, 1))
+    reader.finish()
+    host: str | None = None
+    while not names.at_end():
+        kind = names.integer(1)
+        name = names.vector(2, 1)
+        if kind != _HOST_NAME:
+            continue
+        if host is not None:
+            raise HandshakeFault(Alert.ILLEGAL_PARAMETER, "there are two host names")
+        if len(name) > _LONGEST_HOST_NAME or not name.isascii():
+            raise HandshakeFault(Alert.ILLEGAL_PARAMETER, "a server name is no host name")
+        host = name.decode("ascii").lower()
+    return host

@@ -1,8 +1,9 @@
 """What both sides of a handshake share: order, transcript, flights, keys (RFC 6347 section 4.2, RFC 5246 section 7).
 
 A handshake is fed records and puts datagrams into ``output``; ``session`` is there when the peer's Finished has been
-verified. The order of messages is a table in each side's module: (state, message type) -> handler and next state, and
-the state changes nowhere else. Must not know sockets or other handshakes. What cannot be raises ``HandshakeFault``.
+verified. The order of messages is a table in each side's module: (state, event) -> handler and the states that may
+follow, and the state changes nowhere else. An event is a message of the peer, or the answer to a question that was
+answered later. Must not know sockets or other handshakes. What cannot be raises ``HandshakeFault``.
 """
 
 from __future__ import annotations
@@ -31,31 +32,41 @@ if TYPE_CHECKING:
     from enum import Enum
 
     from securecoap.dtls.connection_id import ConnectionIds
-    from securecoap.dtls.parameters import DtlsParameters, KeyLog, PskCredential, RandomSource
+    from securecoap.dtls.identities import Proof, ServerKeys
+    from securecoap.dtls.parameters import DtlsParameters, KeyLog, PskCredential, PskLookup, RandomSource
+    from securecoap.dtls.pending import Pending
     from securecoap.dtls.suites import CipherSuite
 
-__all__ = ["CHANGE_CIPHER_SPEC", "Environment", "Handshake", "Transition"]
+__all__ = ["ANSWER", "CHANGE_CIPHER_SPEC", "Environment", "Handshake", "Transition"]
 
 CHANGE_CIPHER_SPEC: Final = b"\x01"
+ANSWER: Final = -1
+"""The event of a look-up that was answered; messages are events by their type."""
 _FIRST_PROTECTED_EPOCH: Final = 1
 _MAX_EARLY_RECORDS: Final = 4
 """Protected records that overtook the messages from which their keys come. More, and the peer's timer has to help."""
 
 
 class Environment(NamedTuple):
-    """What an endpoint hands to each of its handshakes."""
+    """What an endpoint hands to each of its handshakes; ``lookup`` and ``keys`` are a server's."""
 
     parameters: DtlsParameters
     random: RandomSource
     key_log: KeyLog | None
     connection_ids: ConnectionIds
+    lookup: PskLookup | None = None
+    keys: ServerKeys | None = None
 
 
 class Transition(NamedTuple):
-    """One row of a side's table. The handler takes the handshake, the message and the time."""
+    """One row of a side's table.
 
-    handler: Callable[[Any, Assembled, float], None]
-    next_state: Enum
+    The handler takes the handshake, the message (or answer) and the time. It returns which of ``targets`` is the next
+    state; ``None`` is the first one.
+    """
+
+    handler: Callable[[Any, Any, float], Enum | None]
+    targets: tuple[Enum, ...]
 
 
 class Handshake:
@@ -68,6 +79,7 @@ class Handshake:
         output: datagrams to be sent; the endpoint empties it.
         session: the result, once Finished has been verified.
         peer_alert: the code of the authenticated alert with which the peer ended it.
+        pending: the question whose answer it waits for; whoever has it calls ``resume``.
     """
 
     __slots__ = (
@@ -79,9 +91,9 @@ class Handshake:
         "_message_sequence",
         "_peer_connection_id",
         "_plaintext",
-        "_random",
         "_read",
         "_reassembly",
+        "_sends_protected",
         "_state",
         "_suite",
         "_transcript",
@@ -92,6 +104,7 @@ class Handshake:
         "output",
         "peer",
         "peer_alert",
+        "pending",
         "serial",
         "server_random",
         "session",
@@ -119,6 +132,7 @@ class Handshake:
         self.output: list[bytes] = []
         self.session: Session | None = None
         self.peer_alert: int | None = None
+        self.pending: Pending | None = None
         self.client_random = b""
         self.server_random = b""
         self._state = state
@@ -135,6 +149,7 @@ class Handshake:
         self._read: ReadProtection | None = None
         self._write: WriteProtection | None = None
         self._early: list[tuple[Record, bytes]] = []
+        self._sends_protected = False
 
     @property
     def deadline(self) -> float:
@@ -150,7 +165,7 @@ class Handshake:
 
     def alert_datagram(self, alert: Alert) -> bytes:
         """Return a fatal alert in the epoch that is written now."""
-        writer = self._write if self._writes_protected() and self._write is not None else self._plaintext
+        writer = self._write if self._sends_protected and self._write is not None else self._plaintext
         return writer.seal(ContentType.ALERT, encode_alert(ALERT_FATAL, alert))
 
     def receive_plaintext(self, payload: bytes, now: float) -> None:
@@ -189,12 +204,26 @@ class Handshake:
             if alert is not None and alert[0]:
                 self.peer_alert = alert[1]
 
+    def stage(self) -> str:
+        """Say for a person how far it came."""
+        raise NotImplementedError
+
+    def suspect(self) -> str:
+        """Say for the log who the peer claims to be, if that is not known from the start."""
+        return ""
+
     def _refuse_record(self, record: Record) -> None:
         """Take notice of a record that does not open; dropping it is the rule (RFC 6347 section 4.1.2.7)."""
 
-    def _writes_protected(self) -> bool:
-        """Say whether this side has sent its ChangeCipherSpec."""
-        raise NotImplementedError
+    def resume(self, answer: Any, now: float) -> None:
+        """Go on with the answer that ``pending`` was waiting for."""
+        self.pending = None
+        self._step(ANSWER, answer, now)
+        self._take_messages(now)
+
+    def expects(self, event: int) -> bool:
+        """Say whether the peer may send this message now."""
+        return (self._state, event) in self.TRANSITIONS
 
     def _receive_fragment(self, fragment: Any, now: float) -> None:
         reassembly = self._reassembly
@@ -204,17 +233,22 @@ class Handshake:
                 self.output += self._flight.repeat(now)
             return
         reassembly.add(fragment)
-        while (message := reassembly.next_message()) is not None:
-            self._dispatch(message, now)
+        self._take_messages(now)
 
-    def _dispatch(self, message: Assembled, now: float) -> None:
-        transition = self.TRANSITIONS.get((self._state, message.message_type))
+    def _take_messages(self, now: float) -> None:
+        while self.pending is None and (message := self._reassembly.next_message()) is not None:
+            self._step(message.message_type, message, now)
+
+    def _step(self, event: int, argument: Any, now: float) -> None:
+        """Take one event: the only place where the state changes."""
+        transition = self.TRANSITIONS.get((self._state, event))
         if transition is None:
-            raise HandshakeFault(
-                Alert.UNEXPECTED_MESSAGE, f"message {message.message_type} in state {self._state.value}"
-            )
-        self._state = transition.next_state
-        transition.handler(self, message, now)
+            raise HandshakeFault(Alert.UNEXPECTED_MESSAGE, f"message {event} in state {self._state.value!r}")
+        self._state = transition.handler(self, argument, now) or transition.targets[0]
+        if self._early and self._read is not None:
+            early, self._early = self._early, []
+            for record, datagram in early:
+                self.receive_protected(record, datagram, now)
 
     def _message(self, message_type: HandshakeType, body: bytes) -> FlightMessage:
         """Make the next plaintext message of this side and put it into the transcript."""
@@ -223,6 +257,7 @@ class Handshake:
     def _finished(self, label: bytes, write: WriteProtection) -> tuple[FlightMessage, FlightMessage]:
         """Make ChangeCipherSpec and this side's Finished."""
         body = self._verify_data(label)
+        self._sends_protected = True
         return (
             FlightMessage(ContentType.CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC, self._plaintext),
             FlightMessage(ContentType.HANDSHAKE, self._number(HandshakeType.FINISHED, body), write),
@@ -275,11 +310,6 @@ class Handshake:
         )
         return self._write
 
-    def _take_early_records(self, now: float) -> None:
-        early, self._early = self._early, []
-        for record, datagram in early:
-            self.receive_protected(record, datagram, now)
-
     def _verify_data(self, label: bytes) -> bytes:
         return verify_data(self._master, label, self._transcript_hash(), self._chosen_suite().prf_hash)
 
@@ -288,7 +318,7 @@ class Handshake:
             raise HandshakeFault(Alert.DECRYPT_ERROR, "the peer's Finished does not fit the handshake")
         self._transcript += message.transcript()
 
-    def _complete(self, credential: PskCredential, now: float, final_flight: tuple[FlightMessage, ...] = ()) -> None:
+    def _complete(self, proof: PskCredential | Proof, now: float, final_flight: tuple[FlightMessage, ...] = ()) -> None:
         if self._read is None or self._write is None:
             raise HandshakeFault(Alert.INTERNAL_ERROR, "a handshake ended without keys")
         self._flight = None
@@ -299,7 +329,7 @@ class Handshake:
             suite=self._chosen_suite(),
             read=self._read,
             write=self._write,
-            credential=credential,
+            credential=proof,
             client_random=self.client_random,
             now=now,
             final_flight=final_flight,

@@ -1,6 +1,7 @@
-"""The client's side of a handshake (RFC 6347 section 4.2.4, RFC 5246 section 7.3, RFC 4279, RFC 5746 section 3.4).
+"""The client's side of a handshake (RFC 6347 section 4.2.4, RFC 5246 section 7.3, RFC 5746 section 3.4).
 
-Resumption and the certificate messages are further rows of the table below. Must not know sockets or other handshakes.
+The client's credential decides which key exchanges it offers: RFC 4279 and 5489 with a pre-shared key, RFC 8422 with a
+raw public key (RFC 7250) or certificates. Must not know sockets or other handshakes, nor why a server is believed.
 """
 
 from __future__ import annotations
@@ -9,10 +10,29 @@ from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from securecoap.dtls.alerts import Alert, HandshakeFault
+from securecoap.dtls.certificate_messages import (
+    ECDSA_SIGN,
+    RSA_SIGN,
+    CertificateRequest,
+    encode_certificate,
+    encode_signed,
+    parse_certificate,
+)
+from securecoap.dtls.certificates import leaf_key
 from securecoap.dtls.connection_id import decode_connection_id, encode_connection_id
-from securecoap.dtls.extensions import OFFERABLE, RENEGOTIATION_SCSV, Extension, check_content
+from securecoap.dtls.extensions import (
+    OFFERABLE,
+    POINT_FORMATS,
+    RENEGOTIATION_SCSV,
+    Extension,
+    check_content,
+    encode_numbers,
+    encode_server_name,
+    parse_bytes,
+)
 from securecoap.dtls.handshake import Environment, Handshake, Transition
-from securecoap.dtls.key_exchange import ClientKeyExchange, PskClientKeyExchange
+from securecoap.dtls.identities import CertificateType, ClientCredential, KeyCredential, Proof, Refusal
+from securecoap.dtls.key_exchange import ClientKeyExchange, EcdheEcdsaClient, EcdhePskClient, PskClient
 from securecoap.dtls.key_schedule import CLIENT_FINISHED, SERVER_FINISHED
 from securecoap.dtls.messages import (
     DTLS_1_2,
@@ -22,25 +42,34 @@ from securecoap.dtls.messages import (
     HelloVerifyRequest,
     ServerHello,
 )
+from securecoap.dtls.negotiation import schemes_for
+from securecoap.dtls.parameters import PskCredential
 from securecoap.dtls.session import Role
+from securecoap.dtls.signatures import CERTIFICATE_SCHEMES, RAW_KEY_SCHEMES, common_scheme, parse_public_key, sign
+from securecoap.dtls.suites import CipherSuite, KeyExchangeKind
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
+    from securecoap.dtls.flights import FlightMessage
     from securecoap.dtls.fragments import Assembled
-    from securecoap.dtls.parameters import PskCredential
+    from securecoap.dtls.identities import OwnKey
 
 __all__ = ["ClientHandshake", "ClientState"]
 
 _MAX_COOKIES: Final = 3
 """HelloVerifyRequests in one handshake; more of them would be a loop that somebody else drives."""
+_RSA_SCHEMES: Final = frozenset(CERTIFICATE_SCHEMES) - frozenset(RAW_KEY_SCHEMES)
 
 
 class ClientState(Enum):
     """What the client waits for."""
 
     SERVER_HELLO = "wait for ServerHello"
-    SERVER_KEY_EXCHANGE = "wait for ServerKeyExchange or ServerHelloDone"
+    HINT = "wait for ServerKeyExchange or ServerHelloDone"
+    CERTIFICATE = "wait for Certificate"
+    SERVER_KEY_EXCHANGE = "wait for ServerKeyExchange"
+    CERTIFICATE_REQUEST = "wait for CertificateRequest or ServerHelloDone"
     SERVER_HELLO_DONE = "wait for ServerHelloDone"
     FINISHED = "wait for Finished"
     COMPLETE = "complete"
@@ -50,31 +79,60 @@ class ClientHandshake(Handshake):
     """Begins with ``start``.
 
     Attributes:
-        credential: the key that is offered.
+        credential: what is offered.
     """
 
-    __slots__ = ("_cookies", "_exchange", "_hello", "credential")
+    __slots__ = (
+        "_cookies",
+        "_exchange",
+        "_hello",
+        "_own_type",
+        "_proof",
+        "_request",
+        "_server_chain",
+        "credential",
+    )
 
     ROLE: ClassVar = Role.CLIENT
 
-    def __init__(self, peer: Hashable, credential: PskCredential, environment: Environment, now: float) -> None:
+    def __init__(self, peer: Hashable, credential: ClientCredential, environment: Environment, now: float) -> None:
         super().__init__(
             peer, environment, ClientState.SERVER_HELLO, now, receive_sequence=0, send_sequence=0, record_sequence=0
         )
         self.credential = credential
         self._cookies = 0
+        self._exchange: ClientKeyExchange | None = None
+        self._proof: PskCredential | Proof | None = None
+        self._server_chain: tuple[bytes, ...] = ()
+        self._request: CertificateRequest | None = None
+        self._own_type = CertificateType.X509
         self.client_random = environment.random(RANDOM_LENGTH)
+        suites = self._offered_suites()
         self._hello = ClientHello(
             DTLS_1_2,
             self.client_random,
-            cipher_suites=(*(suite.code for suite in environment.parameters.suites), RENEGOTIATION_SCSV),
-            extensions=self._offered_extensions(),
+            cipher_suites=(*(suite.code for suite in suites), RENEGOTIATION_SCSV),
+            extensions=self._offered_extensions(suites),
         )
-        self._exchange: ClientKeyExchange = PskClientKeyExchange(credential)
 
-    def _offered_extensions(self) -> dict[int, bytes]:
+    def _offered_suites(self) -> tuple[CipherSuite, ...]:
+        has_psk = isinstance(self.credential, PskCredential)
+        return tuple(suite for suite in self.environment.parameters.suites if suite.key_exchange.uses_psk is has_psk)
+
+    def _offered_extensions(self, suites: tuple[CipherSuite, ...]) -> dict[int, bytes]:
         parameters = self.environment.parameters
+        credential = self.credential
         offered = {int(Extension.EXTENDED_MASTER_SECRET): OFFERABLE[Extension.EXTENDED_MASTER_SECRET]}
+        if credential.server_name is not None and (name := encode_server_name(credential.server_name)) is not None:
+            offered[Extension.SERVER_NAME] = name
+        if any(suite.key_exchange.uses_groups for suite in suites):
+            offered[Extension.SUPPORTED_GROUPS] = encode_numbers(group.code for group in parameters.groups)
+            offered[Extension.EC_POINT_FORMATS] = POINT_FORMATS
+        if isinstance(credential, KeyCredential):
+            offered[Extension.SIGNATURE_ALGORITHMS] = encode_numbers(schemes_for(credential.certificate_type))
+            if credential.certificate_type is CertificateType.RAW_PUBLIC_KEY:
+                raw = bytes((1, CertificateType.RAW_PUBLIC_KEY))
+                offered[Extension.SERVER_CERTIFICATE_TYPE] = offered[Extension.CLIENT_CERTIFICATE_TYPE] = raw
         if parameters.connection_ids:
             if parameters.asks_for_connection_id:
                 self._connection_id = self.environment.connection_ids.make()
@@ -90,11 +148,12 @@ class ClientHandshake(Handshake):
         if self._state is ClientState.SERVER_HELLO and not self._cookies:
             return "nobody answered"
         if self._state is ClientState.FINISHED:
-            return "the server did not accept our Finished (is the key the one that it has for this identity?)"
+            what = "key the one that it has for this identity" if self._is_psk() else "key or certificate known to it"
+            return f"the server did not accept our Finished (is the {what}?)"
         return f"it stopped at: {self._state.value}"
 
-    def _writes_protected(self) -> bool:
-        return self._state in (ClientState.FINISHED, ClientState.COMPLETE)
+    def _is_psk(self) -> bool:
+        return isinstance(self.credential, PskCredential)
 
     def _send_hello(self, now: float) -> None:
         # Neither HelloVerifyRequest nor the ClientHello that it answers is part of the transcript (section 4.2.1).
@@ -117,13 +176,14 @@ class ClientHandshake(Handshake):
         )
         self._send_hello(now)
 
-    def _on_server_hello(self, message: Assembled, _now: float) -> None:
+    def _on_server_hello(self, message: Assembled, _now: float) -> ClientState:
         hello = ServerHello.parse(message.body)
         if hello.version != DTLS_1_2:
             raise HandshakeFault(Alert.PROTOCOL_VERSION, "the server does not speak DTLS 1.2")
-        self._suite = self.environment.parameters.suite(hello.cipher_suite)
-        if self._suite is None or hello.compression_method != 0:
+        suite = self.environment.parameters.suite(hello.cipher_suite)
+        if suite is None or suite.code not in self._hello.cipher_suites or hello.compression_method != 0:
             raise HandshakeFault(Alert.ILLEGAL_PARAMETER, "the server chose what was not offered")
+        self._suite = suite
         # The signalling suite counts as an offered renegotiation_info (RFC 5746 section 3.4).
         if hello.extensions.keys() - self._hello.extensions.keys() - {Extension.RENEGOTIATION_INFO}:
             raise HandshakeFault(Alert.UNSUPPORTED_EXTENSION, "the server answers an extension that was not offered")
@@ -135,40 +195,145 @@ class ClientHandshake(Handshake):
             self._connection_id = b""
         self.server_random = hello.random
         self._transcript += message.transcript()
+        self._choose_exchange(suite)
+        if suite.key_exchange is KeyExchangeKind.PSK:
+            return ClientState.HINT
+        formats = hello.extensions.get(Extension.EC_POINT_FORMATS)
+        if formats is not None and 0 not in parse_bytes(formats):
+            raise HandshakeFault(Alert.ILLEGAL_PARAMETER, "the server takes no uncompressed points")
+        if suite.key_exchange is KeyExchangeKind.ECDHE_PSK:
+            return ClientState.SERVER_KEY_EXCHANGE
+        self._own_type = self._answered_type(hello, Extension.CLIENT_CERTIFICATE_TYPE)
+        if self._answered_type(hello, Extension.SERVER_CERTIFICATE_TYPE) is not self._key_credential().certificate_type:
+            raise HandshakeFault(Alert.UNSUPPORTED_CERTIFICATE, "the server has no raw public key to show")
+        return ClientState.CERTIFICATE
 
-    def _on_server_key_exchange(self, message: Assembled, _now: float) -> None:
-        self._exchange.read_server(message.body)
+    def _choose_exchange(self, suite: CipherSuite) -> None:
+        groups = self.environment.parameters.groups
+        credential = self.credential
+        if not isinstance(credential, PskCredential):
+            schemes = schemes_for(credential.certificate_type)
+            self._exchange = EcdheEcdsaClient(groups, schemes, self.client_random + self.server_random)
+            return
+        self._proof = credential
+        if suite.key_exchange is KeyExchangeKind.PSK:
+            self._exchange = PskClient(credential.identity, credential.key)
+        else:
+            self._exchange = EcdhePskClient(credential.identity, credential.key, groups)
+
+    @staticmethod
+    def _answered_type(hello: ServerHello, extension: Extension) -> CertificateType:
+        """The type that the server chose; without an answer it is X.509 (RFC 7250 section 4.2)."""
+        content = hello.extensions.get(extension)
+        if content is None:
+            return CertificateType.X509
+        if content != bytes((CertificateType.RAW_PUBLIC_KEY,)):  # the only one that is ever offered
+            raise HandshakeFault(Alert.ILLEGAL_PARAMETER, "the server chose a certificate type that was not offered")
+        return CertificateType.RAW_PUBLIC_KEY
+
+    def _key_credential(self) -> KeyCredential:
+        credential = self.credential
+        if not isinstance(credential, KeyCredential):
+            raise HandshakeFault(Alert.INTERNAL_ERROR, "a pre-shared key has no certificate")
+        return credential
+
+    def _chosen_exchange(self) -> ClientKeyExchange:
+        if self._exchange is None:
+            raise HandshakeFault(Alert.INTERNAL_ERROR, "no key exchange has been agreed upon")
+        return self._exchange
+
+    def _on_certificate(self, message: Assembled, _now: float) -> None:
+        kind = self._key_credential().certificate_type
+        chain = parse_certificate(message.body, kind)
+        if not chain:
+            raise HandshakeFault(Alert.BAD_CERTIFICATE, "the server shows no key")
+        exchange = self._exchange
+        if isinstance(exchange, EcdheEcdsaClient):
+            is_raw = kind is CertificateType.RAW_PUBLIC_KEY
+            exchange.server_key = parse_public_key(chain[0]) if is_raw else leaf_key(chain[0])
+        self._server_chain = chain
+        self._transcript += message.transcript()
+
+    def _on_server_key_exchange(self, message: Assembled, _now: float) -> ClientState:
+        self._chosen_exchange().read_server(message.body)
+        self._transcript += message.transcript()
+        credential = self.credential
+        if isinstance(credential, PskCredential):
+            return ClientState.SERVER_HELLO_DONE
+        # Only now: who has not the key need not be looked at.
+        verdict = credential.judge(self._server_chain)
+        if isinstance(verdict, Refusal):
+            raise HandshakeFault(verdict.alert, f"the server is not the one that is meant: {verdict.text}")
+        self._proof = verdict
+        return ClientState.CERTIFICATE_REQUEST
+
+    def _on_certificate_request(self, message: Assembled, _now: float) -> None:
+        self._request = CertificateRequest.parse(message.body)
         self._transcript += message.transcript()
 
     def _on_server_hello_done(self, message: Assembled, now: float) -> None:
         if message.body:
             raise HandshakeFault(Alert.DECODE_ERROR, "a ServerHelloDone is empty")
         self._transcript += message.transcript()
-        key_exchange = self._message(HandshakeType.CLIENT_KEY_EXCHANGE, self._exchange.client_message())
-        keys = self._derive(self._exchange.premaster_secret())
+        flight: list[FlightMessage] = []
+        own, scheme = self._shown_key()
+        if self._request is not None:
+            body = encode_certificate(self._own_type, () if own is None else own.chain)
+            flight.append(self._message(HandshakeType.CERTIFICATE, body))
+        exchange = self._chosen_exchange()
+        flight.append(self._message(HandshakeType.CLIENT_KEY_EXCHANGE, exchange.client_message()))
+        keys = self._derive(exchange.premaster_secret())
         write = self._protect((keys.server_key, keys.server_iv), (keys.client_key, keys.client_iv))
-        self._send_flight([key_exchange, *self._finished(CLIENT_FINISHED, write)], now)
-        self._take_early_records(now)
+        if own is not None:
+            # Over every message so far (RFC 5246 section 7.4.8).
+            signature = sign(own.private, scheme, bytes(self._transcript))
+            flight.append(self._message(HandshakeType.CERTIFICATE_VERIFY, encode_signed(scheme, signature)))
+        self._send_flight([*flight, *self._finished(CLIENT_FINISHED, write)], now)
+
+    def _shown_key(self) -> tuple[OwnKey | None, int]:
+        """Our key and the scheme with which it signs, if the server asks for one of that kind."""
+        request = self._request
+        if request is None:
+            return None, 0
+        own = self._key_credential().own
+        if own is None or own.certificate_type is not self._own_type:
+            return None, 0
+        scheme = common_scheme(own.schemes, request.schemes)
+        if scheme is None or (RSA_SIGN if scheme in _RSA_SCHEMES else ECDSA_SIGN) not in request.certificate_types:
+            return None, 0
+        return own, scheme
 
     def _on_finished(self, message: Assembled, now: float) -> None:
         self._check_finished(message, SERVER_FINISHED)
-        self._complete(self.credential, now)
+        if self._proof is None:
+            raise HandshakeFault(Alert.INTERNAL_ERROR, "the server has proved nothing")
+        self._complete(self._proof, now)
 
     TRANSITIONS: ClassVar[Mapping[tuple[Enum, int], Transition]] = {
         (ClientState.SERVER_HELLO, HandshakeType.HELLO_VERIFY_REQUEST): Transition(
-            _on_hello_verify_request, ClientState.SERVER_HELLO
+            _on_hello_verify_request, (ClientState.SERVER_HELLO,)
         ),
         (ClientState.SERVER_HELLO, HandshakeType.SERVER_HELLO): Transition(
-            _on_server_hello, ClientState.SERVER_KEY_EXCHANGE
+            _on_server_hello, (ClientState.HINT, ClientState.SERVER_KEY_EXCHANGE, ClientState.CERTIFICATE)
+        ),
+        (ClientState.HINT, HandshakeType.SERVER_KEY_EXCHANGE): Transition(
+            _on_server_key_exchange, (ClientState.SERVER_HELLO_DONE,)
+        ),
+        (ClientState.HINT, HandshakeType.SERVER_HELLO_DONE): Transition(_on_server_hello_done, (ClientState.FINISHED,)),
+        (ClientState.CERTIFICATE, HandshakeType.CERTIFICATE): Transition(
+            _on_certificate, (ClientState.SERVER_KEY_EXCHANGE,)
         ),
         (ClientState.SERVER_KEY_EXCHANGE, HandshakeType.SERVER_KEY_EXCHANGE): Transition(
-            _on_server_key_exchange, ClientState.SERVER_HELLO_DONE
+            _on_server_key_exchange, (ClientState.SERVER_HELLO_DONE, ClientState.CERTIFICATE_REQUEST)
         ),
-        (ClientState.SERVER_KEY_EXCHANGE, HandshakeType.SERVER_HELLO_DONE): Transition(
-            _on_server_hello_done, ClientState.FINISHED
+        (ClientState.CERTIFICATE_REQUEST, HandshakeType.CERTIFICATE_REQUEST): Transition(
+            _on_certificate_request, (ClientState.SERVER_HELLO_DONE,)
+        ),
+        (ClientState.CERTIFICATE_REQUEST, HandshakeType.SERVER_HELLO_DONE): Transition(
+            _on_server_hello_done, (ClientState.FINISHED,)
         ),
         (ClientState.SERVER_HELLO_DONE, HandshakeType.SERVER_HELLO_DONE): Transition(
-            _on_server_hello_done, ClientState.FINISHED
+            _on_server_hello_done, (ClientState.FINISHED,)
         ),
-        (ClientState.FINISHED, HandshakeType.FINISHED): Transition(_on_finished, ClientState.COMPLETE),
+        (ClientState.FINISHED, HandshakeType.FINISHED): Transition(_on_finished, (ClientState.COMPLETE,)),
     }

@@ -1,19 +1,30 @@
-"""The server's side of a handshake, from a ClientHello whose cookie is good (RFC 6347 section 4.2, RFC 5746).
+"""The server's side of a handshake, from a ClientHello whose cookie is good (RFC 6347 section 4.2, RFC 5246 § 7.3).
 
-Resumption and the certificate messages are further rows of the table below; a store of keys that answers later would
-be a state between ClientKeyExchange and Finished. Must not know sockets, cookies or other handshakes.
+What it offers follows from the ClientHello (``negotiation.py``). Who the client is, a store says; it may answer later,
+and then the handshake waits in a state of its own, within its time limit. Must not know sockets, cookies or other
+handshakes.
 """
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from securecoap.dtls.alerts import Alert, HandshakeFault
+from securecoap.dtls.certificate_messages import (
+    ECDSA_SIGN,
+    RSA_SIGN,
+    CertificateRequest,
+    encode_certificate,
+    parse_certificate,
+    parse_signed,
+)
+from securecoap.dtls.certificates import leaf_key
 from securecoap.dtls.connection_id import decode_connection_id, encode_connection_id
-from securecoap.dtls.extensions import OFFERABLE, RENEGOTIATION_SCSV, Extension, check_content
-from securecoap.dtls.handshake import Environment, Handshake, Transition
-from securecoap.dtls.key_exchange import PskServerKeyExchange
+from securecoap.dtls.extensions import OFFERABLE, POINT_FORMATS, RENEGOTIATION_SCSV, Extension, check_content
+from securecoap.dtls.handshake import ANSWER, Environment, Handshake, Transition
+from securecoap.dtls.identities import CertificateType, Proof, Refusal, Verdict
+from securecoap.dtls.key_exchange import EcdheEcdsaServer, EcdhePskServer, PskServer, ServerKeyExchange
 from securecoap.dtls.key_schedule import CLIENT_FINISHED, SERVER_FINISHED
 from securecoap.dtls.messages import (
     DTLS_1_2,
@@ -21,23 +32,36 @@ from securecoap.dtls.messages import (
     HandshakeType,
     ServerHello,
 )
+from securecoap.dtls.negotiation import Choice, choose, schemes_for
+from securecoap.dtls.pending import Pending
 from securecoap.dtls.records import ContentType, Record
 from securecoap.dtls.session import Role
+from securecoap.dtls.signatures import parse_public_key, verify
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
     from securecoap.dtls.admission import Admitted
     from securecoap.dtls.fragments import Assembled
-    from securecoap.dtls.parameters import PskLookup
+    from securecoap.dtls.messages import ClientHello
+    from securecoap.dtls.parameters import PskCredential
+    from securecoap.dtls.signatures import PublicKey
 
 __all__ = ["ServerHandshake", "ServerState"]
+
+_STAND_IN_KEY_LENGTH: Final = 16
+_SHOWN_IDENTITY: Final = 64
 
 
 class ServerState(Enum):
     """What the server waits for."""
 
+    CLIENT_HELLO = "wait for ClientHello"
+    CERTIFICATE = "wait for Certificate"
     CLIENT_KEY_EXCHANGE = "wait for ClientKeyExchange"
+    PSK_LOOK_UP = "wait for the store of pre-shared keys"
+    CERTIFICATE_VERIFY = "wait for CertificateVerify"
+    PEER_LOOK_UP = "wait for the store of peers"
     FINISHED = "wait for Finished"
     COMPLETE = "complete"
 
@@ -47,9 +71,24 @@ class ServerHandshake(Handshake):
 
     The first ServerHello repeats message and record number of the ClientHello (section 4.2.1). ``beside_session`` says
     whether a live session has this address.
+
+    An unknown PSK identity gets a random key and goes on: its Finished fails as that of a wrong key does, with the same
+    alert after the same work, so that nobody can ask which identities exist (RFC 4279 section 5.3 and 7.1). Likewise
+    nobody is told whether a public key or certificate is known before having shown its private key.
     """
 
-    __slots__ = ("_beside_session", "_exchange", "_hello", "_hello_message")
+    __slots__ = (
+        "_beside_session",
+        "_choice",
+        "_client_chain",
+        "_client_key",
+        "_exchange",
+        "_hello",
+        "_hello_message",
+        "_identity",
+        "_proof",
+        "_stand_in",
+    )
 
     ROLE: ClassVar = Role.SERVER
 
@@ -58,7 +97,6 @@ class ServerHandshake(Handshake):
         peer: Hashable,
         admitted: Admitted,
         environment: Environment,
-        lookup: PskLookup,
         now: float,
         *,
         beside_session: bool,
@@ -66,7 +104,7 @@ class ServerHandshake(Handshake):
         super().__init__(
             peer,
             environment,
-            ServerState.CLIENT_KEY_EXCHANGE,
+            ServerState.CLIENT_HELLO,
             now,
             receive_sequence=admitted.message.message_sequence + 1,
             send_sequence=admitted.message.message_sequence,
@@ -76,20 +114,29 @@ class ServerHandshake(Handshake):
         self._hello_message = admitted.message
         self.client_random = admitted.hello.random
         self._beside_session = beside_session
-        self._exchange = PskServerKeyExchange(lookup, environment.parameters.identity_hint, environment.random)
+        self._choice: Choice | None = None
+        self._exchange: ServerKeyExchange | None = None
+        self._client_chain: tuple[bytes, ...] = ()
+        self._client_key: PublicKey | None = None
+        self._identity: bytes | None = None
+        self._stand_in = b""
+        self._proof: PskCredential | Proof | None = None
 
-    @property
-    def identity(self) -> bytes:
-        """The identity that the client claims; proved only when ``session`` is there."""
-        return self._exchange.identity
+    def suspect(self) -> str:
+        """Say for the log who the client claims to be, as far as it said so; never for the peer."""
+        if self._identity is None:
+            return ""
+        return f"{'unknown' if self._proof is None else 'known'} identity {self._identity[:_SHOWN_IDENTITY]!r}"
 
-    @property
-    def identity_known(self) -> bool:
-        """Whether there is a key for it: for the log, never for the peer."""
-        return self._exchange.credential is not None
+    def stage(self) -> str:
+        """Say for a person how far it came."""
+        return f"the client stopped (this end: {self._state.value})" if self.pending is None else self._state.value
 
     def start(self, now: float) -> None:
         """Answer the ClientHello."""
+        self._step(HandshakeType.CLIENT_HELLO, self._hello_message, now)
+
+    def _on_client_hello(self, message: Assembled, now: float) -> ServerState:
         hello = self._hello
         # DTLS counts versions downwards: 0xFEFD and below are 1.2 and later (RFC 6347 section 4.1).
         if hello.version >> 8 != DTLS_1_2 >> 8 or hello.version > DTLS_1_2:
@@ -97,38 +144,76 @@ class ServerHandshake(Handshake):
         if 0 not in hello.compression_methods:
             raise HandshakeFault(Alert.ILLEGAL_PARAMETER, "the client insists on compression")
         check_content(hello.extensions)
-        parameters = self.environment.parameters
-        # The client's order decides: the weaker device knows what its hardware does well.
-        self._suite = next((suite for code in hello.cipher_suites if (suite := parameters.suite(code))), None)
-        if self._suite is None:
-            raise HandshakeFault(Alert.HANDSHAKE_FAILURE, "no cipher suite in common")
-        answers: dict[int, bytes] = {}
-        if Extension.EXTENDED_MASTER_SECRET in hello.extensions:
-            self._extended = True
-            answers[Extension.EXTENDED_MASTER_SECRET] = OFFERABLE[Extension.EXTENDED_MASTER_SECRET]
-        if RENEGOTIATION_SCSV in hello.cipher_suites or Extension.RENEGOTIATION_INFO in hello.extensions:
-            answers[Extension.RENEGOTIATION_INFO] = OFFERABLE[Extension.RENEGOTIATION_INFO]
-        if Extension.CONNECTION_ID in hello.extensions and parameters.connection_ids:
-            self._peer_connection_id = decode_connection_id(hello.extensions[Extension.CONNECTION_ID])
-            self._connection_id = self.environment.connection_ids.make()
-            answers[Extension.CONNECTION_ID] = encode_connection_id(self._connection_id)
-        self.server_random = self.environment.random(RANDOM_LENGTH)
-        self._transcript += self._hello_message.transcript()
-        server_hello = ServerHello(DTLS_1_2, self.server_random, b"", self._suite.code, extensions=answers)
+        environment = self.environment
+        parameters = environment.parameters
+        choice = choose(hello, parameters, environment.keys, has_psk=environment.lookup is not None)
+        self._choice = choice
+        self._suite = choice.suite
+        self.server_random = environment.random(RANDOM_LENGTH)
+        self._transcript += message.transcript()
+        server_hello = ServerHello(
+            DTLS_1_2, self.server_random, b"", choice.suite.code, extensions=self._answers(hello, choice)
+        )
         flight = [self._message(HandshakeType.SERVER_HELLO, server_hello.encode())]
+        if choice.own is not None:
+            body = encode_certificate(choice.own.certificate_type, choice.own.chain)
+            flight.append(self._message(HandshakeType.CERTIFICATE, body))
+        self._exchange = self._make_exchange(choice)
         key_exchange = self._exchange.server_message()
         if key_exchange is not None:
             flight.append(self._message(HandshakeType.SERVER_KEY_EXCHANGE, key_exchange))
+        if choice.client_type is not None:
+            flight.append(self._message(HandshakeType.CERTIFICATE_REQUEST, self._request(choice.client_type)))
+        elif choice.own is not None:
+            self._proof = Proof(b"")  # an anonymous client: nothing here could check what it might show
         flight.append(self._message(HandshakeType.SERVER_HELLO_DONE, b""))
         self._send_flight(flight, now)
+        return ServerState.CLIENT_KEY_EXCHANGE if choice.client_type is None else ServerState.CERTIFICATE
+
+    def _answers(self, hello: ClientHello, choice: Choice) -> dict[int, bytes]:
+        """The extensions of the ServerHello: those of the ClientHello that mean something here."""
+        offered = hello.extensions
+        parameters = self.environment.parameters
+        answers: dict[int, bytes] = {}
+        if Extension.EXTENDED_MASTER_SECRET in offered:
+            self._extended = True
+            answers[Extension.EXTENDED_MASTER_SECRET] = OFFERABLE[Extension.EXTENDED_MASTER_SECRET]
+        if RENEGOTIATION_SCSV in hello.cipher_suites or Extension.RENEGOTIATION_INFO in offered:
+            answers[Extension.RENEGOTIATION_INFO] = OFFERABLE[Extension.RENEGOTIATION_INFO]
+        if choice.group is not None and Extension.EC_POINT_FORMATS in offered:
+            answers[Extension.EC_POINT_FORMATS] = POINT_FORMATS
+        if choice.own is not None:
+            if Extension.SERVER_NAME in offered and choice.own.certificate_type is CertificateType.X509:
+                answers[Extension.SERVER_NAME] = b""
+            if Extension.SERVER_CERTIFICATE_TYPE in offered:
+                answers[Extension.SERVER_CERTIFICATE_TYPE] = bytes((choice.own.certificate_type,))
+            if Extension.CLIENT_CERTIFICATE_TYPE in offered and choice.client_type is not None:
+                answers[Extension.CLIENT_CERTIFICATE_TYPE] = bytes((choice.client_type,))
+        if Extension.CONNECTION_ID in offered and parameters.connection_ids:
+            self._peer_connection_id = decode_connection_id(offered[Extension.CONNECTION_ID])
+            self._connection_id = self.environment.connection_ids.make()
+            answers[Extension.CONNECTION_ID] = encode_connection_id(self._connection_id)
+        return answers
+
+    def _make_exchange(self, choice: Choice) -> ServerKeyExchange:
+        hint = self.environment.parameters.identity_hint
+        if choice.group is None:
+            return PskServer(hint)
+        if choice.own is None:
+            return EcdhePskServer(choice.group, hint)
+        return EcdheEcdsaServer(choice.group, choice.own, choice.scheme, self.client_random + self.server_random)
+
+    def _request(self, client_type: CertificateType) -> bytes:
+        if client_type is CertificateType.RAW_PUBLIC_KEY:
+            return CertificateRequest(bytes((ECDSA_SIGN,)), schemes_for(client_type)).encode(b"")
+        keys = self.environment.keys
+        names = b"" if keys is None else keys.authorities()
+        return CertificateRequest(bytes((ECDSA_SIGN, RSA_SIGN)), schemes_for(client_type)).encode(names)
 
     def repeat_hello(self, now: float) -> None:
         """Answer the same ClientHello again: the answer was lost."""
-        if self._state is ServerState.CLIENT_KEY_EXCHANGE and self._flight is not None:
+        if self._flight is not None:
             self.output += self._flight.repeat(now)
-
-    def _writes_protected(self) -> bool:
-        return self._state is ServerState.COMPLETE
 
     def _refuse_record(self, record: Record) -> None:
         # A client whose key is wrong is told so at once. Beside a live session such a record may be a late one of that
@@ -136,27 +221,94 @@ class ServerHandshake(Handshake):
         if record.content_type in (ContentType.HANDSHAKE, ContentType.TLS12_CID) and not self._beside_session:
             raise HandshakeFault(Alert.DECRYPT_ERROR, "the client's Finished was made with another key")
 
-    def _on_client_key_exchange(self, message: Assembled, now: float) -> None:
-        self._exchange.read_client(message.body)
+    def _on_certificate(self, message: Assembled, _now: float) -> None:
+        kind = None if self._choice is None else self._choice.client_type
+        if kind is None:
+            raise HandshakeFault(Alert.UNEXPECTED_MESSAGE, "nobody asked for a Certificate")
+        chain = parse_certificate(message.body, kind)
+        if not chain:
+            raise HandshakeFault(Alert.HANDSHAKE_FAILURE, "the client shows no key or certificate")
+        is_raw = kind is CertificateType.RAW_PUBLIC_KEY
+        self._client_key = parse_public_key(chain[0]) if is_raw else leaf_key(chain[0])
+        self._client_chain = chain
+        self._transcript += message.transcript()
+
+    def _on_client_key_exchange(self, message: Assembled, now: float) -> ServerState:
+        if self._exchange is None:
+            raise HandshakeFault(Alert.INTERNAL_ERROR, "no key exchange has been agreed upon")
+        identity = self._exchange.read_client(message.body)
         self._transcript += message.transcript()
         # The client has our flight; should its Finished be lost, its timer repeats it.
         self._flight = None
-        keys = self._derive(self._exchange.premaster_secret())
+        lookup = self.environment.lookup
+        if identity is None or lookup is None:
+            self._derive_keys(b"")
+            return ServerState.FINISHED if self._client_key is None else ServerState.CERTIFICATE_VERIFY
+        self._identity = identity
+        # Drawn for known identities too: both ways cost the same.
+        self._stand_in = self.environment.random(_STAND_IN_KEY_LENGTH)
+        answer = lookup(identity)
+        if isinstance(answer, Pending):
+            self.pending = answer
+            return ServerState.PSK_LOOK_UP
+        return self._on_psk(answer, now)
+
+    def _on_psk(self, credential: PskCredential | None, _now: float) -> ServerState:
+        self._proof = credential
+        self._derive_keys(self._stand_in if credential is None else credential.key)
+        return ServerState.FINISHED
+
+    def _derive_keys(self, psk: bytes) -> None:
+        if self._exchange is None:
+            raise HandshakeFault(Alert.INTERNAL_ERROR, "no key exchange has been agreed upon")
+        keys = self._derive(self._exchange.premaster_secret(psk))
         self._protect((keys.client_key, keys.client_iv), (keys.server_key, keys.server_iv))
-        self._take_early_records(now)
+
+    def _on_certificate_verify(self, message: Assembled, now: float) -> ServerState:
+        kind = None if self._choice is None else self._choice.client_type
+        keys, key = self.environment.keys, self._client_key
+        if kind is None or keys is None or key is None:
+            raise HandshakeFault(Alert.UNEXPECTED_MESSAGE, "nobody asked for a CertificateVerify")
+        signed = parse_signed(message.body)
+        # Over every message before this one (RFC 5246 section 7.4.8).
+        verify(key, signed.scheme, signed.signature, bytes(self._transcript), schemes_for(kind))
+        self._transcript += message.transcript()
+        verdict = keys.judge(kind, self._client_chain)
+        if isinstance(verdict, Pending):
+            self.pending = verdict
+            return ServerState.PEER_LOOK_UP
+        return self._on_verdict(verdict, now)
+
+    def _on_verdict(self, verdict: Verdict, _now: float) -> ServerState:
+        self._identity = verdict.identity
+        if isinstance(verdict, Refusal):
+            raise HandshakeFault(verdict.alert, verdict.text)
+        self._proof = verdict
+        return ServerState.FINISHED
 
     def _on_finished(self, message: Assembled, now: float) -> None:
         self._check_finished(message, CLIENT_FINISHED)
-        credential = self._exchange.credential
-        if credential is None or self._write is None:
+        if self._proof is None or self._write is None:
             raise HandshakeFault(Alert.DECRYPT_ERROR, "nobody has this identity")
         final_flight = self._finished(SERVER_FINISHED, self._write)
         self._send_flight(list(final_flight), now)
-        self._complete(credential, now, final_flight)
+        self._complete(self._proof, now, final_flight)
 
     TRANSITIONS: ClassVar[Mapping[tuple[Enum, int], Transition]] = {
-        (ServerState.CLIENT_KEY_EXCHANGE, HandshakeType.CLIENT_KEY_EXCHANGE): Transition(
-            _on_client_key_exchange, ServerState.FINISHED
+        (ServerState.CLIENT_HELLO, HandshakeType.CLIENT_HELLO): Transition(
+            _on_client_hello, (ServerState.CLIENT_KEY_EXCHANGE, ServerState.CERTIFICATE)
         ),
-        (ServerState.FINISHED, HandshakeType.FINISHED): Transition(_on_finished, ServerState.COMPLETE),
+        (ServerState.CERTIFICATE, HandshakeType.CERTIFICATE): Transition(
+            _on_certificate, (ServerState.CLIENT_KEY_EXCHANGE,)
+        ),
+        (ServerState.CLIENT_KEY_EXCHANGE, HandshakeType.CLIENT_KEY_EXCHANGE): Transition(
+            _on_client_key_exchange,
+            (ServerState.FINISHED, ServerState.PSK_LOOK_UP, ServerState.CERTIFICATE_VERIFY),
+        ),
+        (ServerState.PSK_LOOK_UP, ANSWER): Transition(_on_psk, (ServerState.FINISHED,)),
+        (ServerState.CERTIFICATE_VERIFY, HandshakeType.CERTIFICATE_VERIFY): Transition(
+            _on_certificate_verify, (ServerState.FINISHED, ServerState.PEER_LOOK_UP)
+        ),
+        (ServerState.PEER_LOOK_UP, ANSWER): Transition(_on_verdict, (ServerState.FINISHED,)),
+        (ServerState.FINISHED, HandshakeType.FINISHED): Transition(_on_finished, (ServerState.COMPLETE,)),
     }

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from securecoap.config import Limits
+from securecoap.dtls.groups import DEFAULT_GROUPS, Group
+from securecoap.dtls.pending import Pending
 from securecoap.dtls.suites import DEFAULT_SUITES, CipherSuite, KeyExchangeKind
 
 __all__ = ["DtlsParameters", "KeyLog", "PskCredential", "PskLookup", "RandomSource"]
@@ -37,6 +39,8 @@ class PskCredential:
     claims: tuple[str, ...] = ()
     source: Any = field(default=None, repr=False, compare=False)
     """Whatever its owner made it from: handed back with the session."""
+    server_name: str | None = None
+    """What a client sends as server name indication (RFC 6066 section 3)."""
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.key) <= 0xFFFF:
@@ -45,10 +49,10 @@ class PskCredential:
             raise ValueError("a PSK identity has at most 65535 bytes")
 
 
-PskLookup = Callable[[bytes], PskCredential | None]
+PskLookup = Callable[[bytes], PskCredential | Pending | None]
 """A server's store of keys, by identity. ``None``: nobody has this identity (the peer will not learn that).
 
-A store that answers later would return a third thing here; ``ServerHandshake`` has the place where it would wait.
+A store that answers later returns a `Pending`, and the handshake waits in a state of its own.
 """
 
 
@@ -75,6 +79,8 @@ class DtlsParameters:
     """How long the last flight is kept for a peer that did not get it: twice the segment lifetime (section 4.2.4)."""
     suites: tuple[CipherSuite, ...] = DEFAULT_SUITES
     """In order of preference for a client; a server takes the first one of the client's that is among them."""
+    groups: tuple[Group, ...] = DEFAULT_GROUPS
+    """In order of preference, as ``suites``."""
     identity_hint: bytes | None = None
     """A server's hint; ``None`` sends no ServerKeyExchange, on which some clients break."""
     connection_ids: bool = True
@@ -103,6 +109,8 @@ class DtlsParameters:
             raise ValueError("a worker's number is 0 to 255")
         if not self.suites:
             raise ValueError("no cipher suite is allowed")
+        if not self.groups:
+            raise ValueError("no group is allowed")
         if self.identity_hint is not None and len(self.identity_hint) > 0xFFFF:
             raise ValueError("an identity hint has at most 65535 bytes")
 

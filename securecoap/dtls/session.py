@@ -18,6 +18,7 @@ from securecoap.dtls.records import ContentType, ReadProtection, WriteProtection
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
+    from securecoap.dtls.identities import Proof
     from securecoap.dtls.parameters import PskCredential
     from securecoap.dtls.suites import CipherSuite
 
@@ -86,7 +87,7 @@ class Session:
         suite: CipherSuite,
         read: ReadProtection,
         write: WriteProtection,
-        credential: PskCredential,
+        credential: PskCredential | Proof,
         client_random: bytes,
         now: float,
         final_flight: Sequence[FlightMessage],

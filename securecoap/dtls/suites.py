@@ -1,4 +1,4 @@
-"""The cipher suites, one row each (RFC 5487, RFC 6655; RFC 7252 section 9.1.3.1 demands PSK with CCM_8).
+"""The cipher suites, one row each (RFC 5487, 6655, 7251, 5289, 8442; RFC 7252 section 9.1.3 demands those with CCM_8).
 
 A suite names its key exchange (``key_exchange.py`` has the strategy), its AEAD and its PRF hash. Only AEAD suites stand
 here: no CBC, no RC4, no export, no compression. Must not know messages or sessions.
@@ -35,7 +35,19 @@ class Aead(Protocol):
 class KeyExchangeKind(Enum):
     """How a suite's premaster secret comes about."""
 
-    PSK = "psk"
+    PSK = "PSK"
+    ECDHE_PSK = "ECDHE_PSK"
+    ECDHE_ECDSA = "ECDHE_ECDSA"
+
+    @property
+    def uses_psk(self) -> bool:
+        """Whether the client names an identity."""
+        return self is not KeyExchangeKind.ECDHE_ECDSA
+
+    @property
+    def uses_groups(self) -> bool:
+        """Whether both sides have to agree on a group."""
+        return self is not KeyExchangeKind.PSK
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +69,8 @@ class CipherSuite:
 _CCM: Final = partial(AESCCM, tag_length=16)
 _CCM_8: Final = partial(AESCCM, tag_length=8)
 _PSK: Final = KeyExchangeKind.PSK
+_ECDHE_PSK: Final = KeyExchangeKind.ECDHE_PSK
+_ECDHE_ECDSA: Final = KeyExchangeKind.ECDHE_ECDSA
 
 _ROWS: Final = (
     CipherSuite(0xC0A8, "TLS_PSK_WITH_AES_128_CCM_8", _PSK, _CCM_8, 16, 8, "sha256"),
@@ -65,9 +79,17 @@ _ROWS: Final = (
     CipherSuite(0x00A9, "TLS_PSK_WITH_AES_256_GCM_SHA384", _PSK, AESGCM, 32, 16, "sha384"),
     CipherSuite(0xC0A5, "TLS_PSK_WITH_AES_256_CCM", _PSK, _CCM, 32, 16, "sha256"),
     CipherSuite(0xC0A9, "TLS_PSK_WITH_AES_256_CCM_8", _PSK, _CCM_8, 32, 8, "sha256"),
+    CipherSuite(0xD003, "TLS_ECDHE_PSK_WITH_AES_128_CCM_8_SHA256", _ECDHE_PSK, _CCM_8, 16, 8, "sha256"),
+    CipherSuite(0xD001, "TLS_ECDHE_PSK_WITH_AES_128_GCM_SHA256", _ECDHE_PSK, AESGCM, 16, 16, "sha256"),
+    CipherSuite(0xC0AE, "TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8", _ECDHE_ECDSA, _CCM_8, 16, 8, "sha256"),
+    CipherSuite(0xC02B, "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", _ECDHE_ECDSA, AESGCM, 16, 16, "sha256"),
+    CipherSuite(0xC0AC, "TLS_ECDHE_ECDSA_WITH_AES_128_CCM", _ECDHE_ECDSA, _CCM, 16, 16, "sha256"),
+    CipherSuite(0xC02C, "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", _ECDHE_ECDSA, AESGCM, 32, 16, "sha384"),
+    CipherSuite(0xC0AD, "TLS_ECDHE_ECDSA_WITH_AES_256_CCM", _ECDHE_ECDSA, _CCM, 32, 16, "sha256"),
+    CipherSuite(0xC0AF, "TLS_ECDHE_ECDSA_WITH_AES_256_CCM_8", _ECDHE_ECDSA, _CCM_8, 32, 8, "sha256"),
 )
 
 SUITES: Final[dict[int, CipherSuite]] = {suite.code: suite for suite in _ROWS}
 
 DEFAULT_SUITES: Final = _ROWS
-"""All of them, in the order in which a client offers them: first the one that every CoAP device has."""
+"""All of them, in the order in which a client offers those of its credential: first what every CoAP device has."""

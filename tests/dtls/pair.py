@@ -96,7 +96,7 @@ class Pair:
         self._count = count()
 
     def add(
-        self, address: Any, parameters: DtlsParameters | None = None, lookup: Any = None
+        self, address: Any, parameters: DtlsParameters | None = None, lookup: Any = None, keys: Any = None
     ) -> tuple[SendingEndpoint, Recorder]:
         recorder = Recorder(self, address)
         endpoint = SendingEndpoint(
@@ -105,6 +105,7 @@ class Pair:
             now=self.now,
             parameters=parameters or WITHOUT_CONNECTION_ID,
             lookup=lookup,
+            keys=keys,
             key_log=self.lines.append,
         )
         self.endpoints[address] = endpoint
@@ -148,16 +149,19 @@ class Couple(Pair):
 
     def __init__(
         self,
-        credential: PskCredential = SENSOR,
+        credential: Any = SENSOR,
         lookup: Any = None,
         client_parameters: DtlsParameters | None = None,
         server_parameters: DtlsParameters | None = None,
+        server_keys: Any = None,
         **network: Any,
     ) -> None:
         super().__init__(**network)
         self.credential = credential
         self.client, self.client_events = self.add(CLIENT, client_parameters)
-        self.server, self.server_events = self.add(SERVER, server_parameters, lookup or keys(SENSOR))
+        self.server, self.server_events = self.add(
+            SERVER, server_parameters, keys(SENSOR) if lookup is None else lookup, server_keys
+        )
 
     def connect(self, until: float | None = None) -> None:
         self.client.connect(SERVER, self.credential, self.now)

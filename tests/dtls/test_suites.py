@@ -29,4 +29,4 @@ def test_lengths(suite):
     sealed = suite.aead(bytes(suite.key_length)).encrypt(bytes(12), b"text", b"")
     assert len(sealed) == 4 + suite.tag_length
     assert f"AES_{8 * suite.key_length}_" in suite.name
-    assert suite.name.endswith("_8") == (suite.tag_length == 8)
+    assert suite.name.removesuffix("_SHA256").endswith("_8") == (suite.tag_length == 8)
