@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 __all__ = ["Limits", "TransportParameters"]
 
+_BLOCK_SIZES = (16, 32, 64, 128, 256, 512, 1024)
+
 
 @dataclass(frozen=True, slots=True)
 class TransportParameters:
@@ -36,8 +38,15 @@ class TransportParameters:
     Not an RFC value: far below ``ack_timeout``, so that the client does not retransmit."""
     non_timeout: float = 10.0
     """How long a non-confirmable request waits for its response, when the caller names no limit."""
+    unacknowledged_notifications: int = 32
+    """After so many Non-confirmable notifications, or a day, one is Confirmable (RFC 7641 section 4.5)."""
     observation_patience: float = 600.0
     """How long an observation of ours goes on, trying to register again, when nothing is heard of its server."""
+
+    block_size: int = 1024
+    """Bytes of the largest block that is sent or asked for: 16, 32, … 1024 (RFC 7959 section 2.2).
+
+    Smaller ones suit networks that cut packets up, such as 6LoWPAN; a client then says so in each request."""
 
     def __post_init__(self) -> None:
         if self.ack_random_factor < 1.0:
@@ -46,6 +55,13 @@ class TransportParameters:
             raise ValueError("a time is not positive")
         if self.max_retransmit < 0 or self.nstart < 1:
             raise ValueError("max_retransmit is negative, or nstart below 1")
+        if self.block_size not in _BLOCK_SIZES:
+            raise ValueError("block_size is none of 16, 32, 64, 128, 256, 512, 1024 (RFC 7959 section 2.2)")
+
+    @property
+    def block_exponent(self) -> int:
+        """``block_size`` as a Block option has it: 16 bytes are 0, 1024 are 6."""
+        return self.block_size.bit_length() - 5
 
     @property
     def max_transmit_span(self) -> float:
@@ -103,8 +119,10 @@ class Limits:
     """Unfinished and kept bodies. As ``assembly_bytes``."""
     observations_per_peer: int = 100
     """Observations of one peer. At the bound a registration is answered as a plain GET (RFC 7641 section 4.1)."""
+    observations_per_identity: int = 1_000
+    """Observations of all peers that have proved the same claims. As ``observations_per_peer``."""
     observations: int = 100_000
-    """Observations of all peers. As ``observations_per_peer``."""
+    """Observations of all peers; unconfirmed ones take nine tenths at most. As ``observations_per_peer``."""
     token_length: int = 32
     """The longest token that is accepted (RFC 8974). A request with a longer one gets 5.03 (section 2.2.2)."""
     dtls_sessions: int = 10_000

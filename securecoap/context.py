@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 import weakref
 from typing import TYPE_CHECKING, Self
 
@@ -130,6 +131,7 @@ class Context(Calls):
             is_own_name=None if access is None else access.is_own_name,
             limits=self._settings.limits,
             parameters=self._settings.parameters,
+            now=time.time(),
         )
         try:
             if self._binds:
@@ -239,9 +241,7 @@ class Context(Calls):
         if message.payload and message.code in BODILESS_METHODS:
             raise ConfigurationError(f"{Code(message.code).name} has no payload (RFC 7252 section 5.5); FETCH has one")
         settings = self._settings
-        request = ClientRequest(
-            message, self._choose, self._loop, settings.parameters, settings.limits, self._random
-        )
+        request = ClientRequest(message, self._choose, self._loop, settings.parameters, settings.limits, self._random)
         self._requests.add(request)
         return request
 

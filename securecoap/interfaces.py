@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Cancel: TypeAlias = Callable[[], None]
 
 __all__ = [
+    "DirectObservation",
     "DirectResource",
     "EndpointAddress",
     "Exchange",
@@ -162,6 +163,14 @@ class Exchange:
     def no_response(self) -> None:
         """The request will not be answered; a Confirmable one still gets its Empty acknowledgement (RFC 7967)."""
 
+    def superseding(self) -> Cancel | None:
+        """What sends something newer in place of a message that is due to be sent (again), if there is anything.
+
+        Asked when a Confirmable message was not acknowledged in time, and when one has waited for its turn (RFC 7641
+        section 4.5.2). If it is called, nothing more becomes of that message.
+        """
+        return None
+
 
 class ResponseSlot(Exchange):
     """The exchange of a request that came in: where its responses belong, by identity and never by token.
@@ -192,6 +201,9 @@ class ResponseSlot(Exchange):
         """A response was rejected with a Reset, or never acknowledged."""
         if self.fate is not None:
             self.fate.failed(error)
+
+    def superseding(self) -> Cancel | None:
+        return None if self.fate is None else self.fate.superseding()
 
 
 class MessageInterface(Protocol):
@@ -376,6 +388,18 @@ class ServerObservation(Protocol):
 
     def trigger(self, response: Message | None = None, *, is_last: bool = False) -> None:
         """Render again and notify, or send the response given."""
+
+
+class DirectObservation(ServerObservation, Protocol):
+    """A `ServerObservation` that can be told of a change together with others."""
+
+    def notify(self, change: object) -> None:
+        """Render again and notify, now or when the client has acknowledged what it was sent before.
+
+        Args:
+            change: the same object for all that are told of the same change: those that would get the same share one
+                rendering, so the state must not change again without another call.
+        """
 
 
 class Observable(Resource, Protocol):

@@ -27,6 +27,7 @@ __all__ = ["IncomingExchange", "MessageManager"]
 
 _NO_RESPONSE_BIT: Final = 1 << numbers.NO_RESPONSE
 _OSCORE: Final = 1 << numbers.OSCORE
+_OBSERVE: Final = 1 << numbers.OBSERVE
 _KEPT_PART: Final = 0.75  # of the bytes allowed, when answers to safe requests have to go
 _FOR_CONFIRMED: Final = 2  # times the bytes allowed, for what confirmed peers want done
 _FORGET_INTERVAL: Final = 1.0  # seconds, where looking for such answers has just found too few
@@ -183,6 +184,9 @@ class MessageManager:
             answer = encode_message(ACK if meant else RST, 0, message.mid or 0, b"", b"", b"")
             self._store_answer(peer, key, answer)
             self._send_datagram(answer, message.remote)
+        elif not meant and message.options.present & _OBSERVE:
+            # RFC 7641 section 3.6: so the server learns that nobody wants its notifications any more.
+            self._send_datagram(encode_message(RST, 0, message.mid or 0, b"", b"", b""), message.remote)
         return meant
 
     def _dispatch_odd(self, message: Message, peer: Peer) -> bool:

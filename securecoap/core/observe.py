@@ -1,66 +1,81 @@
 """Observations at the server (RFC 7641 section 4).
 
-An `Observation` is what a resource holds of one client: it renders again when triggered and sends the newest state,
-one unacknowledged notification and one rendering at a time (section 4.5.1). Rendering and answering are the business of
-`securecoap.core.serving.Server`; numbers and bounds are the `Observations` table's. The client's side is in
-`securecoap.core.client`.
+An `Observation` is what a resource holds of one client: it sends the newest state, one unacknowledged notification and
+one rendering at a time (section 4.5.1). Observations that would all get the same share an `Audience`: a change is
+rendered (`Rendering`) and encoded once for it. Rendering and answering are the business of
+`securecoap.core.serving.Server`; what is sent is made in `securecoap.core.notifications`; bounds are the `Observations`
+table's. The client's side is in `securecoap.core.observer`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
 
+from securecoap.core.deadlines import Deadlines
+from securecoap.core.notifications import UNKNOWN, SequenceNumbers, as_confirmable, make, without_observe
 from securecoap.interfaces import Exchange
+from securecoap.wire import numbers
 from securecoap.wire.codes import Code
-from securecoap.wire.message import Message
+from securecoap.wire.message import Message, NoResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
+    from typing import TypeAlias
 
-    from securecoap.config import Limits
-    from securecoap.interfaces import Cancel, EndpointAddress, IncomingPlumbing
+    from securecoap.config import Limits, TransportParameters
+    from securecoap.core.notifications import Notification
+    from securecoap.interfaces import Cancel, EndpointAddress, IncomingPlumbing, Resource, Scheduler
 
-__all__ = ["Observation", "Observations"]
+    Render: TypeAlias = "Callable[[Rendering, Resource], object]"
 
-_SEQUENCE_MASK: Final = 0xFFFFFF
+__all__ = ["Audience", "Observation", "Observations", "Rendering"]
+
 _LONGEST_SILENCE: Final = 24 * 3600.0
 """Seconds after which a client that gets Non-confirmable notifications has to acknowledge one (section 4.5)."""
+_LONGEST_PACE: Final = 3.0
+"""Seconds between Non-confirmable notifications where the round-trip time is not known to be shorter (4.5.1)."""
+_STRANGERS_PART: Final = 0.9  # of all observations: the rest is for addresses that were shown to be real
+# What does not change how a registration is answered.
+_NOT_IN_AUDIENCE: Final = frozenset(
+    {numbers.OBSERVE, numbers.OSCORE, numbers.ECHO, numbers.NO_RESPONSE, numbers.REQUEST_TAG}
+)
 
 
 class Observation(Exchange):
-    """One client's registration, as the resource and the message layer see it.
-
-    For the server, which renders for it, it is an `IncomingPlumbing` whose responses are notifications.
+    """One client's registration, as the resource and the message layer see it; a `DirectObservation`.
 
     Args:
-        table: counts it and gives sequence numbers.
+        table: counts it and makes notifications.
         incoming: the registration; notifications are responses to it.
-        render: renders the resource again for this registration and answers.
+        audience: renders the resource for this registration and others like it.
     """
 
     __slots__ = (
-        "_callback", "_cancel_work", "_format", "_heard_at", "_is_dirty", "_is_rendering", "_render", "_table", "ended",
-        "incoming", "is_accepted", "is_outstanding", "request",
+        "_audience", "_callback", "_format", "_heard_at", "_number", "_rendering", "_rtt", "_sent_at", "_table",
+        "_unheard", "_wanted", "ended", "incoming", "is_accepted", "is_outstanding", "is_stranger",
     )  # fmt: skip
 
-    def __init__(
-        self, table: Observations, incoming: IncomingPlumbing, render: Callable[[Observation], object]
-    ) -> None:
+    def __init__(self, table: Observations, incoming: IncomingPlumbing, audience: Audience) -> None:
         self.incoming = incoming
-        self.request = incoming.request
-        self.is_accepted = False
-        self.is_outstanding = False
-        self.ended = False
+        self.is_accepted = self.is_outstanding = self.ended = False
+        self.is_stranger = not incoming.request.remote.confirmed
         self._table = table
-        self._render = render
+        self._audience = audience
         self._callback: Cancel | None = None
-        self._cancel_work: Cancel | None = None
-        self._is_dirty = False
-        self._is_rendering = False
-        self._format: int | None = -1  # not known yet
-        # Nobody was heard at an address that may be forged: its first notification is a CON, and a victim that does not
-        # know of it ends the observation by its silence or its Reset (RFC 7252 section 11.3).
-        self._heard_at = table.time() if self.request.remote.confirmed else float("-inf")
+        self._rendering: Rendering | None = None  # the one that is waited for
+        self._wanted: object | None = None  # the change of which it is still to be told
+        self._format: int | None = UNKNOWN
+        self._number = -1
+        # The first notification is Confirmable: a victim of a forged address ends the observation by its silence or its
+        # Reset (RFC 7252 section 11.3), and anybody else's acknowledgement tells the round-trip time.
+        self._unheard = table.most_unheard
+        self._heard_at = self._sent_at = self._rtt = 0.0
+
+    @property
+    def request(self) -> Message:
+        """The registration."""
+        return self.incoming.request
 
     def accept(self, cancellation_callback: Cancel) -> None:
         """Take the registration; the callback is called once when it ends. See `ServerObservation.accept`."""
@@ -71,59 +86,102 @@ class Observation(Exchange):
         self.incoming.request.exchange.tell(self)
 
     def trigger(self, response: Message | None = None, *, is_last: bool = False) -> None:
-        """Notify of the newest state, now or when the last notification is rendered and acknowledged."""
+        """Notify of the newest state, rendered for this client alone; or send the response given."""
+        if response is None:
+            self.notify(object())  # a change that nobody else is told of
+        elif not self.ended:
+            self._send(self._table.notification(self.request, response), is_last=is_last)
+
+    def notify(self, change: object) -> None:
+        """Notify of a change; see `DirectObservation.notify`."""
         if self.ended:
             return
-        if response is not None:
-            self.send(response, is_last=is_last)
-        elif self.is_outstanding or self._is_rendering:
-            self._is_dirty = True  # section 4.5.1: states in between need not be sent, and none after a newer one
+        if self.is_outstanding or self._rendering is not None or (self._rtt and self._is_too_early()):
+            self._wanted = change  # section 4.5.1: states in between need not be sent, and none after a newer one
+            return
+        rendering = self._audience.current
+        if rendering is None or rendering.change is not change or rendering.number <= self._number:
+            rendering = self._rendering = Rendering(self._table, self, change)
+            self._audience.render(rendering)
+        elif rendering.is_done:
+            if rendering.notification is not None:
+                self._send(rendering.notification)
         else:
-            self._is_rendering = True
-            self._render(self)
+            self._rendering = rendering
+            rendering.add(self)
 
-    def rendered(self, response: Message | None) -> None:
-        """What rendering gave is sent; ``None`` is not."""
-        self._is_rendering = False
-        if response is not None:
-            self.send(response)
-        if self._is_dirty and not self.is_outstanding:
-            self._is_dirty = False
-            self.trigger()
+    def _is_too_early(self) -> bool:
+        """Whether a Non-confirmable notification may still be on its way: one in a round-trip time (section 4.5.1)."""
+        due = self._sent_at + self._rtt
+        if self._table.time() >= due:
+            return False
+        if self._wanted is None:
+            self._table.wake(due, self)
+        return True
 
-    def send(self, response: Message, *, is_last: bool = False) -> None:
-        """Send a response as notification; an error ends the observation, as does another format (section 4.2)."""
+    def go_on(self) -> None:
+        """Tell of what had to wait, if it has to wait no more."""
+        wanted = self._wanted
+        if wanted is not None and not self.is_outstanding and self._rendering is None:
+            self._wanted = None
+            self.notify(wanted)
+
+    def rendered(self, notification: Notification | None) -> None:
+        """What was waited for is there; ``None`` is nothing to send."""
+        self._rendering = None
+        if notification is not None:
+            self._send(notification)
+        if self._wanted is not None:
+            self.go_on()
+
+    def _send(self, notification: Notification, *, is_last: bool = False) -> None:
         if self.ended:
             return
-        code = response.code or Code.CONTENT
-        if code == Code.CONTENT:
-            content_format = response.options.content_format
-            if self._format == -1:
-                self._format = content_format
-            elif content_format != self._format:
-                response, is_last = Message(Code.NOT_ACCEPTABLE), True
-        is_last = is_last or not 64 <= code < 96
-        if is_last:
+        incoming = self.incoming
+        if notification.content_format != self._format and notification.content_format != UNKNOWN:
+            if self._format != UNKNOWN:  # section 4.2
+                notification = self._table.notification(self.request, Message(Code.NOT_ACCEPTABLE))
+            self._format = notification.content_format
+        message = notification.message
+        if is_last or notification.is_last:
             self.end()
-            self.incoming.add_response(response)
+            incoming.add_response(message if notification.is_last else without_observe(message))
             return
-        notification = response.copy(observe=self._table.next_sequence_number())
-        notification.code = response.code
-        confirmable = self.incoming.is_confirmable
-        if response.confirmable is not None:
-            confirmable = response.confirmable
-        elif not confirmable and self.incoming.was_answered and self._table.time() - self._heard_at >= _LONGEST_SILENCE:
-            confirmable = notification.confirmable = True
-        self.is_outstanding = self.incoming.was_answered and confirmable
-        self.incoming.add_response(notification, is_last=False)
+        self._number = notification.number
+        if incoming.was_answered:
+            confirmable = message.confirmable
+            if confirmable is None:
+                confirmable = incoming.is_confirmable
+            table = self._table
+            now = self._sent_at = table.time()
+            if confirmable:
+                self.is_outstanding = True
+            elif self._unheard >= table.most_unheard or now >= self._heard_at + _LONGEST_SILENCE:
+                self.is_outstanding = True
+                message = as_confirmable(message)
+            else:
+                self._unheard += 1
+        incoming.add_response(message, is_last=False)
 
     def acknowledged(self) -> None:
         """The client has the last notification."""
+        if not self.is_outstanding:
+            return
         self.is_outstanding = False
-        self._heard_at = self._table.time()
-        if self._is_dirty and not self._is_rendering:
-            self._is_dirty = False
-            self.trigger()
+        if not self.incoming.is_confirmable:
+            now = self._heard_at = self._table.time()
+            self._unheard = 0
+            self._rtt = min(now - self._sent_at, _LONGEST_PACE)
+        if self._wanted is not None:
+            self.go_on()
+
+    def superseding(self) -> Cancel | None:
+        """Section 4.5.2: a state that has not arrived is not sent again where there is a newer one."""
+        return self._supersede if self.is_outstanding and self._wanted is not None else None
+
+    def _supersede(self) -> None:
+        self.is_outstanding = False
+        self.go_on()
 
     def failed(self, error: Exception) -> None:
         """The client rejected a notification or is gone (section 4.5)."""
@@ -131,88 +189,206 @@ class Observation(Exchange):
 
     def end(self) -> None:
         """Tell the resource, once."""
-        if not self.ended:
-            self.ended = True
-            if self.is_accepted:
-                self._table.remove(self)
-            callback, self._callback = self._callback, None
-            cancel, self._cancel_work = self._cancel_work, None
-            if callback is not None:
-                callback()
-            if cancel is not None:
-                cancel()
+        if self.ended:
+            return
+        self.ended = True
+        if self.is_accepted:
+            self._table.remove(self)
+        callback, self._callback = self._callback, None
+        rendering, self._rendering = self._rendering, None
+        self._wanted = None
+        if callback is not None:
+            callback()
+        if rendering is not None:
+            rendering.leave(self)
 
-    # As an `IncomingPlumbing`.
-
-    @property
-    def was_answered(self) -> bool:
-        """Whether a response was sent already."""
-        return self.incoming.was_answered
-
-    @property
-    def is_confirmable(self) -> bool:
-        """Whether the registration came as a Confirmable message."""
-        return self.incoming.is_confirmable
-
-    def add_response(self, message: Message, *, is_last: bool = True) -> None:
-        """See `send`."""
-        self.send(message, is_last=is_last)
-
-    def add_exception(self, error: Exception) -> None:  # noqa: ARG002  # the cause is the handler's to log
-        """End the observation with 5.00."""
-        self.send(Message(Code.INTERNAL_SERVER_ERROR), is_last=True)
-
-    def suppress_response(self) -> None:
-        """Rendering was given up: the observation ends without another word."""
+    def give_up(self) -> None:
+        """It ends without another word."""
         self.end()
         self.incoming.suppress_response()
 
+
+class Rendering:
+    """A change as the observations of one audience are told of it. To the server it is like a request to be answered.
+
+    Attributes:
+        request: one of the registrations, for the handler to see.
+        change: what is told of.
+        is_done: whether it was rendered.
+        notification: what each is sent; ``None`` if that is nothing.
+        number: of the notification; beyond all before it while there is none.
+    """
+
+    __slots__ = ("_cancel_work", "_table", "_waiting", "change", "is_done", "notification", "number", "request")
+
+    def __init__(self, table: Observations, first: Observation, change: object) -> None:
+        self.request = first.request
+        self.change = change
+        self.is_done = False
+        self.notification: Notification | None = None
+        self.number = float("inf")
+        self._table = table
+        self._waiting: list[Observation] = [first]
+        self._cancel_work: Cancel | None = None
+
+    def add(self, observation: Observation) -> None:
+        """One more waits for it."""
+        self._waiting.append(observation)
+
+    def leave(self, observation: Observation) -> None:
+        """One less; when nobody waits any more, the work is not done."""
+        if observation in self._waiting:
+            self._waiting.remove(observation)
+            cancel = self._cancel_work
+            if cancel is not None and not self._waiting:
+                self._cancel_work = None
+                cancel()
+
+    def respond(self, response: Message) -> None:
+        """It is rendered: tell those who wait."""
+        if self.is_done:
+            return
+        self._finish()
+        if response is not NoResponse:
+            self.notification = self._table.notification(self.request, response)
+            self.number = self.notification.number
+        waiting, self._waiting = self._waiting, []
+        for observation in waiting:
+            observation.rendered(self.notification)
+
     def on_interest_end(self, callback: Cancel) -> None:
-        """What stops the rendering under way; it takes the place of what stopped the last."""
+        """What stops the work."""
         self._cancel_work = callback
+
+    def suppress_response(self) -> None:
+        """The work was stopped."""
+        self._finish()
+        waiting, self._waiting = self._waiting, []
+        for observation in waiting:
+            observation.give_up()
+
+    def _finish(self) -> None:
+        self.is_done = True
+        self._cancel_work = None
+
+
+class Audience:
+    """Observations whose notifications are equal; it is there as long as they are.
+
+    Attributes:
+        current: the rendering that was begun last.
+    """
+
+    __slots__ = ("__weakref__", "_render", "_resource", "current")
+
+    def __init__(self, resource: Resource, render: Render) -> None:
+        self.current: Rendering | None = None
+        self._resource = resource
+        self._render = render
+
+    def render(self, rendering: Rendering) -> None:
+        """Begin to render."""
+        self.current = rendering
+        self._render(rendering, self._resource)
 
 
 class Observations:
-    """Counts observations, and numbers notifications.
+    """Counts observations, groups them, and numbers and makes their notifications.
 
-    Bounds are ``Limits.observations`` and ``Limits.observations_per_peer``; beyond them a registration is answered like
-    a plain request (section 4.1).
+    Bounds are ``Limits.observations``, ``observations_per_peer`` and ``observations_per_identity``; beyond them a
+    registration is answered like a plain request (section 4.1). Addresses that nobody has shown to be real take nine
+    tenths at most of the first.
+
+    Args:
+        limits, parameters: bounds, and how often an acknowledgement is asked for.
+        scheduler: time.
+        first_number: where sequence numbers begin.
+        render: renders for a `Rendering` and calls its ``respond``.
     """
 
-    def __init__(self, limits: Limits, first_number: int, time: Callable[[], float]) -> None:
-        self.time = time
+    def __init__(
+        self,
+        limits: Limits,
+        parameters: TransportParameters,
+        scheduler: Scheduler,
+        first_number: int,
+        render: Render,
+    ) -> None:
+        self.time = scheduler.time
+        self.most_unheard = parameters.unacknowledged_notifications
         self._limits = limits
-        self._number = first_number & _SEQUENCE_MASK
-        self._total = 0
-        self._of_peer: dict[EndpointAddress, int] = {}
+        self._render = render
+        self._numbers = SequenceNumbers(first_number, scheduler.time)
+        self._total = self._strangers = 0
+        self._of: dict[Hashable, int] = {}  # by address, and by identity
+        self._audiences: WeakValueDictionary[Hashable, Audience] = WeakValueDictionary()
+        self._waiting: Deadlines[Observation] = Deadlines(scheduler, _wake)
 
     def __len__(self) -> int:
         return self._total
 
     def has_room(self, remote: EndpointAddress) -> bool:
         """Whether one more may be registered from there."""
+        limits = self._limits
+        identity = remote.authenticated_claims
         return (
-            self._total < self._limits.observations
-            and self._of_peer.get(remote, 0) < self._limits.observations_per_peer
+            self._total < limits.observations
+            and (remote.confirmed or self._strangers < limits.observations * _STRANGERS_PART)
+            and self._of.get(remote, 0) < limits.observations_per_peer
+            and (not identity or self._of.get(identity, 0) < limits.observations_per_identity)
         )
 
     def add(self, observation: Observation) -> None:
         """Count an accepted observation."""
-        remote = observation.incoming.request.remote
-        self._total += 1
-        self._of_peer[remote] = self._of_peer.get(remote, 0) + 1
+        self._count(observation, 1)
 
     def remove(self, observation: Observation) -> None:
         """Count one less."""
-        remote = observation.incoming.request.remote
-        self._total -= 1
-        left = self._of_peer.get(remote, 1) - 1
-        if left:
-            self._of_peer[remote] = left
-        else:
-            self._of_peer.pop(remote, None)
+        self._count(observation, -1)
 
-    def next_sequence_number(self) -> int:
-        """One sequence for all observations, so that it goes on over a new registration (section 4.4)."""
-        self._number = (self._number + 1) & _SEQUENCE_MASK
-        return self._number
+    def _count(self, observation: Observation, change: int) -> None:
+        remote = observation.request.remote
+        self._total += change
+        self._strangers += change * observation.is_stranger
+        for owner in (remote, remote.authenticated_claims) if remote.authenticated_claims else (remote,):
+            number = self._of.get(owner, 0) + change
+            if number:
+                self._of[owner] = number
+            else:
+                del self._of[owner]
+
+    def audience(self, resource: Resource, request: Message) -> Audience:
+        """Those who get the same notifications as this registration.
+
+        They ask the same of the same resource and have proved the same; what they have proved does not matter where the
+        resource says that it is `same_for_all`.
+        """
+        remote = request.remote
+        same = getattr(resource, "same_for_all", False)
+        key = (
+            id(resource),  # which the audience keeps
+            request.code,
+            request.payload,
+            tuple([pair for pair in request.options.pairs if pair[0] not in _NOT_IN_AUDIENCE]),
+            None if same else (remote.authenticated_claims, remote.scheme, remote.security),
+        )
+        audience = self._audiences.get(key)
+        if audience is None:
+            audience = self._audiences[key] = Audience(resource, self._render)
+        return audience
+
+    def notification(self, request: Message, response: Message) -> Notification:
+        """See `notifications.make`."""
+        return make(request, response, self._numbers.next())
+
+    def wake(self, when: float, observation: Observation) -> None:
+        """Have an observation go on at that time."""
+        self._waiting.add(when, observation)
+
+    def close(self) -> None:
+        """Wake nobody any more."""
+        self._waiting.close()
+
+
+def _wake(observation: Observation, _now: float) -> None:
+    observation.go_on()

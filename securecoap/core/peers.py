@@ -71,13 +71,14 @@ class Peer:
         interactions: how many of NSTART are in use (section 4.7).
         queue: messages that wait for NSTART.
         non_confirmable: the last Non-confirmable messages, by Message ID, for a Reset that may come.
+        superseded: notifications that were given up for a newer state, whose time-outs that one takes over, by exchange.
         unanswered, unanswered_at: bytes of Non-confirmable requests since it was heard of, and when that was counted.
         touched: whether it was heard of since the table was last searched for somebody to evict.
     """
 
     __slots__ = (
         "address", "ids", "interactions", "non_confirmable", "older", "outstanding", "queue", "recent", "rotates_at",
-        "stored_bytes", "touched", "unanswered", "unanswered_at",
+        "stored_bytes", "superseded", "touched", "unanswered", "unanswered_at",
     )  # fmt: skip
 
     def __init__(self, address: EndpointAddress, ids: MessageIds, rotates_at: float) -> None:
@@ -91,6 +92,7 @@ class Peer:
         self.interactions = 0
         self.queue: deque[Outgoing] | None = None
         self.non_confirmable: dict[int, Exchange] | None = None
+        self.superseded: dict[Exchange, Outgoing] | None = None
         self.unanswered = self.unanswered_at = 0.0
         self.touched = True
 
@@ -107,7 +109,7 @@ class Peer:
         self.older = self.recent or None
         self.recent = {}
         self.rotates_at = now + lifetime
-        self.non_confirmable = None
+        self.non_confirmable = self.superseded = None
         self.stored_bytes = sum(map(len, (self.older or {}).values())) + ENTRY_BYTES * len(self.older or ())
         return before - self.stored_bytes
 

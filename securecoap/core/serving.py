@@ -13,8 +13,9 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from securecoap.config import Limits, TransportParameters
-from securecoap.core.blockwise import Assemblies, first_block, take_block
-from securecoap.core.observe import Observation, Observations
+from securecoap.core.blockwise import Assemblies, take_block
+from securecoap.core.notifications import SEQUENCE_RATE
+from securecoap.core.observe import Observation, Observations, Rendering
 from securecoap.core.problems import error_message
 from securecoap.core.tasks import start
 from securecoap.errors import (
@@ -62,12 +63,13 @@ class Server:
     Args:
         root: a `ResourceTree` (a Site), one `Resource` for every path, or ``None`` for a pure client (4.04 then).
         scheduler: time and tasks.
-        randomness: for the first observe sequence number.
+        randomness: for the first observe sequence number, where ``now`` is not given.
         echo: makes and checks Echo values, for resources that want fresh requests.
         authorize: called with each request before anything else looks at it; raises `ErrorResponse` to refuse.
         is_own_name: whether a Uri-Host (lower case) is this server, at the address the request came in on.
         limits: bounds; uses those of bodies, observations and ``requests_under_way``.
-        parameters: EXCHANGE_LIFETIME is how long unfinished bodies are kept.
+        parameters: EXCHANGE_LIFETIME is how long unfinished bodies are kept; uses ``unacknowledged_notifications``.
+        now: seconds since any fixed time, also for the next process: the order of notifications outlives a restart.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Server:
         is_own_name: Callable[[str, EndpointAddress], bool] | None = None,
         limits: Limits | None = None,
         parameters: TransportParameters | None = None,
+        now: float | None = None,
     ) -> None:
         self._find: Callable[[tuple[str, ...]], tuple[Any, Mapping[str, str]] | None] = getattr(root, "find", None) or (
             lambda _path: None if root is None else (root, {})
@@ -90,8 +93,10 @@ class Server:
         self._authorize = authorize
         self._is_own_name = is_own_name
         self._limits = limits or Limits()
-        self._assemblies = Assemblies(self._limits, (parameters or TransportParameters()).exchange_lifetime)
-        self._observations = Observations(self._limits, int.from_bytes(randomness.randbytes(3), "big"), scheduler.time)
+        parameters = parameters or TransportParameters()
+        self._assemblies = Assemblies(self._limits, parameters.exchange_lifetime)
+        first_number = int.from_bytes(randomness.randbytes(3), "big") if now is None else int(now * SEQUENCE_RATE)
+        self._observations = Observations(self._limits, parameters, scheduler, first_number, self._render_change)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def handle(self, incoming: IncomingPlumbing) -> None:
@@ -218,11 +223,7 @@ class Server:
             and (request.options.block2 is None or request.options.block2.number == 0)
             and self._observations.has_room(request.remote)
         ):
-
-            def render_again(observation: Observation) -> None:
-                self._render(observation, resource, lambda _, response: self._notify(observation, response))
-
-            observation = Observation(self._observations, incoming, render_again)
+            observation = Observation(self._observations, incoming, self._observations.audience(resource, request))
 
             def registered(_: object) -> None:
                 if observation.is_accepted:
@@ -239,8 +240,11 @@ class Server:
         else:
             self._render(incoming, resource, self._respond)
 
+    def _render_change(self, rendering: Rendering, resource: Resource) -> None:
+        self._render(rendering, resource, Rendering.respond)
+
     def _render(
-        self, incoming: IncomingPlumbing, resource: Resource, respond: Callable[[IncomingPlumbing, Message], object]
+        self, incoming: IncomingPlumbing | Rendering, resource: Resource, respond: Callable[[Any, Message], object]
     ) -> None:
         dispatch = getattr(resource, "dispatch", None)
         try:
@@ -254,9 +258,9 @@ class Server:
 
     def _finish(
         self,
-        incoming: IncomingPlumbing,
+        incoming: IncomingPlumbing | Rendering,
         result: object,
-        respond: Callable[[IncomingPlumbing, Message], object],
+        respond: Callable[[Any, Message], object],
     ) -> None:
         """Answer with what a handler returned, or will return."""
         if isinstance(result, Coroutine):
@@ -294,24 +298,14 @@ class Server:
             response = answer
         incoming.add_response(response)
 
-    def _notify(self, observation: Observation, response: Message) -> None:
-        if response is NoResponse:
-            observation.rendered(None)
-            return
-        block2 = observation.request.options.block2
-        exponent = min(6 if block2 is None else block2.size_exponent, 6)
-        if len(response.payload) > 16 << exponent and response.options.block2 is None:
-            response = first_block(response, exponent)  # RFC 7959 section 2.6: the client fetches the rest
-        observation.rendered(response)
-
     # Work that waits.
 
     def _run(
         self,
-        incoming: IncomingPlumbing,
+        incoming: IncomingPlumbing | Rendering,
         coroutine: Coroutine[Any, Any, Any],
         done: Callable[[Any], object],
-        respond: Callable[[IncomingPlumbing, Message], object] | None = None,
+        respond: Callable[[Any, Message], object] | None = None,
     ) -> None:
         """Run a coroutine for a request, go on with its result, and cancel it when the client loses interest."""
         respond = respond or _answer
@@ -354,9 +348,9 @@ class Server:
 
     def _crashed(
         self,
-        incoming: IncomingPlumbing,
+        incoming: IncomingPlumbing | Rendering,
         error: BaseException,
-        respond: Callable[[IncomingPlumbing, Message], object] | None = None,
+        respond: Callable[[Any, Message], object] | None = None,
     ) -> None:
         """5.00 for the client; the cause, with its traceback, for the log."""
         code = incoming.request.code
@@ -380,6 +374,7 @@ class Server:
 
     async def close(self) -> None:
         """Cancel the handlers that still work, and wait for them."""
+        self._observations.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

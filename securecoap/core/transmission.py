@@ -107,11 +107,16 @@ class Transmission:
         message.mid = outgoing.mid = mid
         message.datagram = message.encode()
         if message.mtype == CON:
-            parameters = self._parameters
-            outgoing.timeout = self._random.uniform(
-                parameters.ack_timeout, parameters.ack_timeout * parameters.ack_random_factor
-            )
-            outgoing.gives_up_at = now + parameters.max_transmit_span
+            before = None if peer.superseded is None else peer.superseded.pop(message.exchange, None)
+            if before is not None and now < before.gives_up_at:
+                outgoing.retransmissions, outgoing.timeout = before.retransmissions, before.timeout
+                outgoing.gives_up_at = before.gives_up_at
+            else:
+                parameters = self._parameters
+                outgoing.timeout = self._random.uniform(
+                    parameters.ack_timeout, parameters.ack_timeout * parameters.ack_random_factor
+                )
+                outgoing.gives_up_at = now + parameters.max_transmit_span
             if peer.outstanding is None:
                 peer.outstanding = {}
             peer.outstanding[mid] = outgoing
@@ -136,14 +141,31 @@ class Transmission:
         return True
 
     def _retransmit(self, outgoing: Outgoing, now: float) -> None:
-        """One deadline of section 4.2: the same datagram again with a doubled time-out, or the end."""
+        """One deadline of section 4.2: the same datagram again with a doubled time-out, or the end.
+
+        A notification of an older state than the newest is not sent again: the newest one is, with a Message ID of its
+        own, and goes on with the counter and time-out (RFC 7641 section 4.5.2).
+        """
         if outgoing.ended:
             return
         if outgoing.retransmissions < self._parameters.max_retransmit and now <= outgoing.gives_up_at:
             outgoing.retransmissions += 1
             outgoing.timeout *= 2
-            self._retransmissions.add(now + outgoing.timeout, outgoing)
-            self.interface.send(outgoing.message)
+            exchange = outgoing.message.exchange
+            send_newer = None if exchange is None else exchange.superseding()
+            if send_newer is None:
+                self._retransmissions.add(now + outgoing.timeout, outgoing)
+                self.interface.send(outgoing.message)
+            else:
+                peer = outgoing.peer
+                if peer.superseded is None:
+                    peer.superseded = {}
+                peer.superseded[exchange] = outgoing
+                peer.interactions += 1  # its turn is kept for what takes its place
+                self.end(outgoing)
+                peer.interactions -= 1
+                send_newer()
+                self._send_next(peer)
         else:
             self.fail(outgoing, RequestTimeout("the peer did not acknowledge the message"))
 
@@ -159,8 +181,19 @@ class Transmission:
                 peer.outstanding.pop(outgoing.mid, None)
         elif peer.queue is not None and outgoing in peer.queue:
             peer.queue.remove(outgoing)
+        self._send_next(peer)
+
+    def _send_next(self, peer: Peer) -> None:
+        """Send what waits for its turn; of a notification that is not the newest any more, the newest."""
         while peer.queue and peer.interactions < self._parameters.nstart:
-            self._start(peer.queue.popleft())
+            outgoing = peer.queue.popleft()
+            exchange = outgoing.message.exchange
+            send_newer = None if exchange is None else exchange.superseding()
+            if send_newer is None:
+                self._start(outgoing)
+            else:
+                outgoing.ended = True
+                send_newer()
 
     def fail(self, outgoing: Outgoing, error: Exception) -> None:
         """End it, and tell its exchange why."""

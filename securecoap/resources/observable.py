@@ -1,14 +1,13 @@
 """Observable resources: who is to be told of changes, and telling them without holding up the loop (RFC 7641).
 
 Rendering, sequence numbers, bounds and the fate of a notification are the server's; a resource holds what the server
-gave it, `ServerObservation` objects, and triggers them.
+gave it, `ServerObservation` objects, and triggers them; those that are told of one change share renderings.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +27,21 @@ BATCH: Final = 50
 overflow the socket's buffer."""
 
 
+class _Place:
+    """One observation in its set; called when it ends."""
+
+    __slots__ = ("observation", "owner", "tell")
+
+    def __init__(self, owner: ObservationSet, observation: ServerObservation) -> None:
+        self.owner = owner
+        self.observation = observation
+        # A server that can tells many of one change with one rendering; any other does as the seam says.
+        self.tell: Callable[[object], None] | None = getattr(observation, "notify", None)
+
+    def __call__(self) -> None:
+        self.owner._remove(self)  # noqa: SLF001  # two halves of one thing
+
+
 class ObservationSet:
     """Observations of one state, triggered together.
 
@@ -41,11 +55,12 @@ class ObservationSet:
 
     __slots__ = (
         "_announced",
+        "_change",
         "_count_changed",
         "_due",
         "_is_renewed",
         "_last",
-        "_observations",
+        "_places",
         "_scheduled_on",
         "scheduler",
     )
@@ -56,30 +71,31 @@ class ObservationSet:
         self.scheduler = scheduler
         self._count_changed = count_changed
         self._announced = 0
-        self._observations: dict[object, ServerObservation] = {}
-        self._due: deque[object] = deque()
+        self._places: dict[_Place, None] = {}
+        self._due: deque[_Place] = deque()
+        self._change: object = None
         self._is_renewed = False
         self._last: Message | None = None
         # The loop on which a batch is scheduled; one that was closed before it came to that is never seen again.
         self._scheduled_on: Scheduler | None = None
 
     def __len__(self) -> int:
-        return len(self._observations)
+        return len(self._places)
 
     def accept(self, server_observation: ServerObservation) -> None:
         """Accept an observation and keep it until it ends."""
-        key = object()
-        self._observations[key] = server_observation  # first: accept() may end it
+        place = _Place(self, server_observation)
+        self._places[place] = None  # first: accept() may end it
         try:
-            server_observation.accept(partial(self._remove, key))
+            server_observation.accept(place)
         except BaseException:
-            self._observations.pop(key, None)
+            self._places.pop(place, None)
             raise
         self._announce()
 
     def changed(self) -> None:
         """Trigger every observation, soon; called again before that, it is one change."""
-        if self._observations:
+        if self._places:
             self._is_renewed = True
             self._schedule()
 
@@ -89,16 +105,17 @@ class ObservationSet:
         Args:
             response: ``None`` is 4.04, as for a resource that is gone (RFC 7641 section 3.2).
         """
-        if self._observations:
+        if self._places:
             self._last = Message(Code.NOT_FOUND) if response is None else response
             self.changed()
 
-    def _remove(self, key: object) -> None:
-        if self._observations.pop(key, None) is not None:
+    def _remove(self, place: _Place) -> None:
+        if place in self._places:
+            del self._places[place]
             self._announce()
 
     def _announce(self) -> None:
-        count = len(self._observations)
+        count = len(self._places)
         if count != self._announced:
             self._announced = count
             if self._count_changed is not None:
@@ -114,18 +131,23 @@ class ObservationSet:
         """Trigger a batch. A change amid a round puts those that were told already behind those that wait."""
         if self._is_renewed:
             self._is_renewed = False
-            self._due = deque(dict.fromkeys(chain(self._due, self._observations)))
+            self._change = object()
+            self._due = deque(dict.fromkeys(chain(self._due, self._places)))
         due = self._due
         last = self._last
+        change = self._change
+        places = self._places
         try:
             for _ in range(min(len(due), BATCH)):
-                observation = self._observations.get(due.popleft())
-                if observation is None:
+                place = due.popleft()
+                if place not in places:
                     continue
-                if last is None:
-                    observation.trigger()
+                if last is not None:
+                    place.observation.trigger(last, is_last=True)
+                elif place.tell is not None:
+                    place.tell(change)
                 else:
-                    observation.trigger(last, is_last=True)
+                    place.observation.trigger()
         finally:  # an observation that fails does not cost the others theirs
             self._scheduled_on = None
             if due or self._is_renewed:
@@ -137,11 +159,13 @@ class ObservationSet:
 class ObservableResource(Resource):
     """A resource that tells its observers of changes: call `changed` when the state is another.
 
-    Every observer is then rendered anew through the same handlers (GET or FETCH), so that each gets what it may see.
+    The same handlers (GET or FETCH) then render it anew, once for all who ask the same and have proved the same. Call
+    it after each change of what they would answer.
 
     Attributes:
-        same_for_all: whether one notification may be sent to all observers with equal requests, whoever they are and
-            whatever they have proved; otherwise only to those with equal claims. So far each is rendered for itself.
+        same_for_all: whether one rendering may be sent to all observers with equal requests, whoever they are and
+            whatever they have proved; otherwise only to those with equal claims. A handler that looks at anything else
+            of its observer, such as the address, must not be behind an `ObservableResource`.
         scheduler: what `changed` schedules with; ``None`` is the running event loop.
     """
 

@@ -237,14 +237,15 @@ async def test_it_registers_again_when_it_is_not_fresh_any_more() -> None:
             await asyncio.sleep(50)
             state.set(Message(payload=b"1", max_age=100))
             assert (await take(request)).payload == b"1"
+            notified = pair.loop.time()
             await asyncio.sleep(120)
             (again,) = [one for one in pair.requests if one.code == Code.GET]
             first = pair.server.tokens._incoming[pair.server.interface.address("client")][again.message.token].request
             assert again.message.options == first.options
-            waits.append(again.time - 1150.0)
+            waits.append(again.time - notified)
             assert state.observation_count == 1
             request.cancel()
-    assert all(105 <= wait <= 115.1 for wait in waits)
+    assert [wait for wait in waits if not 105 <= wait <= 115.1] == []
     assert max(waits) - min(waits) > 1
 
 

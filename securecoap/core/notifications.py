@@ -1,0 +1,115 @@
+"""What is sent to those who observe: notifications, and their order (RFC 7641 section 4.2 to 4.4).
+
+A notification is made once for all who get the same; nothing here knows who they are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from securecoap.core.blockwise import first_block
+from securecoap.wire import numbers
+from securecoap.wire.codes import Code
+from securecoap.wire.message import Message
+from securecoap.wire.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["SEQUENCE_RATE", "UNKNOWN", "Notification", "SequenceNumbers", "as_confirmable", "make", "without_observe"]
+
+SEQUENCE_RATE: Final = 16384
+"""Sequence numbers per second. By the clock they grow half as fast as section 4.4 allows, and after a restart they go
+on where a client expects them."""
+UNKNOWN: Final = -1
+"""Content format of what has none."""
+_SEQUENCE_MASK: Final = 0xFFFFFF
+# What a 2.03 tells anew of a representation that the client has (RFC 7252 section 5.9.1.3).
+_REFRESHED: Final = frozenset({numbers.ETAG, numbers.MAX_AGE})
+
+
+class Notification:
+    """What each observation of an audience is sent: a response that is ready but for Message ID and token.
+
+    Attributes:
+        message: with the Observe option, unless it is an error.
+        number: its sequence number, as it grows (section 4.4 sends the lower 24 bits).
+        content_format: what section 4.2 compares; -1 where it does not matter.
+        is_last: whether it is an error, which ends observations.
+    """
+
+    __slots__ = ("content_format", "is_last", "message", "number")
+
+    def __init__(self, message: Message, number: int, content_format: int | None, *, is_last: bool) -> None:
+        self.message = message
+        self.number = number
+        self.content_format = content_format
+        self.is_last = is_last
+
+
+def make(request: Message, response: Message, number: int) -> Notification:
+    """What observations with such a request are sent when the resource is rendered as ``response``.
+
+    A representation that the client said it has becomes 2.03 (section 4.2); of a large one only the first block is
+    sent, and the client fetches the rest (RFC 7959 section 2.6).
+    """
+    code = response.code or Code.CONTENT
+    if not 64 <= code < 96:
+        return Notification(response, number, UNKNOWN, is_last=True)
+    options = request.options
+    pairs, payload = response.options.pairs, response.payload
+    content_format = response.options.content_format if code == Code.CONTENT else UNKNOWN
+    if code == Code.CONTENT and options.etag is not None and response.options.etag in options.etags:
+        code, payload, content_format = Code.VALID, b"", UNKNOWN
+        pairs = tuple([pair for pair in pairs if pair[0] in _REFRESHED])
+    elif response.options.block2 is None:
+        block2 = options.block2
+        exponent = min(6 if block2 is None else block2.size_exponent, 6)
+        if len(payload) > 16 << exponent:
+            part = first_block(response, exponent)
+            pairs, payload = part.options.pairs, part.payload
+    value = number & _SEQUENCE_MASK
+    observe = (numbers.OBSERVE, value.to_bytes((value.bit_length() + 7) // 8, "big"))
+    others = [pair for pair in pairs if pair[0] != numbers.OBSERVE]
+    message = Message.inner(code, Options.received(tuple(sorted((*others, observe), key=_option))), payload, None, b"")
+    message.confirmable = response.confirmable
+    return Notification(message, number, content_format, is_last=False)
+
+
+def _option(pair: tuple[int, bytes]) -> int:
+    return pair[0]
+
+
+def as_confirmable(message: Message) -> Message:
+    """The same as a Confirmable message."""
+    again = Message.inner(message.code or 0, message.options, message.payload, None, b"")
+    again.confirmable = True
+    return again
+
+
+def without_observe(message: Message) -> Message:
+    """The same as the last word of an observation."""
+    last = message.copy(observe=None)
+    last.confirmable = message.confirmable
+    return last
+
+
+class SequenceNumbers:
+    """One sequence for all observations, so that it goes on over a new registration.
+
+    Args:
+        first: where it begins.
+        time: the clock that it follows.
+    """
+
+    __slots__ = ("_last", "_offset", "_time")
+
+    def __init__(self, first: int, time: Callable[[], float]) -> None:
+        self._time = time
+        self._last = first
+        self._offset = first - int(time() * SEQUENCE_RATE)
+
+    def next(self) -> int:
+        """The next number; its lower 24 bits are what is sent."""
+        self._last = max(self._last + 1, self._offset + int(self._time() * SEQUENCE_RATE))
+        return self._last
