@@ -10,7 +10,7 @@ from securecoap.config import Limits
 from securecoap.errors import SessionEnded
 from securecoap.oscore.address import OscoreAddress
 from securecoap.oscore.layer import OscoreLayer
-from securecoap.oscore.option import decode_option
+from securecoap.oscore.option import decode_option, encode_option
 from securecoap.oscore.protection import protect_request
 from securecoap.oscore.window import ReplayWindow
 from securecoap.wire import numbers
@@ -309,6 +309,20 @@ def test_kid_context_selects():
     assert plain.above.take().remote.context is with_context.context
     plain.receive(C4["protected"], CLIENT)
     assert plain.above.take().remote.context is plain.context
+
+
+def test_a_kid_context_excludes_all_others(server):
+    """It is not authenticated: whoever adds one to a request, or takes it away, does not find another context."""
+    protected = Message.decode(bytes.fromhex(C4["protected"]))
+    partial_iv, kid, _ = decode_option(protected.options.oscore)
+    other = protected.copy(oscore=encode_option(partial_iv, kid, b"\x37"))
+    other.token = protected.token
+    server.receive(wire(other, 1, CON), CLIENT)
+    assert server.contexts.lookups == [(kid, b"\x37")]
+    assert server.below.take().code == 0x81
+    assert server.above.got == []
+    server.receive(C4["protected"], CLIENT)
+    assert server.above.take().remote.context is server.context
 
 
 def test_several_candidates_are_tried():
