@@ -84,7 +84,7 @@ class Endpoint:
         key_log: KeyLog | None = None,
     ) -> None:
         self._parameters = parameters or DtlsParameters()
-        self._sessions = SessionTable(self._parameters.idle_timeout)
+        self._sessions: SessionTable[Session] = SessionTable(self._parameters.idle_timeout)
         self._by_peer = self._sessions.by_peer
         self._by_connection_id = self._sessions.by_connection_id
         connection_ids = ConnectionIds(random, self._parameters.worker, self._by_connection_id)

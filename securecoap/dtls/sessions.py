@@ -7,19 +7,31 @@ what ends a session is the endpoint's affair.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from securecoap.dtls.deadlines import Deadlines
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
-    from securecoap.dtls.session import Session
-
 __all__ = ["SessionTable"]
 
 
-class SessionTable:
+class _Listed(Protocol):
+    """What the table knows of a session."""
+
+    peer: Any
+    serial: int
+    last_seen: float
+
+    @property
+    def connection_id(self) -> bytes: ...
+
+
+S = TypeVar("S", bound=_Listed)
+
+
+class SessionTable(Generic[S]):
     """All live sessions. At the bound (``Limits.dtls_sessions``) the endpoint closes ``longest_idle``.
 
     Args:
@@ -33,19 +45,19 @@ class SessionTable:
     __slots__ = ("_by_serial", "_idle", "_idle_timeout", "by_connection_id", "by_peer")
 
     def __init__(self, idle_timeout: float) -> None:
-        self.by_peer: dict[Hashable, Session] = {}
-        self.by_connection_id: dict[bytes, Session] = {}
-        self._by_serial: dict[int, Session] = {}
+        self.by_peer: dict[Hashable, S] = {}
+        self.by_connection_id: dict[bytes, S] = {}
+        self._by_serial: dict[int, S] = {}
         self._idle = Deadlines()
         self._idle_timeout = idle_timeout
 
     def __len__(self) -> int:
         return len(self._by_serial)
 
-    def __iter__(self) -> Iterator[Session]:
+    def __iter__(self) -> Iterator[S]:
         return iter(list(self._by_serial.values()))
 
-    def add(self, session: Session) -> None:
+    def add(self, session: S) -> None:
         """Take a session whose serial is new. Whoever had its address or connection ID has been removed."""
         self._by_serial[session.serial] = session
         self._idle.set(session.serial, session.last_seen + self._idle_timeout)
@@ -53,7 +65,7 @@ class SessionTable:
         if session.connection_id:
             self.by_connection_id[session.connection_id] = session
 
-    def remove(self, session: Session) -> None:
+    def remove(self, session: S) -> None:
         """Forget a session."""
         del self._by_serial[session.serial]
         self._idle.discard(session.serial)
@@ -61,7 +73,7 @@ class SessionTable:
         if session.connection_id:
             del self.by_connection_id[session.connection_id]
 
-    def move(self, session: Session, peer: Hashable) -> None:
+    def move(self, session: S, peer: Hashable) -> None:
         """Note that the peer of a session with a connection ID is at another address now."""
         self._leave(session)
         session.peer = peer
@@ -74,7 +86,7 @@ class SessionTable:
         earliest = self._idle.first()
         return None if earliest is None else earliest[0]
 
-    def pop_expired(self, now: float) -> Session | None:
+    def pop_expired(self, now: float) -> S | None:
         """Return a session that has been idle for too long; it is still here."""
         while (serial := self._idle.pop_due(now)) is not None:
             session = self._by_serial[serial]
@@ -84,7 +96,7 @@ class SessionTable:
             self._idle.set(serial, expires_at)
         return None
 
-    def longest_idle(self) -> Session | None:
+    def longest_idle(self) -> S | None:
         """Return the session that is idle for longest: the first whose noted time is its real one."""
         while (earliest := self._idle.first()) is not None:
             when, serial = earliest
@@ -95,6 +107,6 @@ class SessionTable:
             self._idle.set(serial, expires_at)
         return None
 
-    def _leave(self, session: Session) -> None:
+    def _leave(self, session: S) -> None:
         if self.by_peer.get(session.peer) is session:
             del self.by_peer[session.peer]
