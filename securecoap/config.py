@@ -109,6 +109,11 @@ class Limits:
     unconfirmed peers get 5.03, and at twice the bound those of all peers."""
     queued_per_peer: int = 1_000
     """Confirmable messages that wait for NSTART to one peer. At the bound the request fails."""
+    responses_to_strangers: int = 10_000
+    """Confirmable responses to unconfirmed peers that wait for their acknowledgement. At the bound a response is sent
+    once, Non-confirmable, and a notification ends its observation."""
+    multicast_answers: int = 1_000
+    """Answers to group requests that wait for their leisure. At the bound a request is not answered."""
     requests_under_way: int = 10_000
     """Incoming requests whose handler still works. At the bound a new one gets 5.03."""
     body_bytes: int = 1024 * 1024
@@ -123,6 +128,12 @@ class Limits:
     """Observations of all peers that have proved the same claims. As ``observations_per_peer``."""
     observations: int = 100_000
     """Observations of all peers; unconfirmed ones take nine tenths at most. As ``observations_per_peer``."""
+    silent_requests: int = 1_000
+    """Requests of ours that nobody waits for, whose tokens are kept (RFC 7967). At the bound the oldest is released."""
+    cache_entries: int = 1_000
+    """Responses that a client keeps, if it is told to. At the bound the longest unused one goes."""
+    cache_bytes: int = 4 * 1024 * 1024
+    """Bytes of their bodies. As ``cache_entries``; a body above a quarter of it is not kept."""
     token_length: int = 32
     """The longest token that is accepted (RFC 8974). A request with a longer one gets 5.03 (section 2.2.2)."""
     dtls_sessions: int = 10_000

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.config import Limits, TransportParameters
 from securecoap.core.deadlines import Deadlines
+from securecoap.core.leisure import Leisure
 from securecoap.core.peers import ENTRY_BYTES, Peer, PeerTable
 from securecoap.core.transmission import Transmission
 from securecoap.errors import RequestFailed, ResetReceived, SessionEnded, Unreachable
@@ -59,7 +60,8 @@ class MessageManager:
         scheduler: time and timers.
         randomness: for first Message IDs, time-outs and leisure.
         parameters: timing.
-        limits: bounds; uses ``peers``, ``deduplication_bytes`` and ``queued_per_peer``.
+        limits: bounds; uses ``peers``, ``deduplication_bytes``, ``queued_per_peer``, ``responses_to_strangers`` and
+            ``multicast_answers``.
         client_credentials: for an interface that asks for them; ours are told by ``select`` what a request needs.
 
     Attributes:
@@ -89,7 +91,9 @@ class MessageManager:
         self._peers = PeerTable(self._limits.peers, self._lifetime, randomness)
         self._transmission = Transmission(scheduler, randomness, self._parameters, self._limits)
         self._unacknowledged = Deadlines(scheduler, self._acknowledge_late)
-        self._leisurely: set[Timer] = set()
+        self._leisure = Leisure(
+            scheduler, randomness, self._parameters, self._limits.multicast_answers, self._send_to_group_member
+        )
         self._sweep_timer: Timer | None = None
         self._closed = False
 
@@ -291,10 +295,17 @@ class MessageManager:
                 self._interface.send(message)
                 return None
             if message.remote.is_multicast_locally:
-                self._send_leisurely(message)
+                if code < 128:  # section 8.2: an error is not answered
+                    message.mtype = NON
+                    self._leisure.wait(message)
                 return None
             wish = message.confirmable
             message.mtype = CON if (exchange.mtype == CON if wish is None else wish) else NON
+            if message.mtype == CON and not message.remote.confirmed and not self._transmission.has_room_for_strangers:
+                if message.options.present & _OBSERVE:
+                    self._scheduler.call_soon(exchange.failed, RequestFailed("too many responses to strangers wait"))
+                    return None
+                message.mtype = NON
         else:
             message.mtype = NON if message.confirmable is False or message.remote.is_multicast else CON
         remote = message.remote
@@ -335,21 +346,10 @@ class MessageManager:
         message.datagram = datagram
         self._interface.send(message)
 
-    def _send_leisurely(self, message: Message) -> None:
-        """Answer a multicast request after a random time, and never with an error (section 8.2)."""
-        if (message.code or 0) >= 128 or self._closed:
-            return
-        message.mtype = NON
-
-        def send() -> None:
-            self._leisurely.discard(timer)
-            peer = self._peers.get(message.remote) or self._create_peer(message.remote)
-            if peer is not None:
-                self._transmission.send_non_confirmable(message, peer)
-
-        delay = self._random.uniform(0, self._parameters.default_leisure)
-        timer = self._scheduler.call_at(self._time() + delay, send)
-        self._leisurely.add(timer)
+    def _send_to_group_member(self, message: Message) -> None:
+        peer = self._peers.get(message.remote) or self._create_peer(message.remote)
+        if peer is not None:
+            self._transmission.send_non_confirmable(message, peer)
 
     # Time.
 
@@ -392,9 +392,7 @@ class MessageManager:
         self._unacknowledged.close()
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
-        for timer in self._leisurely:
-            timer.cancel()
-        self._leisurely.clear()
+        self._leisure.close()
         error = RequestFailed("the endpoint was closed")
         for peer in list(self._peers.values()):
             self._transmission.fail_all(peer, error)

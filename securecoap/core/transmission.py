@@ -25,7 +25,9 @@ __all__ = ["Outgoing", "Transmission"]
 class Outgoing:
     """A message on its way: Confirmable until it is acknowledged, a Non-confirmable request until it is answered."""
 
-    __slots__ = ("ended", "gives_up_at", "message", "mid", "peer", "retransmissions", "started", "timeout")
+    __slots__ = (
+        "ended", "for_stranger", "gives_up_at", "message", "mid", "peer", "retransmissions", "started", "timeout",
+    )  # fmt: skip
 
     def __init__(self, message: Message, peer: Peer) -> None:
         self.message = message
@@ -34,6 +36,7 @@ class Outgoing:
         self.retransmissions = 0
         self.timeout = self.gives_up_at = 0.0
         self.started = self.ended = False
+        self.for_stranger = (message.code or 0) >= 64 and not peer.address.confirmed
 
 
 class Transmission:
@@ -43,7 +46,7 @@ class Transmission:
         scheduler: time and timers.
         randomness: for time-outs.
         parameters: timing and NSTART.
-        limits: uses ``queued_per_peer``.
+        limits: uses ``queued_per_peer`` and ``responses_to_strangers``.
 
     Attributes:
         interface: the layer below; set once, before the first message.
@@ -60,7 +63,13 @@ class Transmission:
         self._parameters = parameters
         self._limits = limits
         self._retransmissions = Deadlines(scheduler, self._retransmit)
+        self._for_strangers = 0
         self._closed = False
+
+    @property
+    def has_room_for_strangers(self) -> bool:
+        """Whether one more response to an unconfirmed peer may wait for its acknowledgement."""
+        return self._for_strangers < self._limits.responses_to_strangers
 
     def send_non_confirmable(self, message: Message, peer: Peer) -> None:
         """Send once, without a turn: nothing is waited for but, for a while, a Reset."""
@@ -77,6 +86,7 @@ class Transmission:
     def send(self, message: Message, peer: Peer) -> Cancel:
         """Send within NSTART, or queue (section 4.7). Returns what ends it."""
         outgoing = Outgoing(message, peer)
+        self._for_strangers += outgoing.for_stranger
         if self._closed:
             self._scheduler.call_soon(self.fail, outgoing, RequestFailed("the endpoint is closed"))
         elif peer.interactions < self._parameters.nstart:
@@ -173,7 +183,7 @@ class Transmission:
         """Nothing more is sent for this message; the next one in the queue may start."""
         if outgoing.ended:
             return
-        outgoing.ended = True
+        self._mark_ended(outgoing)
         peer = outgoing.peer
         if outgoing.started:
             peer.interactions -= 1
@@ -182,6 +192,10 @@ class Transmission:
         elif peer.queue is not None and outgoing in peer.queue:
             peer.queue.remove(outgoing)
         self._send_next(peer)
+
+    def _mark_ended(self, outgoing: Outgoing) -> None:
+        outgoing.ended = True
+        self._for_strangers -= outgoing.for_stranger
 
     def _send_next(self, peer: Peer) -> None:
         """Send what waits for its turn; of a notification that is not the newest any more, the newest."""
@@ -192,7 +206,7 @@ class Transmission:
             if send_newer is None:
                 self._start(outgoing)
             else:
-                outgoing.ended = True
+                self._mark_ended(outgoing)
                 send_newer()
 
     def fail(self, outgoing: Outgoing, error: Exception) -> None:
