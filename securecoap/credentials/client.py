@@ -16,6 +16,8 @@ from securecoap.credentials.models import (
     ALWAYS,
     Credential,
     DtlsPsk,
+    DtlsRpk,
+    DtlsX509,
     EdhocOscore,
     Entry,
     Group,
@@ -32,9 +34,12 @@ from securecoap.wire.uri import DEFAULT_PORTS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["PLAIN", "USABLE_KINDS", "ClientCredentials", "Selection"]
+__all__ = ["DTLS_KINDS", "PLAIN", "USABLE_KINDS", "ClientCredentials", "Selection"]
 
-USABLE_KINDS: Final = frozenset(kind.kind for kind in (DtlsPsk, OscoreContext, EdhocOscore))
+DTLS_KINDS: Final = frozenset(kind.kind for kind in (DtlsPsk, DtlsRpk, DtlsX509))
+"""Kinds with which a DTLS session is made."""
+
+USABLE_KINDS: Final = DTLS_KINDS | {OscoreContext.kind, EdhocOscore.kind}
 """Kinds that can be used by this version."""
 
 _SECURE: Final = frozenset(("coaps", "coaps+tcp", "coaps+ws"))
@@ -50,7 +55,7 @@ class Selection:
     The credentials' ``claims`` are those of the way on which they were found.
     """
 
-    dtls: DtlsPsk | None = None
+    dtls: DtlsPsk | DtlsRpk | DtlsX509 | None = None
     oscore: OscoreContext | EdhocOscore | None = None
 
     @property
@@ -240,7 +245,7 @@ def _fit(credentials: tuple[Credential, ...], request: _Request) -> Selection | 
             return f"{credential.kind} is not usable yet"
         if credential.kind not in request.usable:
             return f"{credential.kind} is not configured here"
-    dtls = [credential for credential in credentials if isinstance(credential, DtlsPsk)]
+    dtls = [credential for credential in credentials if isinstance(credential, (DtlsPsk, DtlsRpk, DtlsX509))]
     oscore = [credential for credential in credentials if isinstance(credential, (OscoreContext, EdhocOscore))]
     if len(dtls) > 1 or len(oscore) > 1:
         return "all-of has more than one credential of a kind"
@@ -248,6 +253,8 @@ def _fit(credentials: tuple[Credential, ...], request: _Request) -> Selection | 
         return "DTLS does not reach through a proxy"
     if request.scheme == "coaps" and not dtls and not request.proxied:
         return "coaps needs a dtls credential"
+    if dtls and isinstance(dtls[0], DtlsX509) and not dtls[0].authorities:
+        return "dtls-x509 has no ca: the server could be anybody"
     if request.scheme != "coaps" and dtls:
         return f"a dtls credential is for coaps, not {request.scheme}"
     if request.scheme in ("coaps+tcp", "coaps+ws") and not request.proxied:

@@ -13,6 +13,7 @@ from securecoap.credentials.faults import Document, Place, printable
 from securecoap.credentials.kinds import KINDS
 from securecoap.credentials.models import ALWAYS, DtlsRpk, Entry, Group, Node, Reference, Unprotected, Validity, digest
 from securecoap.credentials.patterns import PatternError, UriPattern, parse_pattern
+from securecoap.credentials.resolution import nodes
 from securecoap.credentials.values import Reading, parse_claims, parse_date
 from securecoap.wire.codes import Code
 
@@ -70,8 +71,7 @@ def parse_documents(reading: Reading, documents: Iterable[tuple[Document, Any]])
 
 def _add_peers(reading: Reading, entries: dict[str, Entry]) -> None:
     """Make an entry of each peer that a ``dtls-rpk`` entry gives a label, so that patterns can ask for it."""
-    for entry in tuple(entries.values()):
-        node = entry.node
+    for node in [node for entry in entries.values() for node in nodes(entry.node)]:
         if not isinstance(node, DtlsRpk) or node.place is None:
             continue
         for label, peer_key in node.peer_keys:
@@ -82,7 +82,7 @@ def _add_peers(reading: Reading, entries: dict[str, Entry]) -> None:
                 reading.fault(place, f"there is another {printable(label)}")
                 continue
             key = digest([node.key, label.encode("utf-8", "surrogatepass")])
-            peer = replace(node, label=label, key=key, peer_keys=((label, peer_key),), place=place)
+            peer = replace(node, label=label, key=key, peer_keys=((label, peer_key),), place=place, is_peer=True)
             entries[label] = Entry(label, peer, place)
 
 
@@ -136,12 +136,12 @@ def _node(reading: Reading, value: Any, place: Place, label: str, outer: Validit
             f"several kinds in one entry: {', '.join(kinds)}" if kinds else f"no kind; one of {', '.join(_ALL_KINDS)}"
         )
         reading.fault(place, text)
-    nodes = [_kind(reading, kind, value[kind], place / kind, label, beside, depth) for kind in kinds]
-    if len(nodes) != 1 or nodes[0] is None or beside is None:
+    made = [_kind(reading, kind, value[kind], place / kind, label, beside, depth) for kind in kinds]
+    if len(made) != 1 or made[0] is None or beside is None:
         return None
     if kinds[0] not in KINDS and beside[1]:
         reading.report.warning(place / "claims", f"claims beside {kinds[0]} have no effect: nothing is proved by it")
-    return nodes[0]
+    return made[0]
 
 
 def _kind(

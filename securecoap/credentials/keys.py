@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-__all__ = ["KeyFault", "certificates", "matching_public_key", "private_key", "public_key", "public_key_of"]
+__all__ = ["KeyFault", "certificates", "kind_of", "matching_public_key", "private_key", "public_key", "public_key_of"]
 
 _PEM: Final = b"-----BEGIN "
 _ERRORS: Final = (ValueError, TypeError, UnsupportedAlgorithm)
@@ -81,6 +81,14 @@ def certificates(data: bytes) -> tuple[bytes, ...]:
         return tuple(certificate.public_bytes(Encoding.DER) for certificate in found)
     except _ERRORS:
         raise KeyFault("not a certificate in PEM or DER") from None
+
+
+def kind_of(public: bytes) -> str:
+    """The kind of a public key that `public_key` gave: the name of a curve, ``ed25519`` or ``rsa``."""
+    key = load_der_public_key(public)
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return key.curve.name
+    return "rsa" if isinstance(key, rsa.RSAPublicKey) else "ed25519"
 
 
 def public_key_of(certificate: bytes) -> bytes:

@@ -29,6 +29,7 @@ from securecoap.credentials.models import (
     TlsCertificate,
     digest,
 )
+from securecoap.credentials.names import normal_name
 from securecoap.credentials.secret import Secret
 from securecoap.credentials.sources import SourceError
 from securecoap.credentials.values import (
@@ -53,6 +54,10 @@ MAXIMUM_IDENTITY: Final = 256
 """Bytes of the longest PSK identity: OpenSSL's limit; RFC 4279 section 5.3 asks for 128."""
 SHORT_KEY: Final = 16
 """A key with fewer bytes is weaker than the ciphers that it feeds."""
+
+_RAW_KEYS: Final = ("secp256r1", "secp384r1", "ed25519")
+_CERTIFIED_KEYS: Final = ("secp256r1", "secp384r1", "rsa")
+"""Kinds of keys that sign in DTLS handshakes; Ed25519 for raw public keys only (RFC 8422 section 5.1.3)."""
 
 Common = dict[str, Any]
 """The fields that every `Credential` has, as keyword arguments."""
@@ -99,6 +104,10 @@ def _rpk(reading: Reading, value: Any, place: Place, common: Common) -> Credenti
         reading.fault(place / "public-key", "it does not belong to the private key")
         return None
     peers: tuple[tuple[str, bytes], ...] = got["peer-keys"]
+    for name, key in (("private-key", public), *(("peer-keys", key) for _, key in peers)):
+        if keys.kind_of(key) not in _RAW_KEYS:
+            reading.fault(place / name, f"a raw public key is of a kind that is not used: {', '.join(_RAW_KEYS)}")
+            return None
     if len({key for _, key in peers}) != len(peers):
         reading.fault(place / "peer-keys", "one public key is given twice")
         return None
@@ -125,17 +134,22 @@ def _x509(reading: Reading, value: Any, place: Place, common: Common) -> Credent
         except keys.KeyFault as error:
             reading.fault(place / "certificate", str(error))
             return None
+        if matches and keys.kind_of(keys.public_key_of(chain[0])) not in _CERTIFIED_KEYS:
+            reading.fault(place / "certificate", f"its key is not of a kind that is used: {', '.join(_CERTIFIED_KEYS)}")
+            return None
         if not matches:
             reading.fault(place / "private-key", "it does not belong to the first certificate")
             return None
-    material = digest([b"x509", _label(common), private or b"", *chain, b"", *authorities])
+    names: tuple[str, ...] | None = got.get("peer-names")
+    shown = [name.encode("utf-8", "surrogatepass") for name in names or ()]
+    material = digest([b"x509", _label(common), private or b"", *chain, b"", *authorities, b"", *shown])
     return DtlsX509(
         **common,
         key=material,
         certificates=chain,
         private_key=None if private is None else Secret(private),
         authorities=authorities,
-        peer_names=got.get("peer-names"),
+        peer_names=None if names is None else tuple(dict.fromkeys(normal_name(name) for name in names)),
     )
 
 
@@ -179,11 +193,16 @@ def _oscore_context(
     if id_context is not None and len(id_context) > MAXIMUM_ID_CONTEXT:
         reading.fault(place / "id-context", f"longer than {MAXIMUM_ID_CONTEXT} bytes")
         sound = False
+    rederive: bool = got.get("rederive", False)
+    if rederive and id_context is not None:
+        reading.fault(place / "rederive", "the ID Context is made anew each time: it goes without id-context")
+        sound = False
     if not sound:
         return None
     _warn_of_weakness(reading, secret, place / "secret", written)
     hash_name: str = got.get("kdf-hashfun", DEFAULT_HASH)
     parts = [secret, salt, got["sender-id"], got["recipient-id"], id_context or b"", b"\1" * (id_context is not None)]
+    parts.append(b"\1" * rederive)
     return OscoreContext(
         **common,
         key=digest([b"oscore", _label(common), *parts, algorithm.name.encode(), hash_name.encode()]),
@@ -197,6 +216,7 @@ def _oscore_context(
         window=got.get("window", DEFAULT_WINDOW),
         echo=got.get("echo", True),
         basedir=basedir,
+        rederive=rederive,
     )
 
 
@@ -287,6 +307,7 @@ _OSCORE: Final[dict[str, Parser]] = {
     "kdf-hashfun": _hash,
     "window": integer(1, MAXIMUM_WINDOW),
     "echo": parse_bool,
+    "rederive": parse_bool,
 }
 _TLSCERT: Final[dict[str, Parser]] = {"certfile": parse_path}
 

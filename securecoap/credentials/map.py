@@ -24,9 +24,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from securecoap.credentials.client import USABLE_KINDS, ClientCredentials, Selection
+from securecoap.credentials.dtls_peers import DtlsPeers
 from securecoap.credentials.edhoc_peers import EdhocPeers
 from securecoap.credentials.loading import load_entries
-from securecoap.credentials.models import Credential, DtlsPsk, EdhocOscore, Entry, OscoreContext
+from securecoap.credentials.models import Credential, DtlsPsk, DtlsRpk, DtlsX509, EdhocOscore, Entry, OscoreContext
 from securecoap.credentials.policy import OwnNames, Policy
 from securecoap.credentials.resolution import MAXIMUM_CANDIDATES, Role, leaves
 
@@ -45,6 +46,7 @@ class CredentialsMap:
         entries: read-only, by name, in order.
         warnings: what deserves a look, one text each, with file, line and place.
         policy: what requests have to prove, for a server.
+        uses_edhoc: whether it has any credential for EDHOC.
         generation: another number for each map that is made in a process.
     """
 
@@ -52,12 +54,14 @@ class CredentialsMap:
         "_by_key",
         "_client",
         "_contexts",
+        "_dtls_peers",
         "_edhoc",
         "_exact",
         "_identities",
         "entries",
         "generation",
         "policy",
+        "uses_edhoc",
         "warnings",
     )
 
@@ -74,7 +78,10 @@ class CredentialsMap:
         contexts: dict[bytes, list[OscoreContext]] = {}
         exact: dict[tuple[bytes, bytes], list[OscoreContext]] = {}
         agreed: list[EdhocOscore] = []
+        keyed: list[Credential] = []
+        self.uses_edhoc = False
         for entry, credential in leaves(dict(entries)):
+            self.uses_edhoc = self.uses_edhoc or isinstance(credential, EdhocOscore)
             self._by_key[credential.key] = credential
             if own is not None and entry.pattern is not None and not own.covers(entry.pattern):
                 continue
@@ -86,9 +93,12 @@ class CredentialsMap:
                     exact.setdefault((credential.recipient_id, credential.id_context), []).append(credential)
             elif isinstance(credential, EdhocOscore):
                 agreed.append(credential)
+            elif isinstance(credential, DtlsX509) or (isinstance(credential, DtlsRpk) and not credential.is_peer):
+                keyed.append(credential)
         self._contexts = {kid: tuple(found) for kid, found in contexts.items()}
         self._exact = {kid: tuple(found) for kid, found in exact.items()}
         self._edhoc = EdhocPeers(agreed)
+        self._dtls_peers = DtlsPeers(keyed, self.entries, has_psk=bool(self._identities))
 
     @classmethod
     def load(
@@ -196,9 +206,14 @@ class CredentialsMap:
         return CredentialsMap(self.entries, self.warnings, own)
 
     @property
+    def dtls_peers(self) -> DtlsPeers:
+        """The raw public keys and certificates of a DTLS server, and its peers that have some."""
+        return self._dtls_peers
+
+    @property
     def serves_dtls(self) -> bool:
-        """Whether any peer can be found by a PSK identity."""
-        return bool(self._identities)
+        """Whether a DTLS server has a key to show, or a peer to be found by a PSK identity."""
+        return bool(self._identities) or bool(self._dtls_peers)
 
     @property
     def serves_oscore(self) -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ALWAYS",
     "Credential",
+    "DtlsCredential",
     "DtlsPsk",
     "DtlsRpk",
     "DtlsX509",
@@ -91,9 +92,30 @@ class Credential:
     key: bytes = field(default=b"", repr=False)
     place: Place | None = field(default=None, repr=False)
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels among the claims."""
+        return self.claims[: len(self.claims) - len(self.own_claims)]
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class DtlsPsk(Credential):
+class DtlsCredential(Credential):
+    """What the kinds for DTLS have in common.
+
+    Attributes:
+        authority: host, and maybe port, of the URI to which a client's session goes; empty for a server.
+    """
+
+    authority: str = ""
+
+    @property
+    def session_key(self) -> tuple[bytes, str]:
+        """Equal for credentials that may share a session: the key, and what beside it the peer was checked against."""
+        return self.key, ""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class DtlsPsk(DtlsCredential):
     """A pre-shared key for DTLS (RFC 4279)."""
 
     kind: ClassVar[str] = "dtls"
@@ -105,30 +127,44 @@ class DtlsPsk(Credential):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class DtlsRpk(Credential):
+class DtlsRpk(DtlsCredential):
     """A raw public key for DTLS (RFC 7250). Keys are SubjectPublicKeyInfo and PKCS #8, in DER.
 
     Attributes:
         peer_keys: label of each peer, or an empty one where the file gives a list, and its public key.
+        is_peer: whether it is the entry that a label in ``peer-keys`` makes.
     """
 
     kind: ClassVar[str] = "dtls-rpk"
+    usable: ClassVar[bool] = True
 
     private_key: Secret
     public_key: bytes
     peer_keys: tuple[tuple[str, bytes], ...]
+    is_peer: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class DtlsX509(Credential):
-    """Certificates for DTLS (RFC 7252 section 9.1.3.3), in DER; own certificate first."""
+class DtlsX509(DtlsCredential):
+    """Certificates for DTLS (RFC 7252 section 9.1.3.3), in DER; own certificate first.
+
+    Attributes:
+        peer_names: names of which the peer's certificate must have one, as `normal_name` writes them; ``None`` where
+            the file has none: then a client expects the authority of the URI, and a server any name.
+    """
 
     kind: ClassVar[str] = "dtls-x509"
+    usable: ClassVar[bool] = True
 
     certificates: tuple[bytes, ...]
     private_key: Secret | None
     authorities: tuple[bytes, ...]
     peer_names: tuple[str, ...] | None
+
+    @property
+    def session_key(self) -> tuple[bytes, str]:
+        """See `DtlsCredential.session_key`: a certificate proves a name."""
+        return self.key, self.authority
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -140,6 +176,7 @@ class OscoreContext(Credential):
         window: size of the replay window.
         echo: whether the first request after a start is challenged (appendix B.1.2).
         basedir: the directory in aiocoap's form that has the context and its sequence numbers, or ``None``.
+        rederive: whether contexts are derived again and again with random ID Contexts (appendix B.2).
     """
 
     kind: ClassVar[str] = "oscore"
@@ -155,6 +192,7 @@ class OscoreContext(Credential):
     window: int
     echo: bool
     basedir: Path | None = None
+    rederive: bool = False
 
 
 @dataclass(frozen=True, slots=True)

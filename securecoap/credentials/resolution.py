@@ -13,6 +13,8 @@ from securecoap.credentials.faults import printable
 from securecoap.credentials.models import (
     Credential,
     DtlsPsk,
+    DtlsRpk,
+    DtlsX509,
     Entry,
     Group,
     Node,
@@ -171,7 +173,8 @@ def _check_identities(entries: dict[str, Entry], report: Report) -> None:
     identities: dict[bytes, Place] = {}
     senders: dict[bytes, Place] = {}
     recipients: dict[tuple[bytes, bytes | None], int] = {}
-    for _, credential in leaves(entries):
+    peers: dict[tuple[bytes, str], Place] = {}
+    for entry, credential in leaves(entries):
         place = credential.place
         if place is None:  # only hand-made credentials have none
             continue
@@ -179,6 +182,10 @@ def _check_identities(entries: dict[str, Entry], report: Report) -> None:
             first = identities.setdefault(credential.identity, place)
             if first is not place:
                 report.fault(place / "client-identity", f"the same identity as in {first}; refer to one entry instead")
+        elif isinstance(credential, (DtlsRpk, DtlsX509)):
+            # Under a pattern they are a client's own, who may know one server by several.
+            if entry.pattern is None:
+                _check_peers(credential, place, peers, report)
         elif isinstance(credential, OscoreContext):
             context = credential.id_context
             mark = b"\1" * (context is not None)
@@ -194,6 +201,23 @@ def _check_identities(entries: dict[str, Entry], report: Report) -> None:
                     f"more than {MAXIMUM_CANDIDATES} contexts share one recipient-id and id-context: "
                     "a received message would have to be tried with each",
                 )
+
+
+def _check_peers(
+    credential: DtlsRpk | DtlsX509, place: Place, peers: dict[tuple[bytes, str], Place], report: Report
+) -> None:
+    if isinstance(credential, DtlsX509):
+        names = credential.peer_names or ("",)
+        shown, what = [(der, name) for der in credential.authorities for name in names], "ca"
+    elif credential.is_peer:
+        return
+    else:
+        shown, what = [(key, "") for _, key in credential.peer_keys], "peer-keys"
+    for one in shown:
+        first = peers.setdefault(one, place)
+        if first is not place:
+            report.fault(place / what, f"the same peers as in {first}; refer to one entry instead")
+            return
 
 
 def _check_claims(entries: dict[str, Entry], report: Report) -> None:
@@ -213,7 +237,8 @@ def with_claims(entries: dict[str, Entry]) -> dict[str, Entry]:
     """Give every credential the claims of a peer that proves it: all labels that lead to it, outermost first.
 
     The order is by the number of references to the credential, then that of the file; labels of groups are no claims.
-    ``entries`` must have passed `check`.
+    A peer with a label of its own in ``peer-keys`` has the labels of that entry before it. ``entries`` must have passed
+    `check`.
     """
     aliases: dict[str, list[tuple[int, str]]] = {}
     for entry in entries.values():
@@ -226,10 +251,18 @@ def with_claims(entries: dict[str, Entry]) -> dict[str, Entry]:
             node = target
             target = entries[node.label].node
         aliases.setdefault(node.label, []).append((distance, entry.name))
-    return {
+    claimed = {
         name: replace(entry, node=_claimed(entry.node, aliases.get(name, ()), direct=True))
         for name, entry in entries.items()
     }
+    for _, owner in tuple(leaves(claimed)):
+        if isinstance(owner, DtlsRpk) and not owner.is_peer:
+            for label, _ in owner.peer_keys:
+                entry = claimed.get(label)
+                if entry is not None and isinstance(entry.node, DtlsRpk) and entry.node.is_peer:
+                    claims = (*owner.labels, *entry.node.claims)
+                    claimed[label] = replace(entry, node=replace(entry.node, claims=claims))
+    return claimed
 
 
 def _claimed(node: Node, aliases: list[tuple[int, str]] | tuple[()], *, direct: bool) -> Node:

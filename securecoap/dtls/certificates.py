@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import partial
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cryptography import x509
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from securecoap.credentials.names import normal_name
 from securecoap.dtls.alerts import Alert, HandshakeFault
 from securecoap.dtls.identities import Refusal
 from securecoap.dtls.reader import vector
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from securecoap.dtls.signatures import PublicKey
 
-__all__ = ["CLIENT", "SERVER", "TrustStore", "Verified", "leaf_key", "names_of", "normal_name", "shown_name"]
+__all__ = ["CLIENT", "SERVER", "TrustStore", "Verified", "leaf_key", "names_of", "shown_name"]
 
 CLIENT: Final = ExtendedKeyUsageOID.CLIENT_AUTH
 SERVER: Final = ExtendedKeyUsageOID.SERVER_AUTH
@@ -193,16 +193,6 @@ def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
             if "*" not in text and text.isprintable() and len(names) < _MAX_NAMES:
                 names[normal_name(text)] = None
     return tuple(names)
-
-
-def normal_name(text: str) -> str:
-    """Return a name so that equal ones are equal strings: addresses by value, DNS in lower case, URIs as they are."""
-    if "://" in text:
-        return text
-    try:
-        return str(ip_address(text.strip("[]").partition("%")[0]))
-    except ValueError:
-        return text.rstrip(".").lower()
 
 
 def shown_name(certificate: x509.Certificate) -> bytes:

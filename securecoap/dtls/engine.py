@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
-    from securecoap.dtls.parameters import PskCredential
+    from securecoap.dtls.identities import ClientCredential
     from securecoap.dtls.session import Role
     from securecoap.errors import HandshakeFailed
 
@@ -112,7 +112,7 @@ class DtlsEngine(Protocol):
     def receive(self, datagram: bytes, peer: Any, now: float, /) -> None:
         """Take any datagram; what is not for us is dropped."""
 
-    def connect(self, peer: Any, credential: PskCredential, now: float, /) -> None:
+    def connect(self, peer: Any, credential: ClientCredential, now: float, /) -> None:
         """Begin a handshake. It ends in ``session_established`` or ``handshake_failed``."""
 
     def cancel(self, peer: Any, /) -> None:

@@ -146,7 +146,9 @@ class ServerHandshake(Handshake):
         check_content(hello.extensions)
         environment = self.environment
         parameters = environment.parameters
-        choice = choose(hello, parameters, environment.keys, has_psk=environment.lookup is not None)
+        keys = environment.keys
+        has_psk = environment.lookup is not None and (keys is None or keys.has_psk())
+        choice = choose(hello, parameters, keys, has_psk=has_psk)
         self._choice = choice
         self._suite = choice.suite
         self.server_random = environment.random(RANDOM_LENGTH)

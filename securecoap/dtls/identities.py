@@ -101,6 +101,9 @@ class ServerKeys(Protocol):
     def own_keys(self, server_name: str | None) -> Sequence[OwnKey]:
         """Return our keys for a client that asks for this name, the preferred ones first."""
 
+    def has_psk(self) -> bool:
+        """Say whether there is any pre-shared key."""
+
     def accepts(self, certificate_type: CertificateType) -> bool:
         """Say whether clients are asked for what is of this type; then they must show it."""
 

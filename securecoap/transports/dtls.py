@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from dataclasses import replace
 from time import time as wall_clock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +18,7 @@ from securecoap.config import Limits, TransportParameters
 from securecoap.core.deadlines import Deadlines
 from securecoap.dtls.endpoint import Endpoint
 from securecoap.dtls.engine import EndReason
-from securecoap.dtls.parameters import DtlsParameters, PskCredential
+from securecoap.dtls.parameters import DtlsParameters
 from securecoap.dtls.records import SequenceExhausted
 from securecoap.dtls.session import Role
 from securecoap.errors import (
@@ -30,14 +31,17 @@ from securecoap.errors import (
 )
 from securecoap.transports.datagram import DatagramSocket, open_socket
 from securecoap.transports.dtls_address import DEFAULT_PORT, DtlsAddress
+from securecoap.transports.dtls_credentials import ServerStore, authority_of, engine_credential
 from securecoap.transports.resolver import Resolver, hostinfo
 from securecoap.wire import numbers
 from securecoap.wire.message import CON, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from securecoap.credentials import DtlsPsk
+    from securecoap.credentials.dtls_peers import DtlsPeers
+    from securecoap.credentials.models import DtlsCredential
     from securecoap.dtls.engine import DtlsEngine, DtlsSession
     from securecoap.dtls.parameters import KeyLog
     from securecoap.interfaces import EndpointAddress, MessageDispatcher, Timer
@@ -48,6 +52,9 @@ __all__ = ["DtlsInterface"]
 _NO_RESPONSE_BIT: Final = 1 << numbers.NO_RESPONSE
 _LOG_INTERVAL: Final = 1.0
 """Seconds between two log records about peers that fail: strangers must not fill the log."""
+
+_MAX_AUTHORITIES: Final = 1024
+"""Authorities whose credentials are kept ready; beyond it all are forgotten."""
 
 _EXPIRY_INTERVAL: Final = 60.0
 """Seconds between two looks at a credential that ends some day: clocks may be set."""
@@ -60,7 +67,7 @@ class _Attempt:
 
     __slots__ = ("credential", "future", "waiting")
 
-    def __init__(self, credential: DtlsPsk, future: asyncio.Future[DtlsAddress]) -> None:
+    def __init__(self, credential: DtlsCredential, future: asyncio.Future[DtlsAddress]) -> None:
         self.credential = credential
         self.future = future
         self.waiting = 0
@@ -77,7 +84,9 @@ class DtlsInterface:
         above: takes what comes in.
         loop: reads the socket.
         select: the credential for a request of ours; may raise `CredentialsMissing`. ``None`` if there is none.
-        find_psk: a server's credentials by identity, valid now; ``None`` for a client that serves nobody.
+        find_psk: a server's credentials by identity, valid now, or an awaitable of one; ``None`` for a client that
+            serves nobody.
+        find_peers: a server's raw public keys and certificates, as they are now.
         identity_hint: a server's hint (RFC 4279 section 5.2), not sent unless there is one.
         limits: uses those that begin with ``dtls``.
         parameters: how long a peer's silence makes a client doubt its session: two transmissions without an answer.
@@ -103,8 +112,9 @@ class DtlsInterface:
         above: MessageDispatcher,
         loop: asyncio.AbstractEventLoop,
         *,
-        select: Callable[[Message], DtlsPsk | None],
-        find_psk: Callable[[bytes], DtlsPsk | None] | None = None,
+        select: Callable[[Message], DtlsCredential | None],
+        find_psk: Callable[[bytes], DtlsPsk | Awaitable[DtlsPsk | None] | None] | None = None,
+        find_peers: Callable[[], DtlsPeers | None] | None = None,
         identity_hint: bytes | None = None,
         limits: Limits | None = None,
         parameters: TransportParameters | None = None,
@@ -119,13 +129,16 @@ class DtlsInterface:
         self._loop = loop
         self._time = loop.time
         self._select = select
-        self._find_psk = find_psk
+        self._store: ServerStore | None = None
+        if find_psk is not None:
+            self._store = ServerStore(loop, find_psk, find_peers or (lambda: None), self._arm)
         self._engine: DtlsEngine = Endpoint(
             self,
             random=os.urandom,
             now=loop.time(),
             parameters=dtls or DtlsParameters(identity_hint=identity_hint, limits=limits or Limits()),
-            lookup=None if find_psk is None else self._look_up,
+            lookup=None if self._store is None else self._store.look_up,
+            keys=self._store,
             key_log=key_log,
         )
         self._receive = self._engine.receive
@@ -134,6 +147,7 @@ class DtlsInterface:
         self._silences: Deadlines[DtlsAddress] = Deadlines(loop, self._listen)
         self._expiries: Deadlines[DtlsSession] = Deadlines(loop, self._expire)
         self._attempts: dict[SocketAddress, _Attempt] = {}
+        self._for_authority: dict[tuple[DtlsCredential, str], DtlsCredential] = {}
         self._dialled: set[SocketAddress] = set()
         self._timer: Timer | None = None
         self._armed_for = 0.0
@@ -237,19 +251,21 @@ class DtlsInterface:
             return remote
         if message.scheme != "coaps" or message.unresolved_remote is None:
             return None
-        credential = self._select(message)
-        if credential is None:
+        selected = self._select(message)
+        if selected is None:
             raise CredentialsMissing("coaps needs a dtls credential, and there is none for this request")
+        credential = self._addressed(selected, message)
+        key = credential.session_key
         peer = await self._resolver.resolve(f"coaps://{message.unresolved_remote}")
         while True:
             attempt = self._attempts.get(peer)
             if attempt is None:
                 session = self._engine.session(peer)
-                if session is not None and session.source.key == credential.key and not self._is_doubtful(session):
+                if session is not None and session.source.session_key == key and not self._is_doubtful(session):
                     owner: DtlsAddress = session.owner
                     return owner
                 return await self._wait(peer, self._connect(peer, credential))
-            if attempt.credential.key == credential.key:
+            if attempt.credential.session_key == key:
                 return await self._wait(peer, attempt)
             await asyncio.wait([attempt.future])  # one session for each peer: another credential's turn comes later
 
@@ -257,13 +273,23 @@ class DtlsInterface:
         silent_since = session.owner.silent_since
         return session.role is Role.CLIENT and bool(silent_since) and self._time() - silent_since >= self._patience
 
-    def _connect(self, peer: SocketAddress, credential: DtlsPsk) -> _Attempt:
+    def _addressed(self, credential: DtlsCredential, message: Message) -> DtlsCredential:
+        """A credential for the authority to which a request goes; one object for each, since it is asked every time."""
+        place = (credential, authority_of(message))
+        found = self._for_authority.get(place)
+        if found is None:
+            if len(self._for_authority) >= _MAX_AUTHORITIES:
+                self._for_authority.clear()
+            found = self._for_authority[place] = replace(credential, authority=place[1])
+        return found
+
+    def _connect(self, peer: SocketAddress, credential: DtlsCredential) -> _Attempt:
         if self._closed:
             raise RequestFailed("the endpoint is closed")
         attempt = _Attempt(credential, self._loop.create_future())
         self._attempts[peer] = attempt
         self._dialled.add(peer)
-        self._engine.connect(peer, _engine_credential(credential), self._time())
+        self._engine.connect(peer, engine_credential(credential), self._time())
         self._arm()
         return attempt
 
@@ -340,10 +366,6 @@ class DtlsInterface:
         self._unlogged = 0
         self._logs_at = now + _LOG_INTERVAL
 
-    def _look_up(self, identity: bytes) -> PskCredential | None:
-        found = None if self._find_psk is None else self._find_psk(identity)
-        return None if found is None else _engine_credential(found)
-
     def _listen(self, remote: DtlsAddress, now: float) -> None:
         """A server that does not answer may have lost the session: ask it with a handshake beside the session.
 
@@ -393,6 +415,8 @@ class DtlsInterface:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._store is not None:
+            self._store.close()
         self._silences.close()
         self._expiries.close()
         self._socket.close()
@@ -400,7 +424,3 @@ class DtlsInterface:
 
 def _expects_answer(message: Message) -> bool:
     return 0 < (message.code or 0) < 32 and not message.options.present & _NO_RESPONSE_BIT
-
-
-def _engine_credential(credential: DtlsPsk) -> PskCredential:
-    return PskCredential(credential.identity, credential.psk.reveal(), credential.claims, credential)

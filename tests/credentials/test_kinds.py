@@ -205,12 +205,19 @@ def test_entries_in_the_form_of_aiocoap():
         {"dtls-x509": {"ca": [certificate(OWN).public_bytes(Encoding.PEM)]}},
     ],
 )
-def test_a_kind_that_is_not_usable_yet_says_so(entry):
+def test_keys_and_certificates_are_for_coaps(entry):
     loaded = build({"*": entry})
-    assert any("is not usable yet" in warning for warning in loaded.warnings)
-    for scheme in ("coap", "coaps"):
-        with pytest.raises(CredentialsMissing, match="is not usable yet"):
-            loaded.select(scheme, "h", None, (), GET, now=NOW)
+    assert loaded.warnings == ()
+    assert loaded.select("coaps", "h", None, (), GET, now=NOW).dtls.kind == next(iter(entry))
+    with pytest.raises(CredentialsMissing, match="for coaps, not coap"):
+        loaded.select("coap", "h", None, (), GET, now=NOW)
+
+
+def test_a_certificate_without_ca_makes_no_client():
+    own = certificate(OWN).public_bytes(Encoding.PEM)
+    loaded = build({"*": {"dtls-x509": {"certificate": own, "private-key": private(OWN)}}})
+    with pytest.raises(CredentialsMissing, match="no ca"):
+        loaded.select("coaps", "h", None, (), GET, now=NOW)
 
 
 def test_an_id_context_fits_an_oscore_option():

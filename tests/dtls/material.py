@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from dataclasses import dataclass, field
 from functools import cache
 from ipaddress import ip_address
@@ -19,8 +19,8 @@ from securecoap.dtls.certificates import CLIENT, SERVER, TrustStore
 from securecoap.dtls.identities import CertificateType, KeyCredential, OwnKey, Proof, Refusal
 from securecoap.dtls.signatures import CERTIFICATE_SCHEMES, RAW_KEY_SCHEMES, schemes_of
 
-NOW = datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC)
-DAY = datetime.timedelta(days=1)
+NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
+DAY = dt.timedelta(days=1)
 
 
 @cache
@@ -72,9 +72,8 @@ def certificate(
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
     if usage is not None:
-        signs = {name: False for name in (
-            "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only", "decipher_only",
-        )}  # fmt: skip
+        others = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only")
+        signs = dict.fromkeys((*others, "decipher_only"), False)
         builder = builder.add_extension(
             x509.KeyUsage(digital_signature=usage, key_cert_sign=is_authority, crl_sign=is_authority, **signs),
             critical=True,
@@ -142,11 +141,15 @@ class Keys:
     own: list[OwnKey]
     raw: Any = None
     certified: Any = None
+    psk: bool = True
     names: list[str | None] = field(default_factory=list)
 
     def own_keys(self, server_name: str | None) -> list[OwnKey]:
         self.names.append(server_name)
         return self.own
+
+    def has_psk(self) -> bool:
+        return self.psk
 
     def accepts(self, certificate_type: CertificateType) -> bool:
         return (self.raw if certificate_type is CertificateType.RAW_PUBLIC_KEY else self.certified) is not None
