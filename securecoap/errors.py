@@ -152,7 +152,13 @@ class HandshakeFailed(RequestFailed):
 
 
 class SessionEnded(RequestFailed):
-    """The secure session on which the exchange stood is gone; its answer can no longer be trusted."""
+    """The secure session on which the exchange stood is gone; its answer can no longer be trusted.
+
+    Attributes:
+        unprocessed: the peer has proved that it did not carry the request out; it may be sent again, whatever it is.
+    """
+
+    unprocessed = False
 
 
 class UnprotectedResponse(RequestFailed):
@@ -168,7 +174,16 @@ class UnprotectedResponse(RequestFailed):
 
 
 class TransferFailed(RequestFailed):
-    """A blockwise transfer ended without its whole, consistent body (RFC 7959)."""
+    """A blockwise transfer ended without its whole, consistent body (RFC 7959).
+
+    Attributes:
+        response: the error response (a `Message`) in place of which this was raised, where only a body can be returned;
+            or ``None``.
+    """
+
+    def __init__(self, text: str, response: Any = None) -> None:
+        super().__init__(text)
+        self.response = response
 
 
 class ErrorResponse(CoapError):

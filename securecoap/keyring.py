@@ -1,39 +1,42 @@
 """What the credentials of one endpoint become: security contexts that own their state, keys of sessions, access.
 
-It stands between rooms that must not know each other: credentials give the input of a context, `oscore` derives it,
-`state` makes its sequence numbers durable. There is one context object for each fingerprint in a process, whichever map
-or transport asks (the design, section 6, State). No message passes here.
+It stands between rooms that must not know each other. OSCORE contexts and their state are `security_contexts`' affair.
+No message passes here.
 """
 
 from __future__ import annotations
 
-import asyncio
+import random
 import time
-from contextlib import suppress
 from ipaddress import ip_address
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, cast
 
 from securecoap.access import Access
-from securecoap.core.deadlines import Deadlines
-from securecoap.errors import ConfigurationError, CredentialsMissing, SessionEnded, StateError
+from securecoap.config import TransportParameters
+from securecoap.errors import CredentialsMissing, StateError
+from securecoap.oscore.agreement import AgreementRefused
 from securecoap.wire.uri import is_ip_literal, parse_uri
 
 if TYPE_CHECKING:
+    import asyncio
     import os
     from collections.abc import Iterable, Sequence
 
     from securecoap.config import Limits
-    from securecoap.credentials import CredentialsMap, DtlsPsk, OscoreContext, Selection
+    from securecoap.credentials import CredentialsMap, DtlsPsk, Selection
+    from securecoap.credentials.dtls_peers import DtlsPeers
+    from securecoap.credentials.models import DtlsCredential, EdhocOscore, OscoreContext
+    from securecoap.edhoc.endpoint import EdhocEndpoint
+    from securecoap.errors import CoapError
+    from securecoap.interfaces import EndpointAddress, Resource, ResourceTree
+    from securecoap.oscore.agreement import KeyAgreement
     from securecoap.oscore.context import SecurityContext
     from securecoap.oscore.layer import OscoreLayer
-    from securecoap.state.protocol import ContextState, SavedWindow, StateStore
+    from securecoap.oscore.rederivation import Rederivation
+    from securecoap.security_contexts import SecurityContexts
     from securecoap.wire.message import Message
 
 __all__ = ["Keyring"]
-
-_EXPIRY_INTERVAL: Final = 3600.0
-"""Seconds between two looks at a credential that ends some day: clocks may be set."""
 
 
 class Keyring:
@@ -47,6 +50,7 @@ class Keyring:
         bound: the address literals that are bound; empty for a client.
         limits: handed on.
         wait: seconds to wait for another process that owns a context.
+        parameters: of the message layer.
 
     Attributes:
         credentials: the map, or ``None``.
@@ -66,25 +70,20 @@ class Keyring:
         bound: Sequence[str],
         limits: Limits,
         wait: float,
+        parameters: TransportParameters | None = None,
     ) -> None:
         self.credentials: CredentialsMap | None = None
         self.access: Access | None = None
-        self._state = state
-        self._strict = strict_state
-        self._limits = limits
-        self._wait = wait
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._store: StateStore | None = None
         self._layers: list[OscoreLayer] = []
-        self._contexts: dict[bytes, SecurityContext] = {}
-        self._found: dict[tuple[bytes, bytes | None], list[SecurityContext]] = {}
-        self._handles: dict[bytes, ContextState] = {}
-        self._opening: dict[bytes, asyncio.Task[SecurityContext]] = {}
-        self._expiries: Deadlines[OscoreContext] | None = None
+        self._contexts: SecurityContexts | None = None
+        self._edhoc: EdhocEndpoint | None = None
+        self._limits = limits
+        self._parameters = parameters or TransportParameters()
         if credentials is None:
             return
         # Loaded only where there are credentials: with them comes what parses keys and certificates.
         from securecoap.credentials import OwnNames, as_credentials_map  # noqa: PLC0415
+        from securecoap.security_contexts import SecurityContexts  # noqa: PLC0415
 
         loaded = as_credentials_map(credentials, role="server" if bound else "client")
         if bound:
@@ -94,11 +93,24 @@ class Keyring:
             loaded = loaded.for_server(own)
             self.access = Access(loaded.policy, own)
         self.credentials = loaded
+        self._contexts = SecurityContexts(
+            loaded, self._layers, state=state, strict=strict_state, is_server=bool(bound), limits=limits, wait=wait
+        )
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """The loop on which everything runs."""
-        self._loop = loop
-        self._expiries = Deadlines(loop, self._expire)
+        if self._contexts is not None:
+            self._contexts.attach(loop)
+        if self.credentials is not None and self.credentials.uses_edhoc:
+            from securecoap.edhoc.endpoint import EdhocEndpoint  # noqa: PLC0415  # only where there are such keys
+
+            self._edhoc = EdhocEndpoint(
+                self.credentials, loop, random.SystemRandom(), time.time, self._limits, self._parameters, self._release
+            )
+
+    def _release(self, context: SecurityContext, error: CoapError) -> None:
+        for layer in self._layers:
+            layer.release(context, error)
 
     def add_layer(self, layer: OscoreLayer) -> None:
         """A layer that is to be told when a context ends."""
@@ -108,28 +120,36 @@ class Keyring:
 
     def find(self, kid: bytes, kid_context: bytes | None) -> Sequence[SecurityContext]:
         """See `securecoap.oscore.layer.ContextSource.find`."""
-        known = self._found.get((kid, kid_context))
-        if known is not None:
-            return known
-        if self.credentials is None:
-            return ()
-        from securecoap.credentials.models import ALWAYS  # noqa: PLC0415  # as above
+        if self._edhoc is not None and kid_context is None and (agreed := self._edhoc.find(kid)) is not None:
+            return (agreed,)  # an identifier that no configured context has
+        return () if self._contexts is None else self._contexts.find(kid, kid_context)
 
-        found = self.credentials.find_oscore(kid, kid_context, time.time())
-        contexts = [self._contexts[one.key] for one in found if one.key in self._contexts]
-        if contexts and all(one.validity == ALWAYS for one in found):
-            # At most two entries for each context: what finds nothing, or only for a time, is not kept.
-            self._found[kid, kid_context] = contexts
-        return contexts
+    def derivations(self, kid: bytes) -> Sequence[Rederivation]:
+        """See `securecoap.oscore.layer.ContextSource.derivations`."""
+        return () if self._contexts is None else self._contexts.derivations(kid)
 
-    async def for_request(self, message: Message) -> SecurityContext | None:
+    def complete(self, kid: bytes, payload: bytes, remote: EndpointAddress) -> bytes:
+        """See `securecoap.oscore.layer.ContextSource.complete`."""
+        if self._edhoc is None:
+            raise AgreementRefused("there is no EDHOC here")
+        return self._edhoc.complete(kid, payload, remote)
+
+    def tree(self, site: ResourceTree | Resource | None) -> ResourceTree | Resource | None:
+        """The resources of an endpoint, with what its credentials need beside them."""
+        if self._edhoc is None or self.credentials is None or not self.credentials.edhoc:
+            return site
+        return self._edhoc.tree(site)
+
+    async def for_request(self, message: Message) -> SecurityContext | KeyAgreement | None:
         """See `securecoap.oscore.layer.ContextSource.for_request`."""
         selection = self.select(message)
         if selection is None or selection.oscore is None:
             return None
-        if selection.oscore.kind != "oscore":  # the keys that EDHOC agrees on come next
-            raise CredentialsMissing("edhoc-oscore is not usable yet")
-        return await self._open(selection.oscore)
+        if selection.oscore.kind == "edhoc-oscore" and self._edhoc is not None:
+            return self._edhoc.agreement(cast("EdhocOscore", selection.oscore))
+        if self._contexts is None:
+            raise StateError("the endpoint is not running")
+        return await self._contexts.for_request(cast("OscoreContext", selection.oscore))
 
     def select(self, message: Message) -> Selection | None:
         """What protects a request of ours; ``None`` without credentials, or to a remote that is a session already.
@@ -145,6 +165,7 @@ class Keyring:
                 raise CredentialsMissing("coaps needs credentials, and this context has none")
             return None
         from securecoap.credentials import Selection  # noqa: PLC0415  # as above
+        from securecoap.credentials.client import DTLS_KINDS  # noqa: PLC0415  # as above
         from securecoap.credentials.patterns import normal_host  # noqa: PLC0415  # as above
 
         options = message.options
@@ -168,7 +189,7 @@ class Keyring:
                     )
             return chosen
         # What protects the hop is the proxy's affair, and only OSCORE reaches through it to the target.
-        hop = self.credentials.select(*there, (), method, now=now, multicast=is_multicast, usable=frozenset({"dtls"}))
+        hop = self.credentials.select(*there, (), method, now=now, multicast=is_multicast, usable=DTLS_KINDS)
         if options.proxy_uri is not None:
             target = parse_uri(options.proxy_uri)
             inner = self.credentials.select(
@@ -183,7 +204,7 @@ class Keyring:
 
     # DTLS.
 
-    def select_dtls(self, message: Message) -> DtlsPsk | None:
+    def select_dtls(self, message: Message) -> DtlsCredential | None:
         """The key with which a session for a request of ours is made.
 
         Raises:
@@ -196,6 +217,10 @@ class Keyring:
         """The credential of a peer that presents a PSK identity; it has proved nothing yet."""
         return None if self.credentials is None else self.credentials.find_psk(identity, time.time())
 
+    def find_dtls_peers(self) -> DtlsPeers | None:
+        """A DTLS server's raw public keys and certificates, and its peers that have some."""
+        return None if self.credentials is None else self.credentials.dtls_peers
+
     # State.
 
     async def open_all(self) -> None:
@@ -204,146 +229,12 @@ class Keyring:
         Raises:
             StateError, ContextInUse: state cannot be had.
         """
-        if self.credentials is None:
-            return
-        from securecoap.credentials import OscoreContext  # noqa: PLC0415  # as above
-        from securecoap.state import StateRequest  # noqa: PLC0415  # opens SQLite
-
-        wanted = [one for one in self.credentials.credentials() if isinstance(one, OscoreContext)]
-        if not wanted:
-            return
-        derived = [_derive(one) for one in wanted]
-        requests = [StateRequest(name, one.label, one.basedir) for one, (_, name) in zip(wanted, derived, strict=True)]
-        handles = await self._open_store().open_many(requests, wait=self._wait)
-        for credential, (context, _), handle in zip(wanted, derived, handles, strict=True):
-            self._adopt(credential, context, handle)
-
-    async def _open(self, credential: OscoreContext) -> SecurityContext:
-        context = self._contexts.get(credential.key)
-        if context is not None:
-            return context
-        task = self._opening.get(credential.key)
-        if task is None:
-            task = self._opening[credential.key] = asyncio.ensure_future(self._open_one(credential))
-            task.add_done_callback(lambda _: self._opening.pop(credential.key, None))
-        return await asyncio.shield(task)
-
-    async def _open_one(self, credential: OscoreContext) -> SecurityContext:
-        context, name = _derive(credential)
-        handle = await self._open_store().open(
-            name, label=credential.label, basedir=credential.basedir, wait=self._wait
-        )
-        return self._adopt(credential, context, handle)
-
-    def _open_store(self) -> StateStore:
-        if self._store is None:
-            from securecoap.state import SqliteStateStore  # noqa: PLC0415  # only where there is something to keep
-
-            directory = None if self._state is None else Path(self._state)
-            self._store = SqliteStateStore(directory, strict=self._strict)
-        return self._store
-
-    def _adopt(self, credential: OscoreContext, context: SecurityContext, handle: ContextState) -> SecurityContext:
-        """Put a context and its state together, or take the one that another map or transport made of them."""
-        from securecoap.oscore.context import SecurityContext  # noqa: PLC0415  # with cryptography
-        from securecoap.oscore.sender import Sender  # noqa: PLC0415
-
-        if self._loop is None:
-            raise StateError("the endpoint is not running")
-        if isinstance(handle.companion, SecurityContext):
-            context = handle.companion
-            if self.access is not None and context.claims != credential.claims:
-                # A peer would be known here by the claims of another endpoint's file: rather no server.
-                raise ConfigurationError(
-                    f"{credential.label}: another endpoint of this process uses the same context with other claims"
-                )
-        else:
-            handle.companion = context
-            context.sender = Sender(handle, self._loop, capacity=self._limits.queued_per_peer)
-            context.label = credential.label
-            context.claims = credential.claims
-            _restore_window(context, handle.take_window(), accept_first=not credential.echo)
-        self._contexts[credential.key] = context
-        self._found.clear()
-        self._handles[credential.key] = handle
-        self._watch_validity(credential)
-        return context
-
-    def _watch_validity(self, credential: OscoreContext) -> None:
-        left = credential.validity.not_after - time.time()
-        if left != float("inf") and self._expiries is not None and self._loop is not None:
-            self._expiries.add(self._loop.time() + min(left, _EXPIRY_INTERVAL), credential)
-
-    def _expire(self, credential: OscoreContext, _now: float) -> None:
-        """A credential that has expired opens nothing any more, and ends what is under way (the design, section 6)."""
-        if time.time() < credential.validity.not_after:
-            self._watch_validity(credential)
-        elif (context := self._contexts.get(credential.key)) is not None:
-            for layer in self._layers:
-                layer.release(context, SessionEnded("its OSCORE credential is not valid any more"))
+        if self._contexts is not None:
+            await self._contexts.open_all()
 
     async def close(self) -> None:
         """Give every context up, with its replay window saved, and close the store."""
-        for task in list(self._opening.values()):
-            task.cancel()
-        await asyncio.gather(*self._opening.values(), return_exceptions=True)
-        if self._expiries is not None:
-            self._expiries.close()
-        contexts, self._contexts = self._contexts, {}
-        self._found.clear()
-        handles, self._handles = self._handles, {}
-        for layer in self._layers:
-            for context in contexts.values():
-                layer.release(context, SessionEnded("the endpoint was closed"))
-        store, self._store = self._store, None
-        if store is not None:
-            await store.close_many([(handle, _saved_window(contexts[key])) for key, handle in handles.items()])
-            for key, handle in handles.items():
-                if handle.companion is None:  # nobody else in this process uses it
-                    contexts[key].retire()
-            await store.close()
-
-
-def _derive(credential: OscoreContext) -> tuple[SecurityContext, bytes]:
-    """The security context of a credential, without state, and the fingerprint under which its state is kept."""
-    from securecoap.oscore.algorithms import ALGORITHMS  # noqa: PLC0415  # with cryptography
-    from securecoap.oscore.context import SecurityContext, derive_keys  # noqa: PLC0415
-    from securecoap.oscore.window import ReplayWindow  # noqa: PLC0415
-    from securecoap.state import fingerprint  # noqa: PLC0415
-
-    algorithm = ALGORITHMS[credential.algorithm.number]
-    keys = derive_keys(
-        credential.secret.reveal(),
-        credential.salt,
-        credential.sender_id,
-        credential.recipient_id,
-        id_context=credential.id_context,
-        algorithm=algorithm,
-        hash_name=credential.hash_name,
-    )
-    context = SecurityContext(
-        keys,
-        credential.sender_id,
-        credential.recipient_id,
-        id_context=credential.id_context,
-        algorithm=algorithm,
-        window=ReplayWindow(credential.window, void=True),
-    )
-    return context, fingerprint(keys.sender_key, keys.common_iv, credential.sender_id, algorithm.number)
-
-
-def _restore_window(context: SecurityContext, saved: SavedWindow | None, *, accept_first: bool) -> None:
-    window = context.window
-    if saved is not None:
-        fitted = saved.fit(window.size)
-        with suppress(ValueError):  # what cannot be a window tells nothing: then the void stays, until an Echo
-            window.restore(fitted.highest, fitted.seen, proven=fitted.proven)
-    elif accept_first:  # "echo": false in the entry, documented as weaker
-        window.start_unproven()
-
-
-def _saved_window(context: SecurityContext) -> SavedWindow | None:
-    from securecoap.state import SavedWindow  # noqa: PLC0415  # as above
-
-    window = context.window
-    return None if window.void else SavedWindow(window.highest, window.seen, window.size, window.proven)
+        if self._edhoc is not None:
+            await self._edhoc.close()
+        if self._contexts is not None:
+            await self._contexts.close()

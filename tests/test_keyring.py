@@ -10,8 +10,9 @@ import pytest
 
 from securecoap.config import Limits
 from securecoap.errors import ConfigurationError, CredentialsMissing, SessionEnded
-from securecoap.keyring import Keyring, _restore_window
+from securecoap.keyring import Keyring
 from securecoap.oscore.context import SecurityContext
+from securecoap.security_contexts import _restore_window
 from securecoap.state import SavedWindow
 from securecoap.wire.codes import Code
 from securecoap.wire.message import Message
@@ -112,7 +113,7 @@ def test_what_needs_a_credential_and_has_none(tmp_path: Path) -> None:
 def test_a_credential_that_expires_ends_what_is_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ends = 1_893_456_000.0  # 2030-01-01
     now = [ends - 0.01]
-    monkeypatch.setattr("securecoap.keyring.time", SimpleNamespace(time=lambda: now[0]))
+    monkeypatch.setattr("securecoap.security_contexts.time", SimpleNamespace(time=lambda: now[0]))
 
     async def test() -> None:
         ring = keyring(tmp_path, {":sensor": {"oscore": OSCORE, "not-after": "2030-01-01T00:00:00Z"}})

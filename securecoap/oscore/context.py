@@ -18,10 +18,20 @@ from securecoap.oscore.window import DEFAULT_WINDOW, ReplayWindow
 
 if TYPE_CHECKING:
     from securecoap.errors import CoapError
+    from securecoap.oscore.agreement import Agreement
     from securecoap.oscore.algorithms import Algorithm
+    from securecoap.oscore.rederivation import Rederivation
     from securecoap.oscore.sender import Sender
 
-__all__ = ["DerivedKeys", "RequestIdentifiers", "SecurityContext", "build_aad", "build_info", "derive_keys"]
+__all__ = [
+    "DerivedKeys",
+    "RequestIdentifiers",
+    "SecurityContext",
+    "build_aad",
+    "build_info",
+    "derive_keys",
+    "expand_keys",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,18 @@ def derive_keys(
 ) -> DerivedKeys:
     """Sender Key, Recipient Key and Common IV (section 3.2.1): one extraction, three expansions."""
     extracted = Extracted(secret, salt, hash_name)
+    return expand_keys(extracted, sender_id, recipient_id, id_context=id_context, algorithm=algorithm)
+
+
+def expand_keys(
+    extracted: Extracted,
+    sender_id: bytes,
+    recipient_id: bytes,
+    *,
+    id_context: bytes | None = None,
+    algorithm: Algorithm = DEFAULT_ALGORITHM,
+) -> DerivedKeys:
+    """`derive_keys` behind the extraction, for contexts that differ in their ID Context only."""
     length, iv_length = algorithm.key_length, algorithm.nonce_length
     for_key = _info_suffix(id_context, algorithm.number, "Key", length)
     return DerivedKeys(
@@ -120,6 +142,7 @@ class SecurityContext:
         sender_id: our identifier.
         recipient_id: the peer's identifier.
         id_context: selects one of several contexts with the same identifiers, or ``None``.
+        kid_context: what stands for ``id_context`` on the wire, where that is something else (Appendix B.2).
         window: which Partial IVs of the peer were received; a void one if it is not given.
         sender: gives out our sequence numbers; without it the context only does arithmetic.
         label: what messages to people call it.
@@ -127,7 +150,9 @@ class SecurityContext:
 
     Attributes:
         generation: part of the address; another one after a new derivation (Appendix B.2).
+        derivation: makes the context that will replace this one (Appendix B.2), or ``None``.
         challenge: the Echo value that ends the void of the window (Appendix B.1.2), once one was sent.
+        agreement: of a context that we began to agree on, who wants to know what becomes of it (RFC 9668).
         retired: the context was removed, and no message is sent or accepted under it any more.
         aead_sender: for what we send.
         aead_recipient: for what the peer sends.
@@ -146,11 +171,14 @@ class SecurityContext:
         "_sender_prefixes",
         "aead_recipient",
         "aead_sender",
+        "agreement",
         "algorithm",
         "challenge",
         "claims",
+        "derivation",
         "generation",
         "id_context",
+        "kid_context",
         "label",
         "recipient_id",
         "retired",
@@ -166,6 +194,7 @@ class SecurityContext:
         recipient_id: bytes,
         *,
         id_context: bytes | None = None,
+        kid_context: bytes | None = None,
         algorithm: Algorithm = DEFAULT_ALGORITHM,
         window: ReplayWindow | None = None,
         sender: Sender | None = None,
@@ -183,6 +212,8 @@ class SecurityContext:
         self.sender_id = sender_id
         self.recipient_id = recipient_id
         self.id_context = id_context
+        self.kid_context = id_context if kid_context is None else kid_context
+        self.derivation: Rederivation | None = None
         self.algorithm = algorithm
         self.window = ReplayWindow(DEFAULT_WINDOW, void=True) if window is None else window
         self.sender = sender
@@ -191,6 +222,7 @@ class SecurityContext:
         self.generation = 0
         self.challenge: bytes | None = None
         self.retired = False
+        self.agreement: Agreement | None = None
         self.aead_sender = algorithm.aead(keys.sender_key)
         self.aead_recipient = algorithm.aead(keys.recipient_key)
         self._nonce_length = algorithm.nonce_length
@@ -199,7 +231,7 @@ class SecurityContext:
         # One prefix for each length of a Partial IV, made when it is first needed: most contexts see one or two.
         self._sender_prefixes: list[bytes | None] = [None] * 6
         self._recipient_prefixes: list[bytes | None] = [None] * 6
-        self._option_tail = encode_option(b"\x00", sender_id, id_context)[2:]
+        self._option_tail = encode_option(b"\x00", sender_id, self.kid_context)[2:]
 
     @classmethod
     def derive(
@@ -252,7 +284,7 @@ class SecurityContext:
 
     def request_option(self, partial_iv: bytes) -> bytes:
         """The OSCORE option of a request of ours: Partial IV, kid, and kid context where there is an ID Context."""
-        flags = len(partial_iv) | (0x08 if self.id_context is None else 0x18)
+        flags = len(partial_iv) | (0x08 if self.kid_context is None else 0x18)
         return bytes((flags,)) + partial_iv + self._option_tail
 
     def __repr__(self) -> str:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING, Final
 
-from securecoap.errors import CoapError, FormatError, UnprotectedResponse
+from securecoap.errors import CoapError, FormatError, SessionEnded, UnprotectedResponse
 from securecoap.interfaces import Exchange, ResponseSlot
-from securecoap.oscore.option import decode_option
+from securecoap.oscore.option import parse_option
 from securecoap.oscore.protection import decode_inner_response, decrypt, protect_request, protect_response
 from securecoap.oscore.sender import Held
 from securecoap.wire import numbers
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from securecoap.oscore.address import OscoreAddress
     from securecoap.oscore.context import RequestIdentifiers, SecurityContext
     from securecoap.oscore.layer import OscoreLayer
+    from securecoap.oscore.rederivation import Rederivation
 
 __all__ = ["HeldResponse", "OscoreRequest", "OscoreSlot"]
 
 _OBSERVE: Final = 1 << numbers.OBSERVE
+_UNAUTHORIZED: Final = bytes((Code.UNAUTHORIZED,))
 
 
 class OscoreSlot(ResponseSlot):
@@ -116,7 +118,7 @@ class OscoreRequest(Held, Exchange):
     """
 
     __slots__ = (
-        "_below_cancel", "_cancelled", "_delivering", "_echoed", "_established", "_highest", "_identifiers",
+        "_below_cancel", "_cancelled", "_carries", "_delivering", "_echoed", "_established", "_highest", "_identifiers",
         "_is_observation", "_layer", "_message", "_notifications", "_sent", "address", "token",
     )  # fmt: skip
 
@@ -137,6 +139,7 @@ class OscoreRequest(Held, Exchange):
         self._established = False
         self._delivering = False
         self._cancelled = False
+        self._carries = False
         self._echoed: bytes | None = None
 
     # On the way down.
@@ -153,6 +156,12 @@ class OscoreRequest(Held, Exchange):
             return
         if self._echoed is not None:
             outer.options = Options((*outer.options.pairs, (numbers.ECHO, self._echoed)))
+        agreement = context.agreement
+        if agreement is not None and agreement.pending and (last := agreement.message_for(self)) is not None:
+            # RFC 9668 section 3.2.1: the last message of the key exchange goes before the ciphertext.
+            self._carries = True
+            outer.options = Options((*outer.options.pairs, (numbers.EDHOC, b"")))
+            outer.payload = last + outer.payload
         self._sent = number
         self._layer.expect(self)
         if message.confirmable is not False and message.mtype != NON and context.sender is not None:
@@ -177,6 +186,8 @@ class OscoreRequest(Held, Exchange):
             self._cancelled = True
             self._layer.forget(self)
             self._stop_sending()
+            if self._carries and self.address.context.agreement is not None:
+                self.address.context.agreement.abandoned()
             if self._sent < 0 and self.address.context.sender is not None:
                 self.address.context.sender.withdraw(self)
 
@@ -195,8 +206,15 @@ class OscoreRequest(Held, Exchange):
 
     def acknowledged(self) -> None:
         self._answered()
+        if self._carries:
+            self._layer.scheduler.call_soon(self._carried, self._sent)  # after the response, if that came with it
         if self._message.exchange is not None and self._echoed is None:  # it was told before if we repeated the request
             self._message.exchange.acknowledged()
+
+    def _carried(self, number: int) -> None:
+        agreement = self.address.context.agreement
+        if agreement is not None and not self._cancelled and self._sent == number:
+            agreement.delivered()
 
     def failed(self, error: Exception) -> None:
         self._answered()
@@ -237,11 +255,13 @@ class OscoreRequest(Held, Exchange):
         Raises:
             FormatError: it does not decode or verify.
         """
-        # Appendix B.2: a kid context in the response will lead to another context here.
-        partial_iv = decode_option(value).partial_iv
+        partial_iv, _, kid_context = parse_option(value)
         identifiers = self._identifiers
         context = self.address.context
         if identifiers is None or context.retired:
+            return None
+        if kid_context is not None and context.derivation is not None and kid_context != context.kid_context:
+            self._derive_anew(context.derivation, message.payload, identifiers.aad, partial_iv, kid_context)
             return None
         number = -1
         if partial_iv is None:
@@ -271,6 +291,27 @@ class OscoreRequest(Held, Exchange):
             self._highest = number
         return inner
 
+    def _derive_anew(
+        self, derivation: Rederivation, payload: bytes, aad: bytes, partial_iv: bytes | None, kid_context: bytes
+    ) -> None:
+        """Appendix B.2 step 3: the server has no context for this request, did nothing with it, and sends an R2.
+
+        Raises:
+            FormatError: it does not verify as such.
+        """
+        nonce, second = derivation.second(self.address.context, kid_context)
+        if partial_iv is None:
+            plaintext = decrypt(second, second.sender_nonce(self._sent), payload, aad)
+        else:
+            plaintext = decrypt(second, second.recipient_nonce(int.from_bytes(partial_iv, "big")), payload, aad)
+        if plaintext[:1] != _UNAUTHORIZED:
+            raise FormatError("a response #1 is not 4.01 (RFC 8613 appendix B.2)")
+        ended = SessionEnded("the OSCORE context was derived anew (RFC 8613 appendix B.2)")
+        ended.unprocessed = True
+        self.failed(ended)  # before everything else under the old context, of which this is not known
+        self.end()
+        derivation.accept(derivation.third(nonce))
+
     def receive_unprotected(self, message: Message) -> bool:
         """A response without protection to a request that had it is never delivered (section 8.4).
 
@@ -290,6 +331,10 @@ class OscoreRequest(Held, Exchange):
                 sender.send(self)
             return True
         code = message.code or 0
+        agreement = self.address.context.agreement
+        if agreement is not None and (known := agreement.refused(code, message.payload)) is not None:
+            self.failed(known)
+            return True
         # Section 8.2: so a peer answers that lacks the context or has other keys, or somebody who wants us to think so.
         hint = " (perhaps the peer lacks this security context, or has other keys)" if 128 <= code < 160 else ""
         self.failed(UnprotectedResponse(f"the answer {dotted(code)} came without protection{hint}", code))

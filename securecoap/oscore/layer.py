@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 from securecoap.config import Limits
 from securecoap.errors import CoapError, CredentialsMissing, SessionEnded
 from securecoap.oscore.address import OscoreAddress
+from securecoap.oscore.context import SecurityContext
 from securecoap.oscore.exchanges import HeldResponse, OscoreRequest, OscoreSlot
 from securecoap.oscore.option import only_value
 from securecoap.oscore.protection import protect_response
@@ -32,17 +33,20 @@ if TYPE_CHECKING:
         EndpointAddress,
         Exchange,
         Randomness,
+        RequestInterface,
         Scheduler,
         TokenDispatcher,
         TokenInterface,
     )
-    from securecoap.oscore.context import SecurityContext
+    from securecoap.oscore.agreement import KeyAgreement
+    from securecoap.oscore.rederivation import Rederivation
 
 __all__ = ["ContextSource", "OscoreLayer"]
 
 _log = logging.getLogger(__name__)
 
 _OSCORE: Final = 1 << numbers.OSCORE
+_TOKEN_LENGTH: Final = 8
 _EMPTY: Final = Options.received(())
 
 
@@ -55,8 +59,22 @@ class ContextSource(Protocol):
         With a kid context only those with that ID Context (section 5.1). Their state is owned by this process.
         """
 
-    async def for_request(self, message: Message) -> SecurityContext | None:
+    def derivations(self, kid: bytes) -> Sequence[Rederivation]:
+        """Where contexts with this kid can be derived anew (appendix B.2); few, at once."""
+
+    def complete(self, kid: bytes, payload: bytes, remote: EndpointAddress) -> bytes:
+        """Take what a combined request has before its ciphertext (RFC 9668 section 3.3.1); the ciphertext.
+
+        Raises:
+            AgreementRefused: it completes nothing.
+        """
+
+    async def for_request(self, message: Message) -> SecurityContext | KeyAgreement | None:
         """The context for a request of ours, ready to be used; ``None`` if OSCORE is not meant for it.
+
+        Or how it comes about with the peer at the address that will carry the request.
+
+        One that is to be derived anew first (appendix B.2) is not the current one of its derivation.
 
         Raises:
             CredentialsMissing: a credential is meant, and cannot be used.
@@ -76,10 +94,12 @@ class OscoreLayer:
 
     Attributes:
         above: the layer above; set once, before the first message.
+        requests: sends the messages of a key exchange (RFC 9528); set once, where contexts are agreed on.
         addresses: the last one from which each context was used; bounded by the number of contexts.
     """
 
     above: TokenDispatcher
+    requests: RequestInterface
 
     def __init__(
         self,
@@ -93,6 +113,7 @@ class OscoreLayer:
         self.scheduler = scheduler
         self._below = below
         self._contexts = contexts
+        self._random = randomness
         self._logged = RateLimiter(limits.oscore_errors_per_second, scheduler.time)
         # Requests of ours, by outer address and token: as many as the layer above has under way.
         self._expected: dict[EndpointAddress, dict[bytes, OscoreRequest]] = {}
@@ -160,6 +181,10 @@ class OscoreLayer:
                 raise CredentialsMissing(
                     "OSCORE credentials are meant for this request, and cannot protect a multicast"
                 )
+            if not isinstance(context, SecurityContext):
+                context = await context.agree(message, self.requests)
+            elif context.derivation is not None and context is not context.derivation.current:
+                context = await context.derivation.run(self, context, message.remote)
             message.remote = OscoreAddress(context, message.remote)
         return True
 
@@ -244,6 +269,8 @@ class OscoreLayer:
         if address is not None:
             self._forget_address(address)
             self._earlier.setdefault(context, WeakValueDictionary())[id(address)] = address
+        if context.agreement is not None:
+            context.agreement.proved()
         outer.confirmed = True  # type: ignore[misc]  # each kind of address has a slot for it
         address = self.addresses[context] = OscoreAddress(context, outer, proved=True)
         self._by_outer.setdefault(outer, set()).add(address)
@@ -254,6 +281,10 @@ class OscoreLayer:
         there.discard(address)
         if not there:
             del self._by_outer[address.outer]
+
+    def own_token(self) -> bytes:
+        """A token for a request of this layer's own: as random as those of the layer above, and never handed up."""
+        return self._random.randbytes(_TOKEN_LENGTH)
 
     def expect(self, request: OscoreRequest) -> None:
         """Responses with its token are for this request from now on."""

@@ -14,19 +14,24 @@ from cryptography.exceptions import InvalidTag
 
 from securecoap.errors import FormatError, OptionError
 from securecoap.oscore.address import OscoreAddress
+from securecoap.oscore.agreement import AgreementRefused
 from securecoap.oscore.exchanges import OscoreSlot, is_challenge_met
-from securecoap.oscore.option import only_value, parse_option
+from securecoap.oscore.option import encode_option, only_value, parse_option
 from securecoap.oscore.protection import decode_inner_request
 from securecoap.oscore.rate import RateLimiter
-from securecoap.wire import numbers
+from securecoap.oscore.rederivation import LONGEST, decode_kid_context, encode_kid_context
+from securecoap.wire import content_formats, numbers
 from securecoap.wire.codes import CODES, Code
 from securecoap.wire.message import Message
 from securecoap.wire.options import Options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from securecoap.config import Limits
     from securecoap.interfaces import Randomness, Scheduler
     from securecoap.oscore.layer import ContextSource, OscoreLayer
+    from securecoap.oscore.rederivation import Rederivation
 
 __all__ = ["IncomingRequests"]
 
@@ -36,8 +41,14 @@ _ECHO_LENGTH: Final = 8
 _ATTEMPTS: Final = 8  # of decryption, for one message
 # Windows are asked before anything is decrypted (section 7.4), so that a wrong key can look like this, too.
 _REPLAY: Final = "its Partial IV was received before, or it has another key"
+_UNDECRYPTED: Final = "it does not decrypt"
+_RESPONSE_1: Final = bytes((Code.UNAUTHORIZED,))
 _NOT_CACHED: Final = Options.received(((numbers.MAX_AGE, b""),))
+_EDHOC_ERROR: Final = Options.received(
+    ((numbers.CONTENT_FORMAT, bytes((content_formats.EDHOC_CBOR_SEQ,))), (numbers.MAX_AGE, b""))
+)
 _EMPTY: Final = Options.received(())
+_EDHOC: Final = 1 << numbers.EDHOC
 
 
 class IncomingRequests:
@@ -64,9 +75,7 @@ class IncomingRequests:
 
     def dispatch(self, message: Message) -> bool:
         """Section 8.2. The outer code and what is outside of Class U mean nothing."""
-        layer = self._layer
-        remote = message.remote
-        if remote.is_multicast_locally:
+        if message.remote.is_multicast_locally:
             return False  # one context is for one pair; Group OSCORE, which would fit here, is not implemented
         pairs = message.options.pairs
         value = pairs[0][1] if len(pairs) == 1 else only_value(pairs)
@@ -79,10 +88,13 @@ class IncomingRequests:
             return self._refuse(message, Code.BAD_OPTION, "it lacks Partial IV, kid or payload")
         if not partial_iv[0] and len(partial_iv) > 1:
             return self._refuse(message, Code.BAD_REQUEST, "its Partial IV has leading zeros")
+        if len(pairs) > 1 and message.options.present & _EDHOC:
+            if not self._complete(message, kid):
+                return True
+            payload = message.payload
         number = int.from_bytes(partial_iv, "big")
         attempts = 0
         was_received = False
-        # Appendix B.2: a kid context that no context has may ask for a derivation; it would be a candidate more.
         for context in self._contexts.find(kid, kid_context):
             window = context.window
             is_new = window.accepts(number)
@@ -106,23 +118,81 @@ class IncomingRequests:
                 slot = OscoreSlot(message.exchange, context, aad, nonce, False)  # once per message
                 if not self._is_fresh(message, slot, number, plaintext):
                     return True
-            address = layer.addresses.get(context)
-            if address is None or address.outer is not remote or address.generation != context.generation:
-                address = layer.proved_address(context, remote)
-            # The received message becomes the request in place: token, type and Message ID stay as they are.
-            try:
-                inner_code, message.options, message.payload = decode_inner_request(plaintext, message.options)
-            except FormatError as error:
-                return self._refuse_inner(message, slot, address, error)
-            message.code = CODES[inner_code]
-            message.remote = address
-            message.exchange = slot
-            return layer.above.dispatch_message(message)
+            return self._deliver(message, slot, plaintext)
         if was_received:
             return self._refuse(message, Code.UNAUTHORIZED, _REPLAY)
+        if kid_context is not None and attempts < _ATTEMPTS and (bases := self._contexts.derivations(kid)):
+            id_context = decode_kid_context(kid_context)
+            if id_context and len(id_context) <= LONGEST:
+                return self._derive_anew(message, bases[: _ATTEMPTS - attempts], id_context, partial_iv)
         if attempts:
-            return self._refuse(message, Code.BAD_REQUEST, "it does not decrypt")
+            return self._refuse(message, Code.BAD_REQUEST, _UNDECRYPTED)
         return self._refuse(message, Code.UNAUTHORIZED, "no security context has its kid and kid context")
+
+    def _complete(self, message: Message, kid: bytes) -> bool:
+        """RFC 9668 section 3.3.1: take message_3 off a combined request; whether it is to be gone on with."""
+        options = [pair for pair in message.options.pairs if pair[0] != numbers.EDHOC]
+        if len(options) != len(message.options.pairs) - 1:
+            return not self._refuse(message, Code.BAD_OPTION, "its EDHOC option is repeated")
+        try:
+            message.payload = self._contexts.complete(kid, message.payload, message.remote)
+        except AgreementRefused as error:
+            code = Code.UNAUTHORIZED if error.answer is None else Code.BAD_REQUEST
+            return not self._refuse(message, code, str(error), error.answer or b"")
+        message.options = Options.received(tuple(options))
+        return True
+
+    def _deliver(self, message: Message, slot: OscoreSlot, plaintext: bytes) -> bool:
+        """Hand a verified request up."""
+        layer = self._layer
+        context = slot.context
+        remote = message.remote
+        address = layer.addresses.get(context)
+        if address is None or address.outer is not remote or address.generation != context.generation:
+            address = layer.proved_address(context, remote)
+        # The received message becomes the request in place: token, type and Message ID stay as they are.
+        try:
+            inner_code, message.options, message.payload = decode_inner_request(plaintext, message.options)
+        except FormatError as error:
+            return self._refuse_inner(message, slot, address, error)
+        message.code = CODES[inner_code]
+        message.remote = address
+        message.exchange = slot
+        return layer.above.dispatch_message(message)
+
+    def _derive_anew(
+        self, message: Message, bases: Sequence[Rederivation], id_context: bytes, partial_iv: bytes
+    ) -> bool:
+        """Appendix B.2: a request under a context that we do not have.
+
+        Request #2 makes it the one in use (step 4). Request #1, which can be old, is answered with an R2, and has no
+        other effect (step 2).
+        """
+        number = int.from_bytes(partial_iv, "big")
+        payload = message.payload
+        for base in bases:
+            context = base.derive(id_context)
+            aad, nonce = context.incoming(partial_iv, number)
+            try:
+                plaintext = context.aead_recipient.decrypt(nonce, payload, aad)
+            except (InvalidTag, ValueError):
+                continue
+            if base.is_invited(id_context):
+                base.accept(context)
+                context.window.mark(number)
+                return self._deliver(message, OscoreSlot(message.exchange, context, aad, nonce, True), plaintext)
+            if not self._challenges.allows(base):
+                return self._refuse(message, Code.SERVICE_UNAVAILABLE, "too many ask for a new context with its keys")
+            nonce_2 = base.invite()
+            second = base.derive(nonce_2 + id_context)
+            ciphertext = second.aead_sender.encrypt(second.sender_nonce(0), _RESPONSE_1, aad)
+            option = encode_option(b"\x00", None, encode_kid_context(nonce_2))
+            outer = Options.received(((numbers.OSCORE, option),))
+            answer = Message.inner(Code.CHANGED, outer, ciphertext, message.remote, message.token)
+            answer.exchange = message.exchange
+            self._layer.send_plain(answer)
+            return True
+        return self._refuse(message, Code.BAD_REQUEST, _UNDECRYPTED)
 
     def _refuse_inner(self, message: Message, slot: OscoreSlot, address: OscoreAddress, error: FormatError) -> bool:
         """A verified message that is no request: the answer is protected (section 8.2, step 8)."""
@@ -158,14 +228,17 @@ class IncomingRequests:
         self._layer.respond(slot, address, Code.UNAUTHORIZED, options, message.token)
         return False
 
-    def _refuse(self, message: Message, code: int, reason: str) -> bool:
-        """An error of section 8.2: unprotected, without payload, not to be cached, and not too often."""
+    def _refuse(self, message: Message, code: int, reason: str, edhoc: bytes = b"") -> bool:
+        """An error of section 8.2: unprotected, without payload, not to be cached, and not too often.
+
+        Where EDHOC failed its error message is the payload (RFC 9668 section 3.3.1).
+        """
         remote = message.remote
         if not self._errors.allows(remote):
             message.exchange.no_response()
             return True
         _log.info("OSCORE request from %s refused: %s", remote.hostinfo, reason)
-        answer = Message.inner(code, _NOT_CACHED, b"", remote, message.token)
+        answer = Message.inner(code, _EDHOC_ERROR if edhoc else _NOT_CACHED, edhoc, remote, message.token)
         answer.exchange = message.exchange
         self._layer.send_plain(answer)
         return True

@@ -212,6 +212,7 @@ class Contexts:
     def __init__(self, *contexts: Any) -> None:
         self.contexts = list(contexts)
         self.client: Any = None
+        self.bases: list[Any] = []
         self.lookups: list[tuple[bytes, bytes | None]] = []
 
     def find(self, kid: bytes, kid_context: bytes | None) -> list[Any]:
@@ -221,6 +222,9 @@ class Contexts:
             for context in self.contexts
             if context.recipient_id == kid and (kid_context is None or context.id_context == kid_context)
         ]
+
+    def derivations(self, kid: bytes) -> list[Any]:
+        return [one for one in self.bases if one._recipient_id == kid]
 
     async def for_request(self, message: Message) -> Any:
         if isinstance(self.client, Exception):

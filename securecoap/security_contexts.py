@@ -1,0 +1,307 @@
+"""The OSCORE security contexts of one endpoint: derived from credentials, with their state, found by what peers send.
+
+There is one context object for each fingerprint in a process, whichever map or transport asks: state handles carry it
+as their companion (the design, section 6, State). Entries with ``rederive`` have no lasting context: what is shared
+there is the `Rederivation` that makes one after the other (RFC 8613 appendix B.2). The keyring imports this module only
+where there are credentials: with it come cryptography and SQLite.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from securecoap.core.deadlines import Deadlines
+from securecoap.credentials.models import ALWAYS, OscoreContext
+from securecoap.errors import ConfigurationError, SessionEnded, StateError
+from securecoap.oscore.algorithms import ALGORITHMS
+from securecoap.oscore.context import SecurityContext, derive_keys
+from securecoap.oscore.rederivation import Rederivation
+from securecoap.oscore.sender import Sender
+from securecoap.oscore.window import ReplayWindow
+from securecoap.state import SavedWindow, SqliteStateStore, StateRequest, fingerprint
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+
+    from securecoap.config import Limits
+    from securecoap.credentials import CredentialsMap
+    from securecoap.oscore.layer import OscoreLayer
+    from securecoap.state.protocol import ContextState, StateStore
+
+__all__ = ["SecurityContexts"]
+
+_EXPIRY_INTERVAL: Final = 3600.0
+"""Seconds between two looks at a credential that ends some day: clocks may be set."""
+
+
+class SecurityContexts:
+    """See the module.
+
+    Args:
+        credentials: the map in use.
+        layers: are told when a context ends; the list may grow.
+        state: the state directory, or ``None`` for the user's.
+        strict: whether a store that does not exist yet is an error.
+        is_server: peers are let in by the claims of these credentials.
+        limits: handed on.
+        wait: seconds to wait for another process that owns a context.
+    """
+
+    def __init__(
+        self,
+        credentials: CredentialsMap,
+        layers: list[OscoreLayer],
+        *,
+        state: str | os.PathLike[str] | None,
+        strict: bool,
+        is_server: bool,
+        limits: Limits,
+        wait: float,
+    ) -> None:
+        self._credentials = credentials
+        self._layers = layers
+        self._state = state
+        self._strict = strict
+        self._is_server = is_server
+        self._limits = limits
+        self._wait = wait
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._store: StateStore | None = None
+        # The contexts in use, and what makes those of some of them, by the credential's key.
+        self._contexts: dict[bytes, SecurityContext] = {}
+        self._derivations: dict[bytes, tuple[Rederivation, Callable[[SecurityContext | None], None]]] = {}
+        self._found: dict[tuple[bytes, bytes | None], list[SecurityContext]] = {}
+        self._handles: dict[bytes, ContextState] = {}
+        self._opening: dict[bytes, asyncio.Task[None]] = {}
+        self._expiries: Deadlines[OscoreContext] | None = None
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The loop on which everything runs."""
+        self._loop = loop
+        self._expiries = Deadlines(loop, self._expire)
+
+    # What a layer asks.
+
+    def find(self, kid: bytes, kid_context: bytes | None) -> Sequence[SecurityContext]:
+        """See `securecoap.oscore.layer.ContextSource.find`."""
+        known = self._found.get((kid, kid_context))
+        if known is not None:
+            return known
+        found = self._credentials.find_oscore(kid, kid_context, time.time())
+        if kid_context is not None and self._derivations:
+            # Those that are derived anew have an ID Context that no entry names.
+            found += tuple(one for one in self._credentials.find_oscore(kid, None, time.time()) if one.rederive)
+        contexts = [
+            context
+            for one in found
+            if (context := self._contexts.get(one.key)) is not None
+            and (kid_context is None or context.kid_context == kid_context)
+        ]
+        if contexts and all(one.validity == ALWAYS for one in found):
+            # At most two entries for each context: what finds nothing, or only for a time, is not kept.
+            self._found[kid, kid_context] = contexts
+        return contexts
+
+    def derivations(self, kid: bytes) -> Sequence[Rederivation]:
+        """See `securecoap.oscore.layer.ContextSource.derivations`."""
+        if not self._derivations:
+            return ()
+        found = self._credentials.find_oscore(kid, None, time.time())
+        return [self._derivations[one.key][0] for one in found if one.key in self._derivations]
+
+    async def for_request(self, credential: OscoreContext) -> SecurityContext:
+        """The context with which a request of ours is protected; see `ContextSource.for_request`.
+
+        Raises:
+            StateError: its state cannot be had.
+        """
+        key = credential.key
+        while (context := self._contexts.get(key)) is None:
+            if (derivation := self._derivations.get(key)) is not None:
+                return derivation[0].for_request()
+            task = self._opening.get(key)
+            if task is None:
+                task = self._opening[key] = asyncio.ensure_future(self._open(credential))
+                task.add_done_callback(lambda _: self._opening.pop(key, None))
+            await asyncio.shield(task)
+        return context
+
+    # State.
+
+    async def open_all(self) -> None:
+        """Own every context before the first datagram is read: from then on all windows are known or void.
+
+        Raises:
+            StateError, ContextInUse: state cannot be had.
+        """
+        wanted = [one for one in self._credentials.credentials() if isinstance(one, OscoreContext)]
+        if not wanted:
+            return
+        derived = [_derive(one) for one in wanted]
+        requests = [StateRequest(name, one.label, one.basedir) for one, (_, name) in zip(wanted, derived, strict=True)]
+        handles = await self._open_store().open_many(requests, wait=self._wait)
+        for credential, (context, _), handle in zip(wanted, derived, handles, strict=True):
+            self._adopt(credential, context, handle)
+
+    async def _open(self, credential: OscoreContext) -> None:
+        context, name = _derive(credential)
+        store = self._open_store()
+        handle = await store.open(name, label=credential.label, basedir=credential.basedir, wait=self._wait)
+        self._adopt(credential, context, handle)
+
+    def _open_store(self) -> StateStore:
+        if self._store is None:
+            directory = None if self._state is None else Path(self._state)
+            self._store = SqliteStateStore(directory, strict=self._strict)
+        return self._store
+
+    def _adopt(self, credential: OscoreContext, context: SecurityContext, handle: ContextState) -> None:
+        """Put a context and its state together, or take the one that another map or transport made of them."""
+        if self._loop is None:
+            raise StateError("the endpoint is not running")
+        kind = Rederivation if credential.rederive else SecurityContext
+        companion = handle.companion
+        if companion is None:
+            handle.companion = companion = self._activate(credential, context, handle)
+        if not isinstance(companion, (SecurityContext, Rederivation)) or not isinstance(companion, kind):
+            raise ConfigurationError(
+                f"{credential.label}: another endpoint of this process has its keys without (or with) rederive"
+            )
+        if self._is_server and companion.claims != credential.claims:
+            # A peer would be known here by the claims of another endpoint's file: rather no server.
+            raise ConfigurationError(
+                f"{credential.label}: another endpoint of this process uses the same context with other claims"
+            )
+        if isinstance(companion, Rederivation):
+            self._follow(credential, companion)
+        else:
+            self._contexts[credential.key] = companion
+        self._found.clear()
+        self._handles[credential.key] = handle
+        self._watch_validity(credential)
+
+    def _activate(
+        self, credential: OscoreContext, context: SecurityContext, handle: ContextState
+    ) -> SecurityContext | Rederivation:
+        assert self._loop is not None
+        capacity = self._limits.queued_per_peer
+        if credential.rederive:
+            return Rederivation(
+                credential.secret.reveal(),
+                credential.salt,
+                credential.sender_id,
+                credential.recipient_id,
+                scheduler=self._loop,
+                randomness=random.SystemRandom(),
+                algorithm=ALGORITHMS[credential.algorithm.number],
+                hash_name=credential.hash_name,
+                window=credential.window,
+                capacity=capacity,
+                label=credential.label,
+                claims=credential.claims,
+            )
+        context.sender = Sender(handle, self._loop, capacity=capacity)
+        context.label = credential.label
+        context.claims = credential.claims
+        _restore_window(context, handle.take_window(), accept_first=not credential.echo)
+        return context
+
+    def _follow(self, credential: OscoreContext, derivation: Rederivation) -> None:
+        """Use whichever context is derived, here or by another endpoint of the process."""
+
+        def replaced(old: SecurityContext | None) -> None:
+            if derivation.current is not None:
+                self._contexts[credential.key] = derivation.current
+            self._found.pop((credential.recipient_id, None), None)
+            if old is not None:
+                self._found.pop((credential.recipient_id, old.kid_context), None)
+                for layer in self._layers:
+                    layer.release(old, SessionEnded("the OSCORE context was derived anew (RFC 8613 appendix B.2)"))
+
+        derivation.listeners.append(replaced)
+        self._derivations[credential.key] = derivation, replaced
+        replaced(None)
+
+    def _watch_validity(self, credential: OscoreContext) -> None:
+        left = credential.validity.not_after - time.time()
+        if left != float("inf") and self._expiries is not None and self._loop is not None:
+            self._expiries.add(self._loop.time() + min(left, _EXPIRY_INTERVAL), credential)
+
+    def _expire(self, credential: OscoreContext, _now: float) -> None:
+        """A credential that has expired opens nothing any more, and ends what is under way (the design, section 6)."""
+        if time.time() < credential.validity.not_after:
+            self._watch_validity(credential)
+        elif (context := self._contexts.get(credential.key)) is not None:
+            for layer in self._layers:
+                layer.release(context, SessionEnded("its OSCORE credential is not valid any more"))
+
+    async def close(self) -> None:
+        """Give every context up, with its replay window saved, and close the store."""
+        for task in list(self._opening.values()):
+            task.cancel()
+        await asyncio.gather(*self._opening.values(), return_exceptions=True)
+        if self._expiries is not None:
+            self._expiries.close()
+        contexts, self._contexts = self._contexts, {}
+        derivations, self._derivations = self._derivations, {}
+        self._found.clear()
+        handles, self._handles = self._handles, {}
+        for derivation, listener in derivations.values():
+            derivation.listeners.remove(listener)
+        for layer in self._layers:
+            for context in contexts.values():
+                layer.release(context, SessionEnded("the endpoint was closed"))
+        store, self._store = self._store, None
+        if store is None:
+            return
+        await store.close_many(
+            [(handle, None if key in derivations else _saved_window(contexts[key])) for key, handle in handles.items()]
+        )
+        for key, handle in handles.items():
+            if handle.companion is None:  # nobody else in this process uses it
+                (derivations[key][0] if key in derivations else contexts[key]).retire()
+        await store.close()
+
+
+def _derive(credential: OscoreContext) -> tuple[SecurityContext, bytes]:
+    """The security context of a credential, without state, and the fingerprint under which its state is kept."""
+    algorithm = ALGORITHMS[credential.algorithm.number]
+    keys = derive_keys(
+        credential.secret.reveal(),
+        credential.salt,
+        credential.sender_id,
+        credential.recipient_id,
+        id_context=credential.id_context,
+        algorithm=algorithm,
+        hash_name=credential.hash_name,
+    )
+    context = SecurityContext(
+        keys,
+        credential.sender_id,
+        credential.recipient_id,
+        id_context=credential.id_context,
+        algorithm=algorithm,
+        window=ReplayWindow(credential.window, void=True),
+    )
+    return context, fingerprint(keys.sender_key, keys.common_iv, credential.sender_id, algorithm.number)
+
+
+def _restore_window(context: SecurityContext, saved: SavedWindow | None, *, accept_first: bool) -> None:
+    window = context.window
+    if saved is not None:
+        fitted = saved.fit(window.size)
+        with suppress(ValueError):  # what cannot be a window tells nothing: then the void stays, until an Echo
+            window.restore(fitted.highest, fitted.seen, proven=fitted.proven)
+    elif accept_first:  # "echo": false in the entry, documented as weaker
+        window.start_unproven()
+
+
+def _saved_window(context: SecurityContext) -> SavedWindow | None:
+    window = context.window
+    return None if window.void else SavedWindow(window.highest, window.seen, window.size, window.proven)
