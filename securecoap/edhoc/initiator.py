@@ -1,0 +1,409 @@
+"""The client's side of EDHOC: one exchange for each peer, whoever wants a context with it (RFC 9528 appendix A.2.1).
+
+The requests that wait at the start share one exchange. Its message_3 goes with the first of them (RFC 9668), and the
+others wait until the server has it; large requests, and those that are not Confirmable, are preceded by a message_3 of
+its own. A session that is old, or that the server seems to have lost, is replaced by a new one: what the server says
+without protection may be forged, so the old one goes only when the new one is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from securecoap.core.bodies import answer_echo
+from securecoap.core.deadlines import Deadlines
+from securecoap.core.plumbing import RequestPipe
+from securecoap.edhoc.engine import Initiator, anonymous_identity, claims_set_of, parse_claims_set
+from securecoap.edhoc.messages import NEW_SESSION, EdhocError, encode_identifier, parse_error
+from securecoap.edhoc.resource import EDHOC_PATH
+from securecoap.edhoc.sessions import RENEW_AT, FreshNumbers, Session
+from securecoap.errors import CoapError, ConfigurationError, CredentialsMissing, HandshakeFailed, SessionEnded
+from securecoap.wire.codes import Code, dotted
+from securecoap.wire.content_formats import CID_EDHOC_CBOR_SEQ
+from securecoap.wire.message import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from securecoap.config import TransportParameters
+    from securecoap.credentials.ccs import Ccs
+    from securecoap.credentials.models import EdhocIdentity, EdhocOscore
+    from securecoap.edhoc.identifiers import Identifiers
+    from securecoap.edhoc.sessions import Sessions
+    from securecoap.interfaces import EndpointAddress, RequestInterface, Scheduler
+    from securecoap.oscore.context import SecurityContext
+
+__all__ = ["HANDSHAKE_SECONDS", "Initiation", "Initiations", "InitiatorSession"]
+
+HANDSHAKE_SECONDS: Final = 10.0
+"""How long an exchange may take."""
+_LARGEST_COMBINED: Final = 512
+"""Bytes of payload beyond which message_3 goes alone: both might not fit a datagram (RFC 9668 section 3.2.2)."""
+_RENEWED: Final = 0.9
+"""The part of its lifetime after which a session is replaced, while requests under it go on."""
+
+
+class InitiatorSession(Session):
+    """A session that we began; an `Agreement`.
+
+    Attributes:
+        pending: whether message_3 may not have arrived.
+        opened: done when requests may go out that do not carry message_3.
+        doubted: whether the server seems to have lost it.
+        failure: why the server refused message_3.
+    """
+
+    __slots__ = (
+        "_carrier", "_claimed", "_initiations", "_message_3", "doubted", "failure", "opened", "pending", "renew_at",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        initiations: Initiations,
+        context: SecurityContext,
+        credential: EdhocOscore,
+        peer: Hashable,
+        numbers: FreshNumbers,
+        renew_at: float,
+        expires_at: float,
+        message_3: bytes | None,
+        opened: asyncio.Future[None],
+    ) -> None:
+        super().__init__(context, credential, peer, numbers, expires_at)
+        self._initiations = initiations
+        self._message_3 = message_3
+        self._carrier: object | None = None
+        self._claimed = False
+        self.renew_at = renew_at
+        self.doubted = False
+        self.pending = message_3 is not None
+        self.failure: CoapError | None = None
+        self.opened = opened
+        if not self.pending:
+            self.open()
+
+    def is_usable(self, now: float) -> bool:
+        """Whether new requests may go out under it."""
+        fresh = now < self.renew_at and self.numbers.following < RENEW_AT
+        return fresh and not self.doubted and not self.is_ended
+
+    @property
+    def is_unclaimed(self) -> bool:
+        """Whether nobody carries message_3 yet."""
+        return not self._claimed
+
+    def claim(self) -> None:
+        """The one who calls this sends a request next."""
+        self._claimed = True
+
+    def was_sent(self) -> bool:
+        """Whether message_3 was given out."""
+        return self._carrier is not None
+
+    def open(self) -> None:
+        """Nobody has to wait for message_3 any more."""
+        if not self.opened.done():
+            self.opened.set_result(None)
+
+    def message_for(self, request: object) -> bytes | None:
+        if self._carrier is None:
+            self._carrier = request
+        return self._message_3 if self._carrier is request else None
+
+    def delivered(self) -> None:
+        self.open()
+
+    def proved(self) -> None:
+        self.pending = False
+        self._message_3 = None
+        self.open()
+
+    def abandoned(self) -> None:
+        if self.pending and not self.opened.done():
+            self._initiations.sessions.end(self, SessionEnded("the EDHOC exchange was given up"))
+
+    def refused(self, code: int, payload: bytes) -> CoapError | None:
+        if code not in (Code.BAD_REQUEST, Code.UNAUTHORIZED):
+            return None
+        if self.pending:
+            said = parse_error(payload)
+            error: CoapError = (
+                SessionEnded(f"the server does not know the EDHOC exchange ({dotted(code)})")
+                if said is None
+                else HandshakeFailed(f"EDHOC failed: {said}")
+            )
+            self.failure = None if said is None else error
+            self._initiations.sessions.end(self, error)
+            return error
+        self.doubted = True
+        return SessionEnded(f"the server answered {dotted(code)} without protection: it has lost the EDHOC session")
+
+
+class _Run:
+    """An exchange under way, and how many wait for it."""
+
+    __slots__ = ("task", "waiting")
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self.task = task
+        self.waiting = 0
+
+
+class Initiations:
+    """Sessions that we began, by credential and address, and the exchanges that are under way.
+
+    Args:
+        sessions: where they are established.
+        identifiers: of all sessions and exchanges.
+        scheduler: time and tasks.
+        parameters: how long requests under a replaced session may still take.
+    """
+
+    def __init__(
+        self, sessions: Sessions, identifiers: Identifiers, scheduler: Scheduler, parameters: TransportParameters
+    ) -> None:
+        self.sessions = sessions
+        self._identifiers = identifiers
+        self._scheduler = scheduler
+        self._parameters = parameters
+        self._current: dict[tuple[bytes, EndpointAddress], InitiatorSession] = {}
+        self._running: dict[tuple[bytes, EndpointAddress], _Run] = {}
+        self._claims: Deadlines[InitiatorSession] = Deadlines(scheduler, self._look_after)
+
+    async def agree(self, credential: EdhocOscore, message: Message, requests: RequestInterface) -> SecurityContext:
+        """See `KeyAgreement.agree`."""
+        key = (credential.key, message.remote)
+        while True:
+            session = self._current.get(key)
+            if session is None or not session.is_usable(self._scheduler.time()):
+                await self._join(key, credential, message, requests)
+            elif session.opened.done():
+                return session.context
+            elif session.is_unclaimed:
+                session.claim()
+                self._claims.add(self._scheduler.time() + HANDSHAKE_SECONDS, session)
+                return session.context
+            else:
+                await asyncio.shield(session.opened)  # opened, or ended: then another one is agreed on
+                if session.failure is not None:
+                    raise session.failure
+
+    @staticmethod
+    def _look_after(session: InitiatorSession, _now: float) -> None:
+        """Whoever claimed it may have ended before its request was sent."""
+        if not session.was_sent():
+            session.abandoned()
+
+    async def _join(
+        self,
+        key: tuple[bytes, EndpointAddress],
+        credential: EdhocOscore,
+        message: Message,
+        requests: RequestInterface,
+    ) -> None:
+        """Begin an exchange, or wait for the one that somebody else began; it ends when nobody waits any more."""
+        run = self._running.get(key)
+        if run is None:
+            task = self._scheduler.create_task(self._exchange(key, credential, message, requests))
+            run = self._running[key] = _Run(task)
+            task.add_done_callback(lambda _: self._leave(key, run))
+        run.waiting += 1
+        try:
+            await asyncio.wait([run.task])
+        finally:
+            run.waiting -= 1
+            if not run.waiting and not run.task.done():
+                self._leave(key, run)
+                run.task.cancel()
+        if run.task.cancelled():
+            raise SessionEnded("the endpoint was closed")
+        run.task.result()
+
+    def _leave(self, key: tuple[bytes, EndpointAddress], run: _Run) -> None:
+        if self._running.get(key) is run:
+            del self._running[key]
+        if run.task.done() and not run.task.cancelled():
+            run.task.exception()  # whoever waits sees it; nobody has to
+
+    async def _exchange(
+        self,
+        key: tuple[bytes, EndpointAddress],
+        credential: EdhocOscore,
+        message: Message,
+        requests: RequestInterface,
+    ) -> None:
+        c_i = self._identifiers.take()
+        session = None
+        try:
+            async with asyncio.timeout(HANDSHAKE_SECONDS):
+                session = await self._run(c_i, credential, message, requests)
+        except TimeoutError as error:
+            raise error if isinstance(error, CoapError) else HandshakeFailed("EDHOC: no answer in time") from None
+        except EdhocError as error:
+            raise HandshakeFailed(f"EDHOC failed: {error}") from None
+        finally:
+            if session is None:
+                self._identifiers.release(c_i)
+        self.sessions.add(session)
+        former = self._current.pop(key, None)
+        self._current[key] = session
+        if former is not None and not former.is_ended:
+            if former.doubted:
+                self.sessions.end(former, SessionEnded("the server had lost the EDHOC session, and there is a new one"))
+            else:  # what is under way under it may still be answered
+                self.sessions.end_at(former, self._scheduler.time() + self._parameters.max_transmit_wait)
+
+    async def _run(
+        self, c_i: bytes, credential: EdhocOscore, message: Message, requests: RequestInterface
+    ) -> InitiatorSession:
+        identity = credential.own or anonymous_identity()
+        initiator = Initiator(identity)
+        letter = _Letter(message, requests, self._scheduler)
+        message_2 = await letter.exchange(NEW_SESSION + initiator.message_1(c_i))
+        try:
+            id_cred_r = initiator.take_message_2(message_2)
+            message_3 = initiator.message_3(_peer(credential, identity, id_cred_r))
+        except EdhocError as error:
+            if initiator.c_r:  # section 5.3.3: the other side is told, and need not keep its half any longer
+                letter.tell(encode_identifier(initiator.c_r) + error.message)
+            raise
+        combined = (
+            credential.combined and message.confirmable is not False and len(message.payload) <= _LARGEST_COMBINED
+        )
+        if combined:
+            output = initiator.finish()
+        else:
+            output = initiator.finish(await letter.exchange(encode_identifier(initiator.c_r) + message_3))
+        numbers = FreshNumbers()
+        try:
+            context = self.sessions.context(output, credential, numbers)
+        except ConfigurationError as error:
+            raise HandshakeFailed(f"EDHOC failed: {error}") from None
+        if credential.peer_anyone:
+            context.claims = ()  # nobody has proved anything
+        now = self._scheduler.time()
+        lifetime = self.sessions.lifetime(credential)
+        session = InitiatorSession(
+            self, context, credential, (credential.key, message.remote), numbers,
+            now + lifetime * _RENEWED, now + lifetime,
+            message_3 if combined else None, self._scheduler.create_future(),
+        )  # fmt: skip
+        context.agreement = session
+        return session
+
+    def session_ended(self, session: Session) -> None:
+        """A session is over: it is not used for anything new, and whoever waits for it begins another."""
+        if isinstance(session, InitiatorSession):
+            for key, current in list(self._current.items()):
+                if current is session:
+                    del self._current[key]
+            session.open()
+
+    async def close(self) -> None:
+        """End the exchanges that are under way."""
+        tasks = [run.task for run in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._running.clear()
+        self._claims.close()
+
+
+def _peer(credential: EdhocOscore, identity: EdhocIdentity, id_cred_r: bytes) -> Ccs:
+    """The credential that message_2 has to be composed with.
+
+    What ID_CRED_R says is not compared: message_2 does not verify with any other credential than the one given here.
+    """
+    if credential.peer is not None:
+        return credential.peer
+    encoded = claims_set_of(id_cred_r)
+    if not credential.peer_anyone or encoded is None:
+        raise EdhocError("the server did not send its credential, and none is known")
+    found = parse_claims_set(encoded)
+    if found.x == identity.ccs.x:  # section D.5: anybody but ourselves
+        raise EdhocError("the server has our own key")
+    return found
+
+
+class _Letter:
+    """Sends EDHOC's messages to where a request will go."""
+
+    __slots__ = ("_message", "_requests", "_scheduler")
+
+    def __init__(self, message: Message, requests: RequestInterface, scheduler: Scheduler) -> None:
+        self._message = message
+        self._requests = requests
+        self._scheduler = scheduler
+
+    def _compose(self, payload: bytes) -> Message:
+        options = self._message.options
+        post = Message(Code.POST, payload, uri_path=EDHOC_PATH, content_format=CID_EDHOC_CBOR_SEQ)
+        if options.uri_host is not None:
+            post.options.uri_host = options.uri_host
+        if options.uri_port is not None:
+            post.options.uri_port = options.uri_port
+        post.remote = self._message.remote
+        return post
+
+    async def exchange(self, payload: bytes) -> bytes:
+        """Post a message; the peer's next one.
+
+        Raises:
+            HandshakeFailed: it has none.
+            RequestFailed: there is no answer.
+        """
+        response = await answer_echo(self._compose(payload), self._ask)
+        if response.code == Code.CHANGED:
+            return response.payload
+        said = parse_error(response.payload) if response.payload else None
+        why = said or "there is no EDHOC" if response.code == Code.NOT_FOUND else said or "no reason given"
+        raise HandshakeFailed(f"EDHOC failed: the server answered {dotted(response.code or 0)} ({why})")
+
+    async def _ask(self, message: Message) -> Message:
+        answer: asyncio.Future[Message] = self._scheduler.create_future()
+
+        def respond(response: Message, _is_last: bool) -> None:
+            if not answer.done():
+                answer.set_result(response)
+
+        def fail(error: Exception) -> None:
+            if not answer.done():
+                answer.set_exception(error)
+
+        message.remote = self._message.remote
+        pipe = RequestPipe(message, respond, fail)
+        try:
+            self._requests.request(pipe)
+            return await answer
+        finally:
+            pipe.end_interest()
+
+    def tell(self, payload: bytes) -> None:
+        """Post an error message; nobody waits for an answer."""
+        post = self._compose(payload)
+        post.confirmable = False
+        post.options.no_response = 26  # none of any class (RFC 7967): the exchange is over
+        pipe = RequestPipe(post, lambda *_: None, lambda _: None)
+        self._requests.request(pipe)
+        pipe.end_interest()
+
+
+class Initiation:
+    """A `KeyAgreement` with one credential.
+
+    Args:
+        initiations: of the endpoint.
+        credential: who we are, and who the peer has to be.
+    """
+
+    __slots__ = ("_credential", "_initiations")
+
+    def __init__(self, initiations: Initiations, credential: EdhocOscore) -> None:
+        if credential.own is None and not credential.own_anonymous:
+            raise CredentialsMissing("edhoc-oscore has no own-cred")
+        self._initiations = initiations
+        self._credential = credential
+
+    async def agree(self, message: Message, requests: RequestInterface) -> SecurityContext:
+        return await self._initiations.agree(self._credential, message, requests)
