@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Self
 
 from securecoap.binds import SCHEMES, default_binds, parse_bind, require_dtls, require_loopback
 from securecoap.calls import UNSET, Calls, within
+from securecoap.core.cache import ResponseCache
 from securecoap.core.client import ClientRequest
 from securecoap.core.echo import EchoValues
 from securecoap.core.messages import MessageManager
 from securecoap.core.plumbing import Ping
+from securecoap.core.request_tags import RequestTags
 from securecoap.core.serving import Server
+from securecoap.core.silence import SUCCESS, SilentRequests, unwanted_classes
 from securecoap.core.tokens import TokenManager
+from securecoap.core.transfer import Transfer
 from securecoap.errors import ConfigurationError, RequestFailed, Unreachable
 from securecoap.keyring import Keyring
 from securecoap.oscore.layer import OscoreLayer
@@ -31,6 +35,7 @@ from securecoap.wire.message import Message
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from securecoap.core.bodies import BodySink, BodySource, Progress
     from securecoap.interfaces import MessageDispatcher, MessageInterface, RequestInterface
     from securecoap.wire.uri import ParsedUri
 
@@ -73,6 +78,7 @@ class Context(Calls):
             bound=[one.host for one in self._binds],
             limits=settings.limits,
             wait=settings.state_wait,
+            parameters=settings.parameters,
         )
         self.credentials = self._keyring.credentials
         if isinstance(settings, ServerSettings) and self.credentials is None and not settings.insecure:
@@ -83,6 +89,9 @@ class Context(Calls):
         self._stacks: list[_Stack] = []
         self._client_stacks: dict[str, _Stack] = {}
         self._requests: weakref.WeakSet[ClientRequest] = weakref.WeakSet()
+        self._silent: SilentRequests | None = None
+        self._cache: ResponseCache | None = None
+        self._request_tags = RequestTags()
         self._closed: asyncio.Event | None = None
         self._is_closing = False
 
@@ -122,15 +131,18 @@ class Context(Calls):
         self._keyring.attach(self._loop)
         access = self._keyring.access
         self._echo = EchoValues(self._random, self._loop.time)
+        limits, parameters = self._settings.limits, self._settings.parameters
+        self._cache = ResponseCache(self._loop, limits) if self._settings.cache else None
+        self._silent = SilentRequests(self._loop, parameters.exchange_lifetime, limits.silent_requests)
         self._server = Server(
-            self._settings.site,
+            self._keyring.tree(self._settings.site),
             self._loop,
             self._random,
             self._echo,
             authorize=None if access is None else access.authorize,
             is_own_name=None if access is None else access.is_own_name,
-            limits=self._settings.limits,
-            parameters=self._settings.parameters,
+            limits=limits,
+            parameters=parameters,
             now=time.time(),
         )
         try:
@@ -176,6 +188,10 @@ class Context(Calls):
             request.cancel()
         for request in requests:
             await request.wait_done()
+        if self._silent is not None:
+            self._silent.close()
+        if self._cache is not None:
+            self._cache.clear()
         if self._server is not None:
             await self._server.close()
         stacks, self._stacks, self._client_stacks = [*self._stacks], [], {}
@@ -190,11 +206,12 @@ class Context(Calls):
         if loop is None or server is None:
             raise ConfigurationError("the context has not been started; use it in 'async with'")
         credentials = self._keyring.credentials
-        manager = MessageManager(loop, self._random, settings.parameters, settings.limits, credentials)
+        manager = MessageManager(loop, self._random, self._echo, settings.parameters, settings.limits, credentials)
         oscore = OscoreLayer(manager, self._keyring, loop, self._random, settings.limits)
-        tokens = TokenManager(oscore, server, self._random, self._echo, settings.limits)
+        tokens = TokenManager(oscore, server, self._random, self._echo, settings.limits, self._cache)
         manager.above = oscore
         oscore.above = tokens
+        oscore.requests = tokens
         manager.interface = self._open_interface(scheme, host, port, manager, is_client=is_client)
         self._keyring.add_layer(oscore)
         return _Stack(scheme, manager, oscore, tokens)
@@ -217,6 +234,7 @@ class Context(Calls):
             self._loop,
             select=self._keyring.select_dtls,
             find_psk=None if is_client else self._keyring.find_psk,
+            find_peers=self._keyring.find_dtls_peers,
             identity_hint=None if credentials is None else credentials.identity_hint,
             limits=settings.limits,
             parameters=settings.parameters,
@@ -227,8 +245,21 @@ class Context(Calls):
 
     # Requests.
 
-    def request(self, message: Message) -> ClientRequest:
+    def request(
+        self,
+        message: Message,
+        *,
+        source: BodySource | None = None,
+        sink: BodySink | None = None,
+        progress: Progress | None = None,
+        part: tuple[int, int | None] | None = None,
+    ) -> ClientRequest:
         """Send a request; see `securecoap.interfaces.Request`. The message is not changed.
+
+        Args:
+            message: what to send, and where.
+            source, sink, progress, part: for a body that is not held as a whole; see `Transfer`, and `Calls.download`
+                and its like, which are easier.
 
         Raises:
             ConfigurationError: the context has not been started, or the message is no request,
@@ -238,10 +269,30 @@ class Context(Calls):
             raise ConfigurationError("the context is not running; use it in 'async with'")
         if message.code is None or not 0 < message.code < 32:
             raise ConfigurationError("a request needs a method as its code")
-        if message.payload and message.code in BODILESS_METHODS:
+        if message.options.observe == 0 and unwanted_classes(message) & SUCCESS:
+            raise ConfigurationError("an observation whose notifications are not wanted (No-Response)")
+        if (message.payload or source is not None) and message.code in BODILESS_METHODS:
             raise ConfigurationError(f"{Code(message.code).name} has no payload (RFC 7252 section 5.5); FETCH has one")
         settings = self._settings
-        request = ClientRequest(message, self._choose, self._loop, settings.parameters, settings.limits, self._random)
+        request = ClientRequest(
+            message,
+            self._choose,
+            self._loop,
+            settings.parameters,
+            settings.limits,
+            self._random,
+            transfer=Transfer(
+                settings.limits.body_bytes,
+                self._request_tags,
+                exponent=settings.parameters.block_exponent,
+                source=source,
+                sink=sink,
+                progress=progress,
+                part=part,
+            ),
+            cache=self._cache,
+            silent=self._silent,
+        )
         self._requests.add(request)
         return request
 

@@ -22,6 +22,7 @@ from securecoap.wire.codes import SAFE_METHODS, Code
 from securecoap.wire.message import ACK, CON, NON, RST, Message, encode_message
 
 if TYPE_CHECKING:
+    from securecoap.core.echo import EchoValues
     from securecoap.interfaces import Cancel, MessageInterface, Randomness, Scheduler, Timer, TokenDispatcher
 
 __all__ = ["IncomingExchange", "MessageManager"]
@@ -59,9 +60,9 @@ class MessageManager:
     Args:
         scheduler: time and timers.
         randomness: for first Message IDs, time-outs and leisure.
+        echo: asks strangers to show that they receive, when there is no room for all requests.
         parameters: timing.
-        limits: bounds; uses ``peers``, ``deduplication_bytes``, ``queued_per_peer``, ``responses_to_strangers`` and
-            ``multicast_answers``.
+        limits: of peers, of what is kept for them and of what waits.
         client_credentials: for an interface that asks for them; ours are told by ``select`` what a request needs.
 
     Attributes:
@@ -75,6 +76,7 @@ class MessageManager:
         self,
         scheduler: Scheduler,
         randomness: Randomness,
+        echo: EchoValues,
         parameters: TransportParameters | None = None,
         limits: Limits | None = None,
         client_credentials: Any = None,
@@ -82,7 +84,7 @@ class MessageManager:
         self.client_credentials = client_credentials
         self._scheduler = scheduler
         self._time = scheduler.time
-        self._random = randomness
+        self._echo = echo
         self._parameters = parameters or TransportParameters()
         self._limits = limits or Limits()
         self._lifetime = self._parameters.exchange_lifetime
@@ -90,7 +92,7 @@ class MessageManager:
         self._forgets_at = float("-inf")
         self._peers = PeerTable(self._limits.peers, self._lifetime, randomness)
         self._transmission = Transmission(scheduler, randomness, self._parameters, self._limits)
-        self._unacknowledged = Deadlines(scheduler, self._acknowledge_late)
+        self._unacknowledged: Deadlines[IncomingExchange] = Deadlines(scheduler, lambda late, _: late.no_response())
         self._leisure = Leisure(
             scheduler, randomness, self._parameters, self._limits.multicast_answers, self._send_to_group_member
         )
@@ -159,7 +161,7 @@ class MessageManager:
         if (
             not has_room
             and is_unsafe
-            and not (remote.confirmed and self._peers.stored_bytes <= self._most_bytes * _FOR_CONFIRMED)
+            and not (self._echo.confirms(message) and self._peers.stored_bytes <= self._most_bytes * _FOR_CONFIRMED)
         ):
             self._refuse_unsafe(message)
             return True
@@ -301,7 +303,7 @@ class MessageManager:
                 return None
             wish = message.confirmable
             message.mtype = CON if (exchange.mtype == CON if wish is None else wish) else NON
-            if message.mtype == CON and not message.remote.confirmed and not self._transmission.has_room_for_strangers:
+            if message.mtype == CON and not self._transmission.has_room(message.remote):
                 if message.options.present & _OBSERVE:
                     self._scheduler.call_soon(exchange.failed, RequestFailed("too many responses to strangers wait"))
                     return None
@@ -353,10 +355,6 @@ class MessageManager:
 
     # Time.
 
-    def _acknowledge_late(self, exchange: IncomingExchange, _now: float) -> None:
-        if exchange.is_open:
-            self._answer(exchange, ACK)
-
     def _create_peer(self, remote: EndpointAddress) -> Peer | None:
         now = self._time()
         if self._sweep_timer is None and not self._closed:
@@ -380,8 +378,10 @@ class MessageManager:
         return self._peers.stored_bytes <= self._most_bytes
 
     def _refuse_unsafe(self, message: Message) -> None:
-        """5.03 for a request whose duplicate could not be told any more."""
-        if message.mtype == CON:
+        """A request whose duplicate could not be told any more: 5.03, and a stranger may show that it is none."""
+        if not message.remote.confirmed:
+            self.send_message(self._echo.challenge(message))
+        elif message.mtype == CON:
             code = Code.SERVICE_UNAVAILABLE
             self._send_datagram(encode_message(ACK, code, message.mid or 0, message.token, b"", b""), message.remote)
 

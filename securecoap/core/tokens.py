@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 from securecoap.config import Limits
 from securecoap.core.problems import bad_option
+from securecoap.core.silence import QuietExchange, unwanted_classes
 from securecoap.errors import SessionEnded, Unreachable
 from securecoap.interfaces import EndpointAddress, Exchange
 from securecoap.wire import numbers
 from securecoap.wire.codes import DEFAULT_RESPONSE_CODES, SAFE_METHODS, Code
 from securecoap.wire.message import ACK, CON, Message
-from securecoap.wire.options import Options
 
 if TYPE_CHECKING:
+    from securecoap.core.cache import ResponseCache
     from securecoap.core.echo import EchoValues
     from securecoap.interfaces import Cancel, PlumbingRequest, Randomness, RequestHandler, TokenInterface
 
@@ -29,10 +30,7 @@ _TOKEN_LENGTH: Final = 8
 """64 random bits: more than the 32 of section 5.3.1, so that no off-path attacker guesses one."""
 _NO_RESPONSE_BIT: Final = 1 << numbers.NO_RESPONSE
 _OBSERVE_BIT: Final = 1 << numbers.OBSERVE
-_ECHO_BIT: Final = 1 << numbers.ECHO
 _SMALL: Final = 64  # bytes that header, token and options of a response rarely exceed
-_REACHABLE_FOR: Final = 300.0
-"""Seconds in which a client comes back with an Echo value: more than EXCHANGE_LIFETIME."""
 _RANDOM_POOL: Final = 2048
 
 
@@ -46,7 +44,7 @@ class IncomingRequest(Exchange):
         self.ended = False
         self.was_answered = False
         self._manager = manager
-        self._callbacks: list[Cancel] | None = None
+        self._callbacks: Cancel | list[Cancel] | None = None  # mostly one, and there may be very many observers
 
     def add_response(self, message: Message, *, is_last: bool = True) -> None:
         """Send a response (or notification); the message given is not changed. Without a code it has the method's."""
@@ -95,9 +93,12 @@ class IncomingRequest(Exchange):
     def on_interest_end(self, callback: Cancel) -> None:
         """Call this when the client is gone, rejects a notification, or uses its token for another request."""
         if self._callbacks is None:
-            self._callbacks = []
+            self._callbacks = callback
             self.request.exchange.tell(self)
-        self._callbacks.append(callback)
+        elif isinstance(self._callbacks, list):
+            self._callbacks.append(callback)
+        else:
+            self._callbacks = [self._callbacks, callback]
 
     def failed(self, error: Exception) -> None:  # noqa: ARG002  # whatever it was, nobody listens any more
         """A response was rejected or never acknowledged."""
@@ -108,8 +109,55 @@ class IncomingRequest(Exchange):
         self.ended = True
         self._manager.forget_incoming(self)
         callbacks, self._callbacks = self._callbacks, None
-        for callback in callbacks or ():
-            callback()
+        if isinstance(callbacks, list):
+            for callback in callbacks:
+                callback()
+        elif callbacks is not None:
+            callbacks()
+
+
+class IncomingRequests(dict[EndpointAddress, IncomingRequest | dict[bytes, IncomingRequest]]):
+    """Requests that came in and have more responses to come, by address, and there by token where there are several.
+
+    Most clients have one, an observation; a dict for each of them would be half of what it costs.
+    """
+
+    __slots__ = ()
+
+    def find(self, remote: EndpointAddress, token: bytes) -> IncomingRequest | None:
+        """The one with this token."""
+        found = self.get(remote)
+        if isinstance(found, IncomingRequest):
+            return found if found.request.token == token else None
+        return None if found is None else found.get(token)
+
+    def add(self, incoming: IncomingRequest) -> None:
+        """Remember it; nothing else has its token."""
+        request = incoming.request
+        found = self.setdefault(request.remote, incoming)
+        if found is incoming:
+            return
+        if isinstance(found, IncomingRequest):
+            found = self[request.remote] = {found.request.token: found}
+        found[request.token] = incoming
+
+    def discard(self, incoming: IncomingRequest) -> None:
+        """Forget it, unless another one has taken its token over."""
+        request = incoming.request
+        found = self.get(request.remote)
+        if found is incoming:
+            del self[request.remote]
+        elif type(found) is dict and found.get(request.token) is incoming:
+            del found[request.token]
+            if not found:
+                del self[request.remote]
+
+    def of(self, remote: EndpointAddress) -> list[IncomingRequest]:
+        """Those of one address."""
+        found = self.get(remote)
+        if found is None:
+            return []
+        return [found] if isinstance(found, IncomingRequest) else list(found.values())
 
 
 class OutgoingRequest(Exchange):
@@ -142,6 +190,16 @@ class OutgoingRequest(Exchange):
         self.stop_sending()
 
 
+class QuietRequest(OutgoingRequest):
+    """One that may remain unanswered: whoever sent it hears that it has arrived (RFC 7967)."""
+
+    __slots__ = ()
+
+    def acknowledged(self) -> None:
+        if isinstance(self.request, QuietExchange):
+            self.request.acknowledged()
+
+
 class TokenManager:
     """Matches responses to requests over one `TokenInterface`; a `RequestInterface` above.
 
@@ -151,6 +209,7 @@ class TokenManager:
         randomness: for tokens.
         echo: makes and checks Echo values.
         limits: uses ``token_length``.
+        cache: told of addresses that are never used again.
     """
 
     def __init__(
@@ -160,7 +219,9 @@ class TokenManager:
         randomness: Randomness,
         echo: EchoValues,
         limits: Limits | None = None,
+        cache: ResponseCache | None = None,
     ) -> None:
+        self._cache = cache
         self.below = below
         self._handler = handler
         self._random = randomness
@@ -168,7 +229,7 @@ class TokenManager:
         self._pool = b""
         self._longest_token = (limits or Limits()).token_length
         self._outgoing: dict[bytes, OutgoingRequest] = {}
-        self._incoming: dict[EndpointAddress, dict[bytes, IncomingRequest]] = {}
+        self._incoming = IncomingRequests()
 
     # What came in.
 
@@ -185,39 +246,27 @@ class TokenManager:
             incoming.add_response(Message(Code.SERVICE_UNAVAILABLE))
             return True
         remote = message.remote
-        if not remote.confirmed:
-            if message.options.present & _ECHO_BIT:
-                self._check_echo(message)
-            if remote.budget < 0:
-                self.challenge(message)
-                return True
+        if not remote.confirmed and not self._echo.confirms(message) and remote.budget < 0:
+            self.challenge(message)
+            return True
         if self._incoming:
             # A token in use again: the earlier request has lost its meaning (RFC 7641 section 4.1 for observations).
-            earlier = self._incoming.get(remote, {}).get(message.token)
+            earlier = self._incoming.find(remote, message.token)
             if earlier is not None:
                 earlier.end_interest()
         self._handler.handle(incoming)
         if not incoming.ended:
-            self._incoming.setdefault(remote, {})[message.token] = incoming
+            self._incoming.add(incoming)
         return True
 
     # Strangers (RFC 9175 section 2.4): whoever sends from a forged address never sees the value.
 
-    def _check_echo(self, request: Message) -> None:
-        age = self._echo.age(request.remote, request.options.echo)
-        if age is not None and age <= _REACHABLE_FOR:
-            request.remote.confirmed = True
-
     def challenge(self, request: Message) -> None:
-        """Answer with 4.01 and an Echo value; piggybacked or Non-confirmable, never a CON (section 2.4, item 3)."""
+        """Answer with 4.01 and an Echo value."""
         if request.options.present & _NO_RESPONSE_BIT and _is_suppressed(request, Code.UNAUTHORIZED):
             request.exchange.no_response()
             return
-        options = Options.received(((numbers.ECHO, self._echo.make(request.remote)),))
-        answer = Message.inner(Code.UNAUTHORIZED, options, b"", request.remote, request.token)
-        answer.exchange = request.exchange
-        answer.confirmable = False
-        self.below.send_message(answer)
+        self.below.send_message(self._echo.challenge(request))
 
     @staticmethod
     def is_beyond_budget(request: Message, response: Message) -> bool:
@@ -242,6 +291,8 @@ class TokenManager:
         code = Code.BAD_OPTION
         if fault == numbers.Q_BLOCK1 and not options.request_tag and numbers.BLOCK1 not in options:
             code = Code.BAD_REQUEST  # RFC 9177 section 4.3: the tag is part of the format, whoever supports it
+        elif fault == numbers.EDHOC:
+            code = Code.BAD_REQUEST  # RFC 9668 section 3.3.1: it means nothing without the OSCORE option
         incoming.add_response(bad_option(code, fault, request))
         return True
 
@@ -273,10 +324,12 @@ class TokenManager:
         """End every request from and to one peer."""
         if isinstance(error, int):
             error = Unreachable(error, "the network reports an error")
-        for incoming in list(self._incoming.get(remote, {}).values()):
+        for incoming in self._incoming.of(remote):
             incoming.end_interest()
         if isinstance(error, SessionEnded):  # a new session has another address
             self._handler.discard_peer(remote)
+            if self._cache is not None:
+                self._cache.discard_peer(remote)
         for outgoing in [one for one in self._outgoing.values() if one.request.request.remote == remote]:
             outgoing.failed(error)
 
@@ -290,7 +343,8 @@ class TokenManager:
         """Send ``request.request``; a token that it has already is used again (RFC 7641 section 3.6)."""
         message = request.request
         token = message.token = message.token or self.allocate_token()
-        outgoing = OutgoingRequest(self, request, token)
+        kind = QuietRequest if type(request) is QuietExchange else OutgoingRequest
+        outgoing = kind(self, request, token)
         self._outgoing[token] = outgoing
         request.on_interest_end(outgoing.end)
         message.exchange = outgoing
@@ -313,21 +367,18 @@ class TokenManager:
     def forget_incoming(self, incoming: IncomingRequest) -> None:
         """The request has its last response, or nobody waits for one."""
         if self._incoming:
-            request = incoming.request
-            of_peer = self._incoming.get(request.remote)
-            if of_peer is not None and of_peer.get(request.token) is incoming:
-                del of_peer[request.token]
-                if not of_peer:
-                    del self._incoming[request.remote]
+            self._incoming.discard(incoming)
 
     def close(self) -> None:
         """End the interest in every incoming request; outgoing ones are failed by the layer below."""
-        for of_peer in list(self._incoming.values()):
-            for incoming in list(of_peer.values()):
+        for remote in list(self._incoming):
+            for incoming in self._incoming.of(remote):
                 incoming.end_interest()
 
 
 def _is_suppressed(request: Message, code: int) -> bool:
-    """Whether the client does not want responses of this class (RFC 7967 section 2.1)."""
-    wish = request.options.no_response
-    return wish is not None and bool(wish >> ((code >> 5) - 1) & 1)
+    """Whether the client does not want responses of this class (RFC 7967 section 2.1).
+
+    2.31 is none: without it no body would ever arrive whose response is not wanted.
+    """
+    return code != Code.CONTINUE and bool(unwanted_classes(request) >> ((code >> 5) - 1) & 1)

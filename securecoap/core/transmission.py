@@ -16,7 +16,7 @@ from securecoap.wire.message import CON, NON
 if TYPE_CHECKING:
     from securecoap.config import Limits, TransportParameters
     from securecoap.core.peers import Peer
-    from securecoap.interfaces import Cancel, MessageInterface, Randomness, Scheduler
+    from securecoap.interfaces import Cancel, EndpointAddress, MessageInterface, Randomness, Scheduler
     from securecoap.wire.message import Message
 
 __all__ = ["Outgoing", "Transmission"]
@@ -66,10 +66,9 @@ class Transmission:
         self._for_strangers = 0
         self._closed = False
 
-    @property
-    def has_room_for_strangers(self) -> bool:
-        """Whether one more response to an unconfirmed peer may wait for its acknowledgement."""
-        return self._for_strangers < self._limits.responses_to_strangers
+    def has_room(self, remote: EndpointAddress) -> bool:
+        """Whether one more response to this peer may wait for its acknowledgement."""
+        return remote.confirmed or self._for_strangers < self._limits.responses_to_strangers
 
     def send_non_confirmable(self, message: Message, peer: Peer) -> None:
         """Send once, without a turn: nothing is waited for but, for a while, a Reset."""

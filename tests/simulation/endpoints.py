@@ -7,11 +7,15 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from securecoap.config import Limits, TransportParameters
+from securecoap.core.cache import ResponseCache
 from securecoap.core.client import ClientRequest
 from securecoap.core.echo import EchoValues
 from securecoap.core.messages import MessageManager
+from securecoap.core.request_tags import RequestTags
 from securecoap.core.serving import Server
+from securecoap.core.silence import SilentRequests
 from securecoap.core.tokens import TokenManager
+from securecoap.core.transfer import Transfer
 from securecoap.oscore.layer import OscoreLayer
 from securecoap.wire.codes import Code
 from securecoap.wire.message import Message
@@ -38,6 +42,7 @@ class Endpoint:
         site: what it serves.
         contexts: a `ContextSource`; with it there is an OSCORE layer.
         seed: of Message IDs, tokens and time-outs.
+        cache: whether its requests use one.
         counts_bytes: whether strangers have a budget, as on a real network.
         server_options: see `Server`.
     """
@@ -53,6 +58,7 @@ class Endpoint:
         contexts: Any = None,
         seed: int = 0,
         counts_bytes: bool = False,
+        cache: bool = False,
         **server_options: Any,
     ) -> None:
         loop = network.loop
@@ -62,39 +68,59 @@ class Endpoint:
         self.random = random.Random(f"{seed}/{name}")
         self.parameters = parameters or TransportParameters()
         self.limits = limits or Limits()
+        self.request_tags = RequestTags()
         self.echo = EchoValues(self.random, loop.time)
         self.server = Server(
             site, loop, self.random, self.echo, limits=self.limits, parameters=self.parameters, **server_options
         )
-        self.manager = MessageManager(loop, self.random, self.parameters, self.limits)
+        self.manager = MessageManager(loop, self.random, self.echo, self.parameters, self.limits)
         self.interface = SimulatedInterface(network, name, self.limits if counts_bytes else None)
         self.interface.above = self.manager
         self.manager.interface = self.interface
         below: Any = self.manager
         if contexts is not None:
             self.oscore = below = OscoreLayer(self.manager, contexts, loop, self.random, self.limits)
-        self.tokens = TokenManager(below, self.server, self.random, self.echo, self.limits)
+        self.cache = ResponseCache(loop, self.limits) if cache else None
+        self.silent = SilentRequests(loop, self.parameters.exchange_lifetime, self.limits.silent_requests)
+        self.tokens = TokenManager(below, self.server, self.random, self.echo, self.limits, self.cache)
         self.manager.above = below if contexts is not None else self.tokens
         if contexts is not None:
-            self.oscore.above = self.tokens
+            self.oscore.above = self.oscore.requests = self.tokens
 
     async def _choose(self, message: Message) -> RequestInterface:
         assert await self.tokens.fill_or_recognize_remote(message)
         return self.tokens
 
-    def request(self, message: Message) -> ClientRequest:
-        return ClientRequest(message, self._choose, self.loop, self.parameters, self.limits, self.random)
+    def transfer(self, **options: Any) -> Transfer:
+        """What a request does with bodies, with the tags of this client; see `Transfer`."""
+        return Transfer(
+            self.limits.body_bytes, self.request_tags, **{"exponent": self.parameters.block_exponent, **options}
+        )
+
+    def request(self, message: Message, transfer: Transfer | None = None) -> ClientRequest:
+        return ClientRequest(
+            message,
+            self._choose,
+            self.loop,
+            self.parameters,
+            self.limits,
+            self.random,
+            transfer=transfer or self.transfer(),
+            cache=self.cache if transfer is None else None,
+            silent=self.silent,
+        )
 
     def ask(
         self, code: Code, path: str, payload: bytes = b"", *, host: str = "server", **options: Any
     ) -> ClientRequest:
         """Begin a request to another endpoint."""
+        transfer = options.pop("transfer", None)
         message = Message(code, payload, confirmable=options.pop("confirmable", None))
         message.scheme, message.unresolved_remote = "coap", host
         message.options.uri_path = tuple(one for one in path.split("/") if one)
         for option, value in options.items():
             setattr(message.options, option, value)
-        return self.request(message)
+        return self.request(message, transfer)
 
     async def get(self, path: str, **options: Any) -> Message:
         return await self.ask(Code.GET, path, **options).response
@@ -106,6 +132,7 @@ class Endpoint:
         return await self.ask(Code.PUT, path, payload, **options).response
 
     async def close(self) -> None:
+        self.silent.close()
         await self.server.close()
         self.tokens.close()
         self.manager.close()

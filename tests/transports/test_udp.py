@@ -47,7 +47,7 @@ class Stack:
         site.add("/hello", self.hello)
         chance = random.Random(1)
         echo = EchoValues(chance, self.loop.time)
-        self.manager = MessageManager(self.loop, chance, PARAMETERS)
+        self.manager = MessageManager(self.loop, chance, echo, PARAMETERS)
         self.interface = self.manager.interface = UdpInterface(
             host, port, self.manager, self.loop, packet_info=packet_info
         )

@@ -73,7 +73,7 @@ class Stack:
         echo = EchoValues(randomness, loop.time)
         self.wire = Wire()
         self.ports = iter(range(1024, 65536))
-        self.manager = MessageManager(loop, randomness)
+        self.manager = MessageManager(loop, randomness, echo)
         self.client: OscoreClient | None = None
         self.keyring: Keyring | None = None
         below: Any = self.manager
