@@ -10,14 +10,17 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from securecoap.errors import CoapError, RequestTimeout
-from securecoap.wire.codes import Code
-from securecoap.wire.message import Message
+from securecoap.errors import CoapError, ConfigurationError, RequestTimeout, TransferFailed
+from securecoap.streaming import Handover, open_sink, open_source
+from securecoap.wire.codes import Code, code_text
+from securecoap.wire.message import Message, NoResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from securecoap.core.bodies import BodySink, BodySource, Progress
     from securecoap.core.client import ClientRequest
+    from securecoap.streaming import Sink, Source
 
 __all__ = ["UNSET", "Calls", "within"]
 
@@ -42,10 +45,23 @@ async def within(seconds: float | None) -> AsyncGenerator[None, None]:
         raise RequestTimeout(f"there was no response within {limit:g} s") from None
 
 
+def _message(code: Code, uri: str, confirmable: bool, options: dict[str, Any], payload: bytes = b"") -> Message:
+    given = {name: value for name, value in options.items() if value is not None}
+    return Message(code, payload, uri=uri, confirmable=confirmable, **given)
+
+
 class Calls:
     """``get`` … ``ipatch`` and ``observe``, on top of `request`."""
 
-    def request(self, message: Message) -> ClientRequest:
+    def request(
+        self,
+        message: Message,
+        *,
+        source: BodySource | None = None,
+        sink: BodySink | None = None,
+        progress: Progress | None = None,
+        part: tuple[int, int | None] | None = None,
+    ) -> ClientRequest:
         """Send a request; see `securecoap.interfaces.Request`. The message is not changed."""
         raise NotImplementedError  # the Context's
 
@@ -53,6 +69,10 @@ class Calls:
         try:
             async with within(timeout):
                 return await request.response
+        except RequestTimeout:
+            if request.may_be_silent:
+                return NoResponse
+            raise
         finally:
             if not request.is_done:
                 request.cancel()
@@ -67,8 +87,7 @@ class Calls:
         confirmable: bool = True,
         **options: Any,
     ) -> Message:
-        given = {name: value for name, value in options.items() if value is not None}
-        message = Message(code, payload, uri=uri, confirmable=confirmable, **given)
+        message = _message(code, uri, confirmable, options, payload)
         return await self._response(self.request(message), timeout)
 
     async def get(self, uri: str, **options: Any) -> Message:
@@ -110,6 +129,129 @@ class Calls:
         """Send an iPATCH (RFC 8132); see `post`."""
         return await self._call(Code.IPATCH, uri, payload, **options)
 
+    # Large bodies.
+
+    async def download(
+        self,
+        uri: str,
+        to: Sink,
+        *,
+        progress: Progress | None = None,
+        timeout: float | None = UNSET,
+        confirmable: bool = True,
+        **options: Any,
+    ) -> Message:
+        """Send a GET and write the body of the response as it comes; it is never held as a whole.
+
+        Args:
+            uri: as for `get`.
+            to: path of a file, which appears (or is replaced) when the body is whole; or an open binary file; or a
+                `BodySink`.
+            progress: called after each block with the bytes received and the whole number, ``None`` if the server does
+                not say. What it raises ends the download.
+            timeout: seconds for everything; by default only each block has the time of a request.
+            confirmable, options: as for `get`.
+
+        Returns:
+            The response without its payload. If it is not 2.05 nothing was written, and an error has its payload.
+
+        Raises:
+            TransferFailed: the body changed again and again while it was fetched, or did so once and a part of it was
+                handed on already.
+            OSError: the file cannot be written.
+            As `get`.
+        """
+        message = _message(Code.GET, uri, confirmable, options)
+        async with open_sink(to) as sink:
+            response = await self._response(self.request(message, sink=sink, progress=progress), timeout)
+            if response.code == Code.CONTENT:
+                await sink.finish()
+            return response
+
+    async def stream(
+        self,
+        uri: str,
+        *,
+        progress: Progress | None = None,
+        timeout: float | None = UNSET,
+        confirmable: bool = True,
+        **options: Any,
+    ) -> AsyncGenerator[bytes, None]:
+        """Send a GET and yield the body of the response, a block at a time; the next is asked for when one was taken.
+
+        Leaving the loop ends the transfer. The arguments are those of `download`.
+
+        Raises:
+            TransferFailed: the response is no success (its attribute ``response`` has it), or the body changed after
+                its first block.
+            As `get`.
+        """
+        message = _message(Code.GET, uri, confirmable, options)
+        handover = Handover()
+        request = self.request(message, sink=handover, progress=progress)
+        request.response.add_done_callback(lambda _: handover.end())
+        try:
+            async with within(timeout):
+                while (part := await handover.take()) is not None:
+                    yield part
+                response = await request.response
+        finally:
+            request.cancel()
+        if not 64 <= (response.code or 0) < 96:
+            raise TransferFailed(f"the response is {code_text(response.code or 0)}", response)
+
+    async def get_range(
+        self, uri: str, start: int, stop: int | None = None, *, timeout: float | None = UNSET, **options: Any
+    ) -> Message:
+        """Send a GET for the bytes from ``start`` to before ``stop`` of a body (to its end without ``stop``).
+
+        Only the blocks that have them are fetched, and all of one version.
+
+        Returns:
+            The response with these bytes, fewer if the body ends before ``stop``; an error (4.00, as a rule) if it ends
+            before ``start``.
+
+        Raises:
+            As `get`.
+        """
+        if start < 0 or (stop is not None and stop < start):
+            raise ConfigurationError(f"from {start} to {stop} is no part of a body")
+        message = _message(Code.GET, uri, options.pop("confirmable", True), options)
+        return await self._response(self.request(message, part=(start, stop)), timeout)
+
+    async def upload(
+        self,
+        uri: str,
+        source: Source,
+        *,
+        method: Code = Code.PUT,
+        progress: Progress | None = None,
+        timeout: float | None = UNSET,
+        confirmable: bool = True,
+        **options: Any,
+    ) -> Message:
+        """Send a body as it is read; it is never held as a whole.
+
+        Args:
+            uri: as for `get`.
+            source: path of a file, bytes, an open binary file, an iterable or async iterable of bytes, or a
+                `BodySource`.
+            method: PUT, POST, FETCH, PATCH or iPATCH.
+            progress: called with the bytes that the server has acknowledged, and the whole number if it is known.
+            timeout: as for `download`.
+            confirmable, options: as for `put`.
+
+        Raises:
+            TransferFailed: the server wants the body again, in smaller blocks for example, and the source cannot be
+                read twice. (Paths, bytes and seekable files can; an iterator can as long as its first block is the only
+                one that was sent.)
+            OSError: the file cannot be read.
+            As `get`.
+        """
+        message = _message(method, uri, confirmable, options)
+        async with open_source(source) as opened:
+            return await self._response(self.request(message, source=opened, progress=progress), timeout)
+
     async def observe(
         self,
         uri: str,
@@ -130,8 +272,7 @@ class Calls:
         Raises:
             As `get`; also when the observation breaks off.
         """
-        given = {name: value for name, value in options.items() if value is not None}
-        request = self.request(Message(Code.GET, uri=uri, confirmable=confirmable, observe=0, **given))
+        request = self.request(_message(Code.GET, uri, confirmable, {**options, "observe": 0}))
         try:
             async with within(timeout):
                 first = await asyncio.shield(request.response)

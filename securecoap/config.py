@@ -144,6 +144,17 @@ class Limits:
     """Bytes of one peer's handshake messages under reassembly. Beyond it the handshake fails."""
     oscore_errors_per_second: float = 10.0
     """Unprotected OSCORE error answers per peer and second; more are dropped in silence."""
+    edhoc_exchanges: int = 1_000
+    """EDHOC exchanges that wait for message_3, 60 s at most. At the bound the oldest of an unconfirmed address goes."""
+    edhoc_exchanges_per_peer: int = 8
+    """Those with one address. At the bound its oldest goes."""
+    edhoc_sessions: int = 10_000
+    """OSCORE contexts that EDHOC agreed on. At the bound the longest idle one ends."""
+    edhoc_sessions_per_peer: int = 8
+    """Those with one credential. At the bound its longest idle one ends. (Unauthenticated peers have a bound of
+    ``edhoc_exchanges`` together.)"""
+    edhoc_session_seconds: float = 86_400.0
+    """How long such a context is used before new keys are agreed on."""
     echo_challenges_per_second: float = 10.0
     """B.1.2 challenges per security context and second (RFC 8613); more are dropped in silence."""
     amplification_factor: float = 3.0

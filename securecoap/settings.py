@@ -43,6 +43,8 @@ class Settings:
         parameters: timing of the message layer.
         strict_state: whether a state directory that does not exist yet is an error.
         state_wait: seconds to wait for another process that owns a security context.
+        cache: whether responses to GET and FETCH are used again while they are fresh, and validated when they are not
+            (RFC 7252 section 5.6); never for another secured address.
         keylog: file to which DTLS secrets are appended (NSS key log format), for debugging.
     """
 
@@ -52,6 +54,7 @@ class Settings:
     parameters: TransportParameters = field(default=TransportParameters())
     strict_state: bool = False
     state_wait: float = 10.0
+    cache: bool = False
     keylog: _Path | None = None
 
 

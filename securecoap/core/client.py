@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from securecoap.core.observer import ClientObservation, Observer
 from securecoap.core.plumbing import RequestPipe
 from securecoap.core.request_tags import RequestTags
+from securecoap.core.silence import QuietExchange, SilentRequests, unwanted_classes
 from securecoap.core.transfer import Transfer
 from securecoap.errors import (
     CoapError,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from securecoap.config import Limits, TransportParameters
+    from securecoap.core.cache import ResponseCache
     from securecoap.interfaces import EndpointAddress, Randomness, RequestInterface
     from securecoap.wire.message import Message
 
@@ -53,6 +55,8 @@ class ClientRequest:
         limits: uses ``body_bytes``.
         randomness: for when an observation registers again.
         transfer: what is to be done with bodies; by default they are held.
+        cache: responses that may be used again; none where the body goes elsewhere or only a part of it is wanted.
+        silent: those of its exchanges that nobody waits for.
 
     Attributes:
         response: the (first) response. Cancelling it ends the request, and nothing is sent any more.
@@ -68,6 +72,9 @@ class ClientRequest:
         limits: Limits,
         randomness: Randomness,
         transfer: Transfer | None = None,
+        *,
+        cache: ResponseCache | None = None,
+        silent: SilentRequests | None = None,
     ) -> None:
         self._message = message
         self._choose = choose
@@ -75,6 +82,12 @@ class ClientRequest:
         self._limits = limits
         self._random = randomness
         self._transfer = transfer or Transfer(limits.body_bytes, RequestTags())
+        self._cache = cache
+        if silent is None:
+            silent = SilentRequests(loop, parameters.exchange_lifetime, limits.silent_requests)
+        self._silent = silent
+        self._quiet: QuietExchange | None = None
+        self._parameters = parameters
         self._span = parameters.non_timeout if message.confirmable is False else parameters.max_transmit_wait
         self._patience = parameters.observation_patience
         self._observer: Observer | None = None
@@ -111,6 +124,11 @@ class ClientRequest:
             self.observation.end()
         if not self.response.done():
             self.response.cancel()
+
+    @property
+    def may_be_silent(self) -> bool:
+        """Whether silence means that there is nothing to be said (RFC 7967)."""
+        return self._quiet is not None and self._quiet.may_be_silent
 
     @property
     def is_done(self) -> bool:
@@ -176,9 +194,9 @@ class ClientRequest:
             try:
                 await self._perform()
                 return
-            except SessionEnded:
-                safe = self._message.code in (Code.GET, Code.FETCH) and self._message.remote is None
-                if not safe or self._was_repeated:
+            except SessionEnded as error:
+                safe = self._message.code in (Code.GET, Code.FETCH) or error.unprocessed
+                if not safe or self._message.remote is not None or self._was_repeated:
                     raise
                 self._was_repeated = True  # until something comes again: an observation may outlive many sessions
                 self._end_observer()
@@ -202,7 +220,10 @@ class ClientRequest:
         if message.options.etags and message.remote.is_multicast:
             raise ConfigurationError("a request to a group takes no ETag (RFC 7252 section 8.2.1)")
         if self.observation is None or message.payload[1024:]:
-            self._deliver(await self._transfer.perform(message, self._ask))
+            if self._cache is None:
+                self._deliver(await self._transfer.perform(message, self._ask))
+            else:
+                self._deliver(await self._cache.perform(message, lambda one: self._transfer.perform(one, self._ask)))
             return
         observer = self._observer = Observer(
             message,
@@ -226,6 +247,9 @@ class ClientRequest:
 
     async def _ask(self, message: Message) -> Message:
         """One exchange: a request, which is the caller's gift, and its response."""
+        if unwanted_classes(message):
+            self._quiet = QuietExchange(message, self._loop, self._parameters)
+            return await self._quiet.perform(self._send, self._silent)
         future: asyncio.Future[Message] = self._loop.create_future()
 
         def respond(response: Message, _is_last: bool) -> None:

@@ -121,6 +121,7 @@ class Upload:
             part = message.copy(block1=block)
             part.payload = payload
             part.options.block2 = None
+            part.options.no_response = None  # it is about the response to the body (RFC 7967)
             if self._source.size is not None:
                 part.options.size1 = self._source.size
             return part
@@ -132,7 +133,7 @@ class Upload:
         template = self._template
         if template is None:
             # Section 2.10: If-None-Match belongs to the first block.
-            without = (numbers.IF_NONE_MATCH, numbers.BLOCK2, numbers.SIZE1)
+            without = (numbers.IF_NONE_MATCH, numbers.BLOCK2, numbers.SIZE1, numbers.NO_RESPONSE)
             pairs = [pair for pair in message.options.pairs if pair[0] not in without]
             template = self._template = OptionTemplate(pairs, numbers.BLOCK1)
         part = Message.inner(message.code or 0, template.options(block.encode()), payload, message.remote, b"")
