@@ -16,12 +16,7 @@ from securecoap.credentials.ccs import Ccs, new_private_key, public_x
 from securecoap.credentials.keys import KeyFault
 from securecoap.credentials.models import EdhocIdentity
 from securecoap.credentials.secret import Secret
-from securecoap.edhoc.messages import (
-    MAXIMUM_IDENTIFIER,
-    MAXIMUM_MESSAGE,
-    EdhocError,
-    parse_message_2,
-)
+from securecoap.edhoc.messages import MAXIMUM_IDENTIFIER, EdhocError, parse_ciphertext, parse_message_2
 from securecoap.errors import CredentialsMissing
 
 if TYPE_CHECKING:
@@ -173,8 +168,8 @@ class Initiator:
         Raises:
             EdhocError: message_4 does not verify.
         """
-        if message_4 is not None and len(message_4) > MAXIMUM_MESSAGE:
-            raise EdhocError("message_4 is too long")
+        if message_4 is not None:
+            parse_ciphertext(message_4, "message_4")
         with _guarded("message_4"):
             if message_4 is None:
                 self._run.completed_without_message_4()
@@ -231,8 +226,7 @@ class Responder:
         Raises:
             EdhocError: it is forged, or of another session.
         """
-        if len(data) > MAXIMUM_MESSAGE:
-            raise EdhocError("message_3 is too long")
+        parse_ciphertext(data, "message_3")
         with _guarded("message_3"):
             id_cred, ead = self._run.parse_message_3(data)
             _no_critical(ead)

@@ -23,6 +23,8 @@ __all__ = [
     "Message1",
     "encode_error",
     "encode_identifier",
+    "encode_suites",
+    "parse_ciphertext",
     "parse_error",
     "parse_message_1",
     "parse_message_2",
@@ -44,6 +46,7 @@ UNSPECIFIED, WRONG_SUITE, UNKNOWN_CREDENTIAL = 1, 2, 3
 _SUITES: Final = (2,)
 _METHOD: Final = 3
 _COORDINATE: Final = 32
+_TAG: Final = 8
 _MOST_SUITES: Final = 16
 _UNSIGNED, _NEGATIVE, _BYTES, _TEXT, _ARRAY = range(5)
 _LONGEST_DIAGNOSTIC: Final = 200
@@ -246,6 +249,20 @@ def parse_message_2(data: bytes) -> bytes:
     content = reader.octets()
     if reader.rest or len(content) <= _COORDINATE or not is_on_p256(content[:_COORDINATE]):
         raise EdhocError("message_2 is malformed")
+    return data
+
+
+def parse_ciphertext(data: bytes, what: str) -> bytes:
+    """Check the form of message_3 and message_4: one byte string with a tag in it (sections 5.4.1 and 5.5.1).
+
+    lakers ends with a panic on less.
+
+    Raises:
+        EdhocError: it is none.
+    """
+    reader = _Reader(data)
+    if len(data) > MAXIMUM_MESSAGE or len(reader.octets()) < _TAG or reader.rest:
+        raise EdhocError(f"{what} is malformed")
     return data
 
 
