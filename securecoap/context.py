@@ -181,19 +181,25 @@ class Context(Calls):
             await self._server.drain(seconds)
 
     async def shutdown(self) -> None:
-        """End every request, observation and session, and close state and sockets. Harmless when done already."""
+        """End every request, observation and session, and close state and sockets. Harmless when done already.
+
+        Whoever ignores that it is cancelled (a handler, or whatever reads or writes a body) is waited for no longer
+        than ``close_timeout``, and then finds everything closed.
+        """
         self._is_closing = True  # a handler that is being cancelled opens nothing any more
-        requests = list(self._requests)
+        patience = self._settings.close_timeout
+        requests = [request for request in self._requests if not request.is_done]
         for request in requests:
             request.cancel()
+        deadline = time.monotonic() + patience
         for request in requests:
-            await request.wait_done()
+            await request.wait_done(max(0.0, deadline - time.monotonic()))
         if self._silent is not None:
             self._silent.close()
         if self._cache is not None:
             self._cache.clear()
         if self._server is not None:
-            await self._server.close()
+            await self._server.close(patience)
         stacks, self._stacks, self._client_stacks = [*self._stacks], [], {}
         for stack in stacks:
             await stack.shutdown()

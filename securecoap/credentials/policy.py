@@ -6,7 +6,8 @@ Fails closed, since the peer chooses scheme, authority and path:
   refused: nothing with a less specific path opens it;
 - among those that fit, the most specific authority, then scheme, then the later entry decides, alone;
 - what no pattern covers needs a claim, whichever, but not of a peer that may be anybody (unauthenticated EDHOC);
-  ``/.well-known/core`` and ``/.well-known/edhoc`` need none;
+  ``/.well-known/core`` and ``/.well-known/edhoc`` need none, and the
+  latter never does where there is a credential with which EDHOC is served;
 - a pattern that refers to a label is satisfied by that label only, and labels cannot be had as claims of an entry.
 
 The caller refuses foreign Uri-Hosts (`OwnNames`) and Proxy options before, and gives the segments that it routes on.
@@ -32,6 +33,7 @@ MAXIMUM_DECISIONS: Final = 4096
 """Remembered decisions. Beyond it all are forgotten: a cleverer order would cost time at each decision."""
 
 _OPEN_PATHS: Final = ((".well-known", "core"), (".well-known", "edhoc"))
+_EDHOC: Final = _OPEN_PATHS[1]
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 Key = tuple[str, str, int, tuple[str, ...], int, tuple[str, ...]]
@@ -118,11 +120,12 @@ class Policy:
         entries: checked entries with their claims (`resolution.with_claims`).
     """
 
-    __slots__ = ("_any_proof", "_boundaries", "_decisions", "_from", "_index", "_until")
+    __slots__ = ("_any_proof", "_boundaries", "_decisions", "_from", "_index", "_serves_edhoc", "_until")
 
     def __init__(self, entries: dict[str, Entry]) -> None:
         self._index: PatternIndex[_Rule] = PatternIndex()
         self._any_proof = _AnyProof(_strangers(entries))
+        self._serves_edhoc = any(isinstance(one, EdhocOscore) and one.own is not None for _, one in leaves(entries))
         compiler = _Compiler(entries, self._any_proof)
         for order, entry in enumerate(entries.values()):
             if entry.pattern is not None:
@@ -184,6 +187,8 @@ class Policy:
 
     def _decide(self, key: Key, now: float) -> Decision:
         scheme, host, port, segments, method, claims = key
+        if self._serves_edhoc and segments == _EDHOC:
+            return Decision.ALLOWED  # a pattern for every path does not mean those who come to prove something
         rule, covered = self._rule(scheme, host, port, segments, method)
         if rule is not None:
             allowed = rule.demand.met(claims, now)

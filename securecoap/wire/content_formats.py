@@ -14,7 +14,9 @@ from typing import Final, Literal, TypeAlias
 __all__ = [
     "ALIASES",
     "CBOR",
+    "CID_EDHOC_CBOR_SEQ",
     "CONTENT_FORMATS",
+    "EDHOC_CBOR_SEQ",
     "JSON",
     "LINK_FORMAT",
     "MAXIMUM_CONTENT_FORMAT",
@@ -37,6 +39,8 @@ LINK_FORMAT: Final = 40
 OCTET_STREAM: Final = 42
 JSON: Final = 50
 CBOR: Final = 60
+EDHOC_CBOR_SEQ: Final = 64
+CID_EDHOC_CBOR_SEQ: Final = 65
 PROBLEM_DETAILS: Final = 257
 
 MAXIMUM_CONTENT_FORMAT: Final = 65535
