@@ -81,6 +81,10 @@ class Context(Calls):
             parameters=settings.parameters,
         )
         self.credentials = self._keyring.credentials
+        if settings.engine != "python":
+            from securecoap.transports.dtls_engines import require_engine  # noqa: PLC0415  # as DTLS, below
+
+            require_engine(settings.engine, self.credentials, has_key_log=settings.keylog is not None)
         if isinstance(settings, ServerSettings) and self.credentials is None and not settings.insecure:
             require_loopback(self._binds)
         require_dtls(self._binds, serves_dtls=self.credentials is not None and self.credentials.serves_dtls)
@@ -102,6 +106,7 @@ class Context(Calls):
 
         Raises:
             CredentialsFault: the credentials are faulty; every fault is named.
+            ConfigurationError: there is no such DTLS engine.
         """
         return cls(settings)
 
@@ -112,7 +117,7 @@ class Context(Calls):
 
         Raises:
             CredentialsFault: the credentials are faulty; every fault is named.
-            ConfigurationError: the binds do not fit the credentials.
+            ConfigurationError: the binds do not fit the credentials, or there is no such DTLS engine.
         """
         return cls(settings)
 

@@ -38,7 +38,7 @@ class Settings:
 
     Attributes:
         state: directory for what must survive a restart; ``None`` is the user's state directory.
-        engine: of DTLS; ``python`` is the one that this version has.
+        engine: of DTLS; ``python``, or ``tinydtls`` (pre-shared keys only, with the extra of this name).
         limits: bounds of every table.
         parameters: timing of the message layer.
         strict_state: whether a state directory that does not exist yet is an error.

@@ -8,21 +8,15 @@ of an earlier session of the same peer neither matches nor leaks into a later on
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-from dataclasses import replace
-from time import time as wall_clock
 from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.config import Limits, TransportParameters
-from securecoap.core.deadlines import Deadlines
-from securecoap.dtls.endpoint import Endpoint
 from securecoap.dtls.engine import EndReason
 from securecoap.dtls.parameters import DtlsParameters
 from securecoap.dtls.records import SequenceExhausted
 from securecoap.dtls.session import Role
 from securecoap.errors import (
-    ConfigurationError,
     CredentialsMissing,
     FormatError,
     HandshakeFailed,
@@ -31,7 +25,12 @@ from securecoap.errors import (
 )
 from securecoap.transports.datagram import DatagramSocket, open_socket
 from securecoap.transports.dtls_address import DEFAULT_PORT, DtlsAddress
-from securecoap.transports.dtls_credentials import ServerStore, authority_of, engine_credential
+from securecoap.transports.dtls_attempts import AddressedCredentials, Attempt
+from securecoap.transports.dtls_credentials import ServerStore, engine_credential
+from securecoap.transports.dtls_engines import open_engine
+from securecoap.transports.dtls_routes import UnprovenRoute
+from securecoap.transports.dtls_watch import SessionWatch
+from securecoap.transports.failure_log import FailureLog
 from securecoap.transports.resolver import Resolver, hostinfo
 from securecoap.wire import numbers
 from securecoap.wire.message import CON, Message
@@ -50,27 +49,6 @@ if TYPE_CHECKING:
 __all__ = ["DtlsInterface"]
 
 _NO_RESPONSE_BIT: Final = 1 << numbers.NO_RESPONSE
-_LOG_INTERVAL: Final = 1.0
-"""Seconds between two log records about peers that fail: strangers must not fill the log."""
-
-_MAX_AUTHORITIES: Final = 1024
-"""Authorities whose credentials are kept ready; beyond it all are forgotten."""
-
-_EXPIRY_INTERVAL: Final = 60.0
-"""Seconds between two looks at a credential that ends some day: clocks may be set."""
-
-_log = logging.getLogger(__name__)
-
-
-class _Attempt:
-    """A handshake of ours, and how many wait for it."""
-
-    __slots__ = ("credential", "future", "waiting")
-
-    def __init__(self, credential: DtlsCredential, future: asyncio.Future[DtlsAddress]) -> None:
-        self.credential = credential
-        self.future = future
-        self.waiting = 0
 
 
 class DtlsInterface:
@@ -90,7 +68,7 @@ class DtlsInterface:
         identity_hint: a server's hint (RFC 4279 section 5.2), not sent unless there is one.
         limits: uses those that begin with ``dtls``.
         parameters: how long a peer's silence makes a client doubt its session: two transmissions without an answer.
-        engine: ``python``; others are not there yet.
+        engine: ``python`` or ``tinydtls``.
         key_log: takes lines in the NSS key log format; whoever reads them can decrypt everything.
         packet_info: whether a wildcard bind answers from the address that was asked; a client need not know.
         dtls: the engine's settings, in place of those that follow from ``identity_hint`` and ``limits``.
@@ -100,7 +78,7 @@ class DtlsInterface:
 
     Raises:
         Unreachable: the address cannot be bound.
-        ConfigurationError: there is no such engine.
+        ConfigurationError: there is no such engine, or it cannot do what is asked of it.
     """
 
     scheme: Final = "coaps"
@@ -123,36 +101,34 @@ class DtlsInterface:
         packet_info: bool = True,
         dtls: DtlsParameters | None = None,
     ) -> None:
-        if engine != "python":
-            raise ConfigurationError(f"the DTLS engine {engine!r} is not available in this version; use 'python'")
         self._above = above
         self._loop = loop
         self._time = loop.time
         self._select = select
+        self._limits = limits or Limits()
         self._store: ServerStore | None = None
         if find_psk is not None:
             self._store = ServerStore(loop, find_psk, find_peers or (lambda: None), self._arm)
-        self._engine: DtlsEngine = Endpoint(
+        self._engine: DtlsEngine = open_engine(
+            engine,
             self,
-            random=os.urandom,
             now=loop.time(),
-            parameters=dtls or DtlsParameters(identity_hint=identity_hint, limits=limits or Limits()),
+            parameters=dtls or DtlsParameters(identity_hint=identity_hint, limits=self._limits),
             lookup=None if self._store is None else self._store.look_up,
             keys=self._store,
             key_log=key_log,
         )
         self._receive = self._engine.receive
         timing = parameters or TransportParameters()
-        self._patience = 2 * timing.ack_timeout * timing.ack_random_factor
-        self._silences: Deadlines[DtlsAddress] = Deadlines(loop, self._listen)
-        self._expiries: Deadlines[DtlsSession] = Deadlines(loop, self._expire)
-        self._attempts: dict[SocketAddress, _Attempt] = {}
-        self._for_authority: dict[tuple[DtlsCredential, str], DtlsCredential] = {}
+        self._ack_timeout = timing.ack_timeout
+        patience = 2 * timing.ack_timeout * timing.ack_random_factor
+        self._watch = SessionWatch(loop, patience, self._ask, self._expire)
+        self._attempts: dict[SocketAddress, Attempt] = {}
+        self._addressed = AddressedCredentials()
         self._dialled: set[SocketAddress] = set()
         self._timer: Timer | None = None
         self._armed_for = 0.0
-        self._unlogged = 0
-        self._logs_at = 0.0
+        self._failures = FailureLog(loop.time)
         self._closed = False
         self._socket = DatagramSocket(
             open_socket(host, port), loop, self._received, self._failed, packet_info=packet_info
@@ -177,6 +153,8 @@ class DtlsInterface:
         """See `DtlsEvents`."""
         remote: DtlsAddress = session.owner
         remote.silent_since = 0.0
+        if remote.unproven is not None and self._is_proof(remote, remote.unproven, data):
+            return
         try:
             message = Message.decode(data, remote)
         except FormatError:
@@ -190,15 +168,14 @@ class DtlsInterface:
         if attempt is None:
             session = self._engine.session(peer)
             if not self._closed and session is not None and session.role is Role.CLIENT and session.owner.silent_since:
-                session.owner.silent_since = min(session.owner.silent_since, self._time() - self._patience)
+                self._watch.doubt(session.owner)
                 self._connect(peer, session.source)
         elif not attempt.future.done():
             self._resolver.refused(peer)
             self._engine.cancel(peer)
             del self._attempts[peer]
             self._forget_route(peer)
-            attempt.future.set_exception(error)
-            attempt.future.exception()  # those who wait see it; perhaps nobody waits any more
+            attempt.fail(error)
 
     # What goes out.
 
@@ -217,12 +194,10 @@ class DtlsInterface:
             error = RequestFailed("the message is longer than a DTLS record may be")
             self._loop.call_soon(self._above.dispatch_quoted_error, error, remote, message.encode())
             return
-        self._socket.send(record, remote.peer, remote.local)
+        if remote.unproven is None or remote.unproven.spend(len(record)):
+            self._socket.send(record, remote.peer, remote.local)
         if not remote.silent_since and (message.mtype == CON or _expects_answer(message)):
-            remote.silent_since = self._time()
-            if not remote.watched and session.role is Role.CLIENT:
-                remote.watched = True
-                self._silences.add(remote.silent_since + self._patience, remote)
+            self._watch.expect(remote)
 
     def transmit(self, datagram: bytes, peer: Any) -> None:
         """See `DtlsEvents`."""
@@ -230,6 +205,16 @@ class DtlsInterface:
             self._socket.send(datagram, *peer)
         else:
             self._socket.send(datagram, peer)
+
+    def end_sessions(self, is_over: Callable[[Any], bool]) -> int:
+        """Close every session whose credential (`DtlsSession.source`) is not to be used any more; return how many.
+
+        For a reload of credentials, and for whoever revokes one.
+        """
+        ended = [session for session in self._engine.sessions() if is_over(session.source)]
+        for session in ended:
+            self._engine.close(session, EndReason.REVOKED)
+        return len(ended)
 
     # Sessions.
 
@@ -254,14 +239,18 @@ class DtlsInterface:
         selected = self._select(message)
         if selected is None:
             raise CredentialsMissing("coaps needs a dtls credential, and there is none for this request")
-        credential = self._addressed(selected, message)
+        credential = self._addressed.find(selected, message)
         key = credential.session_key
         peer = await self._resolver.resolve(f"coaps://{message.unresolved_remote}")
         while True:
             attempt = self._attempts.get(peer)
             if attempt is None:
                 session = self._engine.session(peer)
-                if session is not None and session.source.session_key == key and not self._is_doubtful(session):
+                if (
+                    session is not None
+                    and session.source.session_key == key
+                    and not self._watch.is_doubtful(session.owner)
+                ):
                     owner: DtlsAddress = session.owner
                     return owner
                 return await self._wait(peer, self._connect(peer, credential))
@@ -269,31 +258,17 @@ class DtlsInterface:
                 return await self._wait(peer, attempt)
             await asyncio.wait([attempt.future])  # one session for each peer: another credential's turn comes later
 
-    def _is_doubtful(self, session: DtlsSession) -> bool:
-        silent_since = session.owner.silent_since
-        return session.role is Role.CLIENT and bool(silent_since) and self._time() - silent_since >= self._patience
-
-    def _addressed(self, credential: DtlsCredential, message: Message) -> DtlsCredential:
-        """A credential for the authority to which a request goes; one object for each, since it is asked every time."""
-        place = (credential, authority_of(message))
-        found = self._for_authority.get(place)
-        if found is None:
-            if len(self._for_authority) >= _MAX_AUTHORITIES:
-                self._for_authority.clear()
-            found = self._for_authority[place] = replace(credential, authority=place[1])
-        return found
-
-    def _connect(self, peer: SocketAddress, credential: DtlsCredential) -> _Attempt:
+    def _connect(self, peer: SocketAddress, credential: DtlsCredential) -> Attempt:
         if self._closed:
             raise RequestFailed("the endpoint is closed")
-        attempt = _Attempt(credential, self._loop.create_future())
+        attempt = Attempt(credential, self._loop.create_future())
         self._attempts[peer] = attempt
         self._dialled.add(peer)
         self._engine.connect(peer, engine_credential(credential), self._time())
         self._arm()
         return attempt
 
-    async def _wait(self, peer: SocketAddress, attempt: _Attempt) -> DtlsAddress:
+    async def _wait(self, peer: SocketAddress, attempt: Attempt) -> DtlsAddress:
         attempt.waiting += 1
         try:
             return await asyncio.shield(attempt.future)
@@ -314,29 +289,42 @@ class DtlsInterface:
         route: Any = session.peer
         peer, local = route if type(route[0]) is tuple else (route, None)
         session.owner = DtlsAddress(self, session, peer, local)
-        self._watch_validity(session)
+        self._watch.watch_validity(session)
         if session.role is Role.CLIENT:
             attempt = self._attempts.pop(peer, None)
-            if attempt is not None and not attempt.future.done():
-                attempt.future.set_result(session.owner)
+            if attempt is not None:
+                attempt.succeed(session.owner)
 
-    def _watch_validity(self, session: DtlsSession) -> None:
-        left = session.source.validity.not_after - wall_clock()
-        if left != float("inf"):
-            self._expiries.add(self._time() + min(left, _EXPIRY_INTERVAL), session)
-
-    def _expire(self, session: DtlsSession, _now: float) -> None:
-        """A credential that has expired ends its sessions, and what goes on in them (the design, section 6)."""
-        if session.alive and wall_clock() >= session.source.validity.not_after:
-            self._engine.close(session, EndReason.EXPIRED)
-        elif session.alive:
-            self._watch_validity(session)
-
-    def session_moved(self, session: DtlsSession, previous: Any) -> None:
+    def session_moved(self, session: DtlsSession, _previous: Any) -> None:
         """See `DtlsEvents`."""
         route: Any = session.peer
         remote: DtlsAddress = session.owner
         remote.peer, remote.local = route if type(route[0]) is tuple else (route, None)
+        limits = self._limits
+        remote.unproven = UnprovenRoute(
+            os.urandom(2), limits.amplification_factor, limits.amplification_allowance, self._ack_timeout
+        )
+        self._ping(remote, remote.unproven)
+
+    def _ping(self, remote: DtlsAddress, route: UnprovenRoute) -> None:
+        ping = route.ping(self._time())
+        if ping is None or not remote.session.alive:
+            return
+        try:
+            record = remote.session.seal_application(ping)
+        except SequenceExhausted:
+            self._engine.close(remote.session, EndReason.EXHAUSTED)
+            return
+        if route.spend(len(record)):
+            self._socket.send(record, remote.peer, remote.local)
+
+    def _is_proof(self, remote: DtlsAddress, route: UnprovenRoute, data: bytes) -> bool:
+        """Whether a message shows that the peer receives at its new address; then it is for nobody else."""
+        if route.is_proof(data):
+            remote.unproven = None
+            return True
+        self._ping(remote, route)
+        return False
 
     def session_ended(self, session: DtlsSession, reason: EndReason) -> None:
         """See `DtlsEvents`."""
@@ -349,40 +337,22 @@ class DtlsInterface:
         if role is Role.CLIENT:
             attempt = self._attempts.pop(peer, None)
             self._forget_route(peer)
-            if attempt is not None and not attempt.future.done():
-                where = f"coaps://{hostinfo(peer, DEFAULT_PORT)}"
-                attempt.future.set_exception(HandshakeFailed(f"{where}: {error}", error.alert))
-                attempt.future.exception()  # those who wait see it; perhaps nobody waits any more
+            if attempt is not None:
+                attempt.fail(HandshakeFailed(f"coaps://{hostinfo(peer, DEFAULT_PORT)}: {error}", error.alert))
         else:
-            self._log_failure(peer[0] if type(peer[0]) is tuple else peer, error)
+            self._failures.warn(lambda: hostinfo(peer[0] if type(peer[0]) is tuple else peer, 0), error)
 
-    def _log_failure(self, peer: SocketAddress, error: HandshakeFailed) -> None:
-        now = self._time()
-        if now < self._logs_at:
-            self._unlogged += 1
-            return
-        more = f" ({self._unlogged} more since the last message)" if self._unlogged else ""
-        _log.warning("%s: %s%s", hostinfo(peer, 0), error, more)
-        self._unlogged = 0
-        self._logs_at = now + _LOG_INTERVAL
-
-    def _listen(self, remote: DtlsAddress, now: float) -> None:
+    def _ask(self, remote: DtlsAddress) -> None:
         """A server that does not answer may have lost the session: ask it with a handshake beside the session.
 
         Only a handshake that is complete ends the session, and with it what waits there; nothing forged does.
         """
-        remote.watched = False
-        session = remote.session
-        if self._closed or not session.alive or not remote.silent_since:
-            return
-        remote.watched = True
-        doubtful_at = remote.silent_since + self._patience
-        if now < doubtful_at:
-            self._silences.add(doubtful_at, remote)
-            return
-        self._silences.add(now + 2 * self._patience, remote)
-        if remote.peer not in self._attempts:
-            self._connect(remote.peer, session.source)
+        if not self._closed and remote.peer not in self._attempts:
+            self._connect(remote.peer, remote.session.source)
+
+    def _expire(self, session: DtlsSession) -> None:
+        """A credential that has expired ends its sessions, and what goes on in them (the design, section 6)."""
+        self._engine.close(session, EndReason.EXPIRED)
 
     # Time and end.
 
@@ -409,16 +379,13 @@ class DtlsInterface:
         attempts, self._attempts = self._attempts, {}
         self._engine.shutdown()
         for attempt in attempts.values():
-            if not attempt.future.done():
-                attempt.future.set_exception(RequestFailed("the endpoint was closed"))
-                attempt.future.exception()  # as above
+            attempt.fail(RequestFailed("the endpoint was closed"))
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._store is not None:
             self._store.close()
-        self._silences.close()
-        self._expiries.close()
+        self._watch.close()
         self._socket.close()
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from securecoap.dtls.engine import DtlsSession
     from securecoap.transports.datagram import SocketAddress
     from securecoap.transports.dtls import DtlsInterface
+    from securecoap.transports.dtls_routes import UnprovenRoute
 
 __all__ = ["DEFAULT_PORT", "DtlsAddress"]
 
@@ -30,12 +31,13 @@ class DtlsAddress(EndpointAddress):
         peer: the peer's socket address.
         local: packed packet information with our address that was asked, or ``None``.
         silent_since: when a message went out that expects an answer, with nothing heard since; 0 for none.
+        unproven: there while the peer's address has changed and it was not shown to receive there.
         watched: whether somebody looks after ``silent_since`` later.
     """
 
     __slots__ = (
         "authenticated_claims", "confirmed", "grants", "interface", "local", "local_host", "local_port", "peer",
-        "session", "silent_since", "watched",
+        "session", "silent_since", "unproven", "watched",
     )  # fmt: skip
 
     scheme = "coaps"
@@ -54,6 +56,7 @@ class DtlsAddress(EndpointAddress):
         self.local_port = interface.address[1]
         self.grants = None
         self.silent_since = 0.0
+        self.unproven: UnprovenRoute | None = None
         self.watched = False
 
     @property

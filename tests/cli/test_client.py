@@ -360,8 +360,6 @@ def test_usage_errors(client, run, arguments):
     [
         ["get", URI, "--proxy", "coap://p"],
         ["observe", URI, "--proxy=coap://p"],
-        ["get", URI, "--dtls-engine", "tinydtls"],
-        ["serve", "--demo", "--dtls-engine", "tinydtls"],
         ["shell"],
         ["shell", URI, "--timeout", "1"],
         ["serve", "--files", "/tmp"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import stat
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,12 @@ from securecoap.errors import (
     SessionEnded,
     Unreachable,
 )
+from securecoap.transports.datagram import DatagramSocket
 from securecoap.transports.dtls import DtlsInterface
 from securecoap.transports.dtls_address import DtlsAddress
 from securecoap.transports.key_log import key_log_file
 from securecoap.wire.codes import Code
-from securecoap.wire.message import ACK, CON, NON, Message
+from securecoap.wire.message import ACK, CON, NON, RST, Message
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,9 +123,11 @@ async def connect(client: DtlsInterface, server: DtlsInterface, host: str = "127
     return remote
 
 
-def message_to(remote: DtlsAddress, mtype: int = CON, mid: int = 1, code: int = Code.GET) -> Message:
+def message_to(
+    remote: DtlsAddress, mtype: int = CON, mid: int = 1, code: int = Code.GET, token: bytes = b"tt"
+) -> Message:
     message = Message(code, b"x" if code == Code.PUT else b"")
-    message.mtype, message.mid, message.token, message.remote = mtype, mid, b"tt", remote
+    message.mtype, message.mid, message.token, message.remote = mtype, mid, token, remote
     return message
 
 
@@ -355,7 +359,7 @@ def test_a_network_error_makes_a_client_ask_at_once():
         client.send(message_to(remote))
         client._failed(Unreachable(111, "refused"), remote.peer, b"")
         assert remote.peer in client._attempts
-        assert client._is_doubtful(remote.session)
+        assert client._watch.is_doubtful(remote)
         assert remote.session.alive
         assert client._above.errors.empty()
 
@@ -371,7 +375,7 @@ def test_an_answering_server_is_not_doubted():
         server.send(message_to(request.remote, ACK, 1, Code.CONTENT))
         await client._above.messages.get()
         assert remote.silent_since == 0.0
-        client._listen(remote, ends.loop.time() + 100)
+        client._watch._listen(remote, ends.loop.time() + 100)
         assert not client._attempts
         client.send(message_to(remote, NON, 3, Code.CONTENT))
         assert remote.silent_since == 0.0
@@ -505,8 +509,90 @@ def test_endpoint_names_the_real_port():
 
 def test_an_engine_that_is_not_there_is_refused():
     async def test(ends: Ends) -> None:
-        with pytest.raises(ConfigurationError, match="tinydtls"):
-            ends.client(engine="tinydtls")
+        with pytest.raises(ConfigurationError, match="'python' and 'tinydtls'"):
+            ends.client(engine="openssl")
+
+    run(test)
+
+
+def nat(client: DtlsInterface, server: DtlsInterface) -> list[bytes]:
+    """Let what the client sends come from another port of this host, whose owner collects what goes there."""
+    stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    stranger.bind(("127.0.0.1", 0))
+    stranger.setblocking(False)
+    answers: list[bytes] = []
+    loop = client._loop
+
+    def collect() -> None:
+        answers.append(stranger.recv(65536))
+
+    loop.add_reader(stranger, collect)
+    client._socket.send = lambda data, peer, local=None: stranger.sendto(data, server.address)  # type: ignore[method-assign]  # a translator
+    client._socket.close = lambda: (
+        loop.remove_reader(stranger),
+        stranger.close(),
+        DatagramSocket.close(client._socket),
+    )  # type: ignore[method-assign]  # and its end
+    return answers
+
+
+def test_a_peer_behind_a_translator_keeps_its_address_object():
+    async def test(ends: Ends) -> None:
+        server, client = ends.serve(), ends.client()
+        remote = await connect(client, server)
+        client.send(message_to(remote))
+        at_server = (await server._above.messages.get()).remote
+        before = at_server.peer
+        answers = nat(client, server)
+        client.send(message_to(remote, mid=2))
+        request = await server._above.messages.get()
+        assert request.remote is at_server
+        assert at_server.peer != before
+        server.send(message_to(at_server, ACK, 2, Code.CONTENT))
+        await until(lambda: len(answers) == 2)  # the ping that asks whether it is there, and the answer
+        client._receive(answers[0], remote.peer, ends.loop.time())
+        ping = await client._above.messages.get()
+        assert (ping.mtype, ping.code) == (CON, Code.EMPTY)
+        assert at_server.unproven is not None
+        client.send(message_to(remote, RST, ping.mid, Code.EMPTY, b""))
+        await until(lambda: at_server.unproven is None)
+        assert server._above.messages.empty()  # the Reset was meant for the transport
+
+    run(test)
+
+
+def test_little_is_sent_to_an_address_that_was_not_shown_to_receive():
+    async def test(ends: Ends) -> None:
+        limits = Limits(amplification_factor=3.0, amplification_allowance=100)
+        server, client = ends.serve(limits=limits), ends.client()
+        remote = await connect(client, server)
+        client.send(message_to(remote))
+        at_server = (await server._above.messages.get()).remote
+        answers = nat(client, server)
+        client.send(message_to(remote, mid=2))
+        await server._above.messages.get()
+        large = message_to(at_server, CON, 9, Code.PUT)
+        large.payload = bytes(500)
+        for _ in range(5):
+            server.send(large)
+        small = message_to(at_server, ACK, 2, Code.CONTENT)
+        server.send(small)
+        await until(lambda: len(answers) == 2)
+        assert sum(map(len, answers)) < 100 + 3 * 60
+
+    run(test)
+
+
+def test_sessions_of_a_credential_that_is_gone_are_ended():
+    async def test(ends: Ends) -> None:
+        server, client, other = ends.serve(), ends.client(), ends.client(client_map(b"sensor-18"))
+        remote, second = await connect(client, server), await connect(other, server)
+        assert server.end_sessions(lambda credential: credential.label == ":sensor-17") == 1
+        error, ended = await client._above.errors.get()
+        assert isinstance(error, SessionEnded)
+        assert ended is remote
+        assert second.session.alive
+        assert server._engine.session_count == 1
 
     run(test)
 

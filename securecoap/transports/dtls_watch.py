@@ -1,0 +1,96 @@
+"""What ends a session, or asks after it, by the clock: a server that is silent, and a credential that has expired.
+
+Must not know sockets or the engine: what is to be done is for whoever asked.
+"""
+
+from __future__ import annotations
+
+from time import time as wall_clock
+from typing import TYPE_CHECKING, Final
+
+from securecoap.core.deadlines import Deadlines
+from securecoap.dtls.session import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from securecoap.dtls.engine import DtlsSession
+    from securecoap.interfaces import Scheduler
+    from securecoap.transports.dtls_address import DtlsAddress
+
+__all__ = ["SessionWatch"]
+
+_EXPIRY_INTERVAL: Final = 60.0
+"""Seconds between two looks at a credential that ends some day: clocks may be set."""
+
+
+class SessionWatch:
+    """Watches the sessions of one bound endpoint.
+
+    Args:
+        scheduler: time and timers.
+        patience: seconds for which a server may be silent while something is expected of it.
+        ask: called with a server that was silent for longer, and again while it is.
+        expire: called with a session whose credential is not valid any more.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        patience: float,
+        ask: Callable[[DtlsAddress], None],
+        expire: Callable[[DtlsSession], None],
+    ) -> None:
+        self._time = scheduler.time
+        self._patience = patience
+        self._ask = ask
+        self._expire = expire
+        self._silences: Deadlines[DtlsAddress] = Deadlines(scheduler, self._listen)
+        self._expiries: Deadlines[DtlsSession] = Deadlines(scheduler, self._look_at_validity)
+
+    def expect(self, remote: DtlsAddress) -> None:
+        """Note that something went out to which an answer is expected, with nothing heard since before."""
+        remote.silent_since = self._time()
+        if not remote.watched and remote.session.role is Role.CLIENT:
+            remote.watched = True
+            self._silences.add(remote.silent_since + self._patience, remote)
+
+    def doubt(self, remote: DtlsAddress) -> None:
+        """Treat a silence as if it lasted too long already."""
+        remote.silent_since = min(remote.silent_since, self._time() - self._patience)
+
+    def is_doubtful(self, remote: DtlsAddress) -> bool:
+        """Say whether a server has been silent for too long."""
+        since = remote.silent_since
+        return remote.session.role is Role.CLIENT and bool(since) and self._time() - since >= self._patience
+
+    def watch_validity(self, session: DtlsSession) -> None:
+        """Look after a credential that ends some day."""
+        left = session.source.validity.not_after - wall_clock()
+        if left != float("inf"):
+            self._expiries.add(self._time() + min(left, _EXPIRY_INTERVAL), session)
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        self._silences.close()
+        self._expiries.close()
+
+    def _look_at_validity(self, session: DtlsSession, _now: float) -> None:
+        if not session.alive:
+            return
+        if wall_clock() >= session.source.validity.not_after:
+            self._expire(session)
+        else:
+            self.watch_validity(session)
+
+    def _listen(self, remote: DtlsAddress, now: float) -> None:
+        remote.watched = False
+        if not remote.session.alive or not remote.silent_since:
+            return
+        remote.watched = True
+        doubtful_at = remote.silent_since + self._patience
+        if now < doubtful_at:
+            self._silences.add(doubtful_at, remote)
+            return
+        self._silences.add(now + 2 * self._patience, remote)
+        self._ask(remote)

@@ -1,0 +1,36 @@
+"""A budget for an address at which a peer was not shown to receive (RFC 9146 section 6)."""
+
+from __future__ import annotations
+
+from securecoap.transports.dtls_routes import UnprovenRoute
+
+PING = b"\x40\x00ab"
+RESET = b"\x70\x00ab"
+
+
+def route() -> UnprovenRoute:
+    return UnprovenRoute(b"ab", 3.0, 100, 2.0)
+
+
+def test_the_ping_is_repeated_in_its_interval_only():
+    unproven = route()
+    assert unproven.ping(10.0) == PING
+    assert unproven.ping(11.9) is None
+    assert unproven.ping(12.0) == PING
+
+
+def test_only_the_reset_of_the_ping_is_proof():
+    unproven = route()
+    for other in (b"\x70\x00ac", b"\x60\x00ab", RESET + b"\0", b"", PING):
+        assert not unproven.is_proof(other)
+    assert unproven.is_proof(RESET)
+
+
+def test_what_came_from_there_allows_three_times_as_much():
+    unproven = route()
+    assert unproven.spend(100)
+    assert not unproven.spend(1)
+    unproven.is_proof(bytes(10))
+    assert not unproven.spend(31)
+    assert unproven.spend(30)
+    assert not unproven.spend(1)

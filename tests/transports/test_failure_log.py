@@ -1,0 +1,19 @@
+"""The log of peers that fail."""
+
+from __future__ import annotations
+
+from securecoap.transports.failure_log import FailureLog
+
+
+def test_one_record_a_second_and_the_others_are_counted(caplog):
+    now = 100.0
+    failures = FailureLog(lambda: now)
+    for _ in range(5):
+        failures.warn(lambda: "192.0.2.1", ValueError("no"))
+    assert caplog.messages == ["192.0.2.1: no"]
+    now = 101.0
+    failures.warn(lambda: "192.0.2.2", ValueError("neither"))
+    assert caplog.messages[1:] == ["192.0.2.2: neither (4 more since the last message)"]
+    now = 102.0
+    failures.warn(lambda: "192.0.2.3", ValueError("nor this"))
+    assert caplog.messages[2:] == ["192.0.2.3: nor this"]
