@@ -45,6 +45,8 @@ class Settings:
         state_wait: seconds to wait for another process that owns a security context.
         cache: whether responses to GET and FETCH are used again while they are fresh, and validated when they are not
             (RFC 7252 section 5.6); never for another secured address.
+        close_timeout: seconds that closing waits for a handler, or for whatever reads or writes a body, that ignores
+            its cancellation.
         keylog: file to which DTLS secrets are appended (NSS key log format), for debugging.
     """
 
@@ -55,6 +57,7 @@ class Settings:
     strict_state: bool = False
     state_wait: float = 10.0
     cache: bool = False
+    close_timeout: float = 5.0
     keylog: _Path | None = None
 
 

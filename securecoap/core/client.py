@@ -135,9 +135,9 @@ class ClientRequest:
         """Whether nothing is under way any more."""
         return self._task.done()
 
-    async def wait_done(self) -> None:
-        """Return when nothing is under way any more."""
-        await asyncio.wait([self._task])
+    async def wait_done(self, seconds: float | None = None) -> None:
+        """Return when nothing is under way any more, or after that time."""
+        await asyncio.wait([self._task], timeout=seconds)
 
     async def _run(self) -> None:
         try:
@@ -213,7 +213,11 @@ class ClientRequest:
         message.remote = self._message.remote
         self._performed_at = self._loop.time()
         refused = self._remote
-        self._interface = await self._choose(message)
+        try:
+            async with asyncio.timeout(self._parameters.max_transmit_wait):
+                self._interface = await self._choose(message)
+        except TimeoutError as error:
+            raise error if isinstance(error, CoapError) else RequestTimeout("no address was found in time") from None
         self._remote = message.remote
         if self._was_rerouted and self._remote == refused:
             raise Unreachable(ECONNREFUSED, "the network reports that the peer is unreachable")

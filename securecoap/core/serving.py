@@ -17,6 +17,7 @@ from securecoap.core.blockwise import Assemblies, take_block
 from securecoap.core.notifications import SEQUENCE_RATE
 from securecoap.core.observe import Observation, Observations, Rendering
 from securecoap.core.problems import error_message
+from securecoap.core.silence import SUCCESS, unwanted_classes
 from securecoap.core.tasks import start
 from securecoap.errors import (
     BadRequest,
@@ -222,6 +223,7 @@ class Server:
             and getattr(resource, "is_observable", hasattr(resource, "add_observation"))
             and (request.options.block2 is None or request.options.block2.number == 0)
             and self._observations.has_room(request.remote)
+            and not unwanted_classes(request) & SUCCESS  # nobody would hear of it
         ):
             observation = Observation(self._observations, incoming, self._observations.audience(resource, request))
 
@@ -372,13 +374,16 @@ class Server:
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=seconds)
 
-    async def close(self) -> None:
-        """Cancel the handlers that still work, and wait for them."""
+    async def close(self, patience: float = 5.0) -> None:
+        """Cancel the handlers that still work, and wait for them, no longer than that many seconds."""
         self._observations.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            _, stubborn = await asyncio.wait(tasks, timeout=patience)
+            for task in stubborn:
+                _logger.error("a handler ignores that it is cancelled: %r", task.get_coro())
 
 
 def _cancel(task: asyncio.Task[Any]) -> None:
