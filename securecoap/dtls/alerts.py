@@ -9,7 +9,16 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
-__all__ = ["ALERT_FATAL", "ALERT_WARNING", "Alert", "HandshakeFault", "alert_name", "encode_alert", "parse_alert"]
+__all__ = [
+    "ALERT_FATAL",
+    "ALERT_WARNING",
+    "Alert",
+    "HandshakeFault",
+    "advice",
+    "alert_name",
+    "encode_alert",
+    "parse_alert",
+]
 
 ALERT_WARNING: Final = 1
 ALERT_FATAL: Final = 2
@@ -63,6 +72,36 @@ _NAMES: Final = {alert.value: alert.name.lower() for alert in Alert}
 def alert_name(code: int) -> str:
     """Return the RFC's name of an alert code, such as ``decrypt_error``; ``alert 99`` where the code has none."""
     return _NAMES.get(code) or f"alert {code}"
+
+
+_FAULT_OF_ONE: Final = "one of the two does not follow the protocol"
+_KEY_OR_CERTIFICATE: Final = "it does not accept this end's key or certificate"
+_ADVICE: Final[dict[int, str]] = {
+    Alert.BAD_RECORD_MAC: "the two derived different keys: is the pre-shared key the same, and the identity its own?",
+    Alert.DECRYPT_ERROR: "the pre-shared key is not the one that it has for this identity, or it has no such identity",
+    Alert.UNKNOWN_PSK_IDENTITY: "it has no such identity",
+    Alert.HANDSHAKE_FAILURE: "nothing in common: look at the kinds of credentials and the cipher suites of both sides",
+    Alert.INSUFFICIENT_SECURITY: "it demands stronger cipher suites",
+    Alert.PROTOCOL_VERSION: "it does not speak DTLS 1.2",
+    Alert.UNKNOWN_CA: "it does not trust the authority of this end's certificate",
+    Alert.BAD_CERTIFICATE: _KEY_OR_CERTIFICATE,
+    Alert.CERTIFICATE_UNKNOWN: _KEY_OR_CERTIFICATE,
+    Alert.UNSUPPORTED_CERTIFICATE: "it takes another kind of key: raw public key or certificate?",
+    Alert.CERTIFICATE_EXPIRED: "this end's certificate is not valid now; are both clocks right?",
+    Alert.CERTIFICATE_REVOKED: "this end's certificate was revoked",
+    Alert.ACCESS_DENIED: "it does not know whose this key or certificate is",
+    Alert.UNRECOGNIZED_NAME: "it does not have the name that it was asked for",
+    Alert.ILLEGAL_PARAMETER: _FAULT_OF_ONE,
+    Alert.DECODE_ERROR: _FAULT_OF_ONE,
+    Alert.UNEXPECTED_MESSAGE: _FAULT_OF_ONE,
+    Alert.UNSUPPORTED_EXTENSION: _FAULT_OF_ONE,
+    Alert.INTERNAL_ERROR: "it has a problem of its own: see its log",
+}
+
+
+def advice(code: int) -> str:
+    """Return what a person should look at when a peer refuses a handshake with this alert, if there is a telling."""
+    return _ADVICE.get(code, "")
 
 
 def encode_alert(level: int, alert: Alert) -> bytes:

@@ -15,7 +15,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from securecoap.dtls.admission import Admission, Admitted
-from securecoap.dtls.alerts import Alert, HandshakeFault, alert_name, parse_alert
+from securecoap.dtls.alerts import Alert, HandshakeFault, advice, alert_name, parse_alert
 from securecoap.dtls.cid_records import CONNECTION_ID_START
 from securecoap.dtls.connection_id import CONNECTION_ID_LENGTH, ConnectionIds
 from securecoap.dtls.cookie import CookieJar
@@ -337,7 +337,9 @@ class Endpoint:
 
     def _refused(self, handshake: Handshake, code: int) -> None:
         side = "server" if handshake.ROLE is Role.CLIENT else "client"
-        self._fail(handshake, alert_name(code), f"the {side} refused: {alert_name(code)}")
+        hint = advice(code)
+        text = f"the {side} refused: {alert_name(code)}" + (f" ({hint})" if hint else "")
+        self._fail(handshake, alert_name(code), text)
 
     def _fail(self, handshake: Handshake, alert: str | None, text: str) -> None:
         if handshake.serial not in self._handshakes:

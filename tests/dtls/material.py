@@ -93,12 +93,13 @@ class Authority:
 
     name: str = "root"
     kind: str = "p256"
+    days: tuple[int, int] = (-30, 30)
     key: Any = field(init=False)
     root: bytes = field(init=False)
 
     def __post_init__(self) -> None:
         self.key = private_key(self.kind, self.name)
-        self.root = certificate(self.name, self.key, self.name, self.key, is_authority=True)
+        self.root = certificate(self.name, self.key, self.name, self.key, is_authority=True, days=self.days)
 
     def issue(self, key: Any, *names: str, **options: Any) -> bytes:
         return certificate(options.pop("subject", "peer"), key, self.name, self.key, names=names, **options)
@@ -120,11 +121,13 @@ def judge_raw(peers: dict[bytes, str]) -> Any:
     return judge
 
 
-def judge_chain(authority: Authority, purpose: x509.ObjectIdentifier, name: str | None = None) -> Any:
+def judge_chain(
+    authority: Authority, purpose: x509.ObjectIdentifier, name: str | None = None, clock: Any = NOW.timestamp
+) -> Any:
     store = TrustStore([authority.root], purpose)
 
     def judge(chain: tuple[bytes, ...]) -> Proof | Refusal:
-        found = store.verify(chain, NOW.timestamp())
+        found = store.verify(chain, clock())
         if isinstance(found, Refusal):
             return found
         if name is not None and name not in found.names:

@@ -14,6 +14,7 @@ import pytest
 from support.processes import Program, free_ports
 
 from tests.interop.harness import PEERS, Ours, aiocoap_program, node_script, program, write_json
+from tests.interop.socket_peer import SocketPeer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,3 +101,16 @@ def node_server(start: Callable[..., Program]) -> Callable[[], tuple[Program, in
         return server, port
 
     return starter
+
+
+@pytest.fixture
+def peer() -> Iterator[Callable[..., SocketPeer]]:
+    made: list[SocketPeer] = []
+
+    def maker(**options: Any) -> SocketPeer:
+        made.append(SocketPeer(**options))
+        return made[-1]
+
+    yield maker
+    for one in made:
+        one.close()

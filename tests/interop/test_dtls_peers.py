@@ -5,27 +5,20 @@ CoAP stacks over DTLS, and tinydtls, are tested elsewhere; here it is records an
 
 from __future__ import annotations
 
-import os
-import select
-import shutil
-import socket
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.processes import Program, free_ports
 
-from securecoap.dtls.endpoint import Endpoint
 from securecoap.dtls.parameters import DtlsParameters, PskCredential
 from securecoap.dtls.suites import SUITES
+from tests.interop.socket_peer import SocketPeer, installed, typed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-    from securecoap.dtls.engine import EndReason
-    from securecoap.dtls.session import Role, Session
-    from securecoap.errors import HandshakeFailed
 
 pytestmark = pytest.mark.interop
 
@@ -41,77 +34,6 @@ CIPHERS = {
     0xC0A9: "PSK-AES256-CCM8",
 }
 GNUTLS = "NONE:+VERS-DTLS1.2:+PSK:+SIGN-ALL:+COMP-NULL:+MAC-ALL:+AEAD:+AES-128-CCM-8:+AES-128-GCM"
-
-
-class SocketPeer:
-    """An endpoint on a loopback socket, driven from the test."""
-
-    def __init__(self, **options: Any) -> None:
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
-        self.port = self.socket.getsockname()[1]
-        self.data: list[bytes] = []
-        self.established: list[Session] = []
-        self.ended: list[EndReason] = []
-        self.failed: list[HandshakeFailed] = []
-        self.largest = 0
-        self.endpoint = Endpoint(self, random=os.urandom, now=time.monotonic(), **options)
-
-    def transmit(self, datagram: bytes, peer: Any) -> None:
-        self.largest = max(self.largest, len(datagram))
-        self.socket.sendto(datagram, peer)
-
-    def application_data(self, session: Session, data: bytes) -> None:
-        self.data.append(data)
-
-    def session_established(self, session: Session) -> None:
-        self.established.append(session)
-
-    def session_ended(self, session: Session, reason: EndReason) -> None:
-        self.ended.append(reason)
-
-    def handshake_failed(self, peer: Any, role: Role, error: HandshakeFailed) -> None:
-        self.failed.append(error)
-
-    def run_until(self, condition: Callable[[], object], seconds: float = 15.0) -> None:
-        end = time.monotonic() + seconds
-        while not condition():
-            now = time.monotonic()
-            assert now < end, f"nothing happened: {self.established} {self.failed}"
-            due = self.endpoint.next_timeout()
-            wait = min(end - now, 0.2 if due is None else max(due - now, 0.0), 0.2)
-            if select.select([self.socket], [], [], wait)[0]:
-                try:
-                    datagram, peer = self.socket.recvfrom(65536)
-                except ConnectionError:
-                    continue
-                self.endpoint.receive(datagram, peer, time.monotonic())
-            else:
-                self.endpoint.handle_timeout(time.monotonic())
-
-    def close(self) -> None:
-        self.endpoint.shutdown()
-        self.socket.close()
-
-
-@pytest.fixture
-def peer() -> Iterator[Callable[..., SocketPeer]]:
-    made: list[SocketPeer] = []
-
-    def maker(**options: Any) -> SocketPeer:
-        made.append(SocketPeer(**options))
-        return made[-1]
-
-    yield maker
-    for one in made:
-        one.close()
-
-
-def installed(name: str) -> str:
-    path = shutil.which(name)
-    if path is None:
-        pytest.skip(f"{name} is not installed (tools/test installs it)")
-    return path
 
 
 def openssl_server(
@@ -139,18 +61,11 @@ def openssl_client(start: Callable[..., Program], port: int, *arguments: str, ke
     )
 
 
-def typed(program: Program, text: bytes) -> None:
-    stdin = program._process.stdin
-    assert stdin is not None
-    stdin.write(text)
-    stdin.flush()
-
-
 def exchange_with_server(ours: SocketPeer, server: Program, port: int) -> None:
     ours.endpoint.connect(("127.0.0.1", port), CREDENTIAL, time.monotonic())
     ours.run_until(lambda: ours.established or ours.failed)
     assert not ours.failed
-    assert ours.endpoint.send(ours.established[0], b"from us to them\n")
+    ours.send(ours.established[0], b"from us to them\n")
     server.wait_for("from us to them")
     typed(server, b"from them to us\n")
     ours.run_until(lambda: ours.data)
@@ -205,7 +120,7 @@ def test_our_server_and_openssl_client(start, peer, parameters):
     typed(client, b"from them to us\n")
     ours.run_until(lambda: ours.data)
     assert ours.data == [b"from them to us\n"]
-    ours.endpoint.send(ours.established[0], b"from us to them\n")
+    ours.send(ours.established[0], b"from us to them\n")
     client.wait_for("from us to them")
     assert "Secure Renegotiation IS supported" in client.output
     assert "Extended master secret: yes" in client.output
@@ -240,7 +155,7 @@ def test_our_client_and_gnutls_server(start, peer, tmp_path):
     ours.endpoint.connect(("127.0.0.1", port), CREDENTIAL, time.monotonic())
     ours.run_until(lambda: ours.established or ours.failed)
     assert not ours.failed
-    ours.endpoint.send(ours.established[0], b"echo this\n")
+    ours.send(ours.established[0], b"echo this\n")
     ours.run_until(lambda: ours.data)
     assert ours.data == [b"echo this\n"]
     assert server.output is not None
@@ -276,5 +191,5 @@ def test_our_server_and_gnutls_client(start, peer):
     typed(client, b"from them to us\n")
     ours.run_until(lambda: ours.data)
     assert ours.data == [b"from them to us\n"]
-    ours.endpoint.send(ours.established[0], b"from us to them\n")
+    ours.send(ours.established[0], b"from us to them\n")
     client.wait_for("from us to them")
