@@ -9,6 +9,8 @@ from securecoap.credentials.models import EdhocIdentity
 from securecoap.credentials.secret import Secret
 from tests.credentials.material import EDHOC_KEY, EDHOC_OWN, EDHOC_PEER, EDHOC_PEER_KEY
 
+__all__ = ["EDHOC_KEY", "EDHOC_OWN"]
+
 from .vectors import TRACE_2
 
 CRED_I, CRED_R = Ccs.parse(TRACE_2["cred_i_cbor"]), Ccs.parse(TRACE_2["cred_r_cbor"])

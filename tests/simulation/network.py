@@ -56,6 +56,7 @@ class SimulatedAddress(EndpointAddress):
         "budget",
         "confirmed",
         "dedup_offset",
+        "grants",
         "interface",
         "is_multicast",
         "is_multicast_locally",
@@ -68,6 +69,7 @@ class SimulatedAddress(EndpointAddress):
         self.name = name
         self.local = local
         self.confirmed = False
+        self.grants = None
         self.budget: float = interface.limits.amplification_allowance
         self.dedup_offset = 0
         self.is_multicast = name in interface.network.groups
