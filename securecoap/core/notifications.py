@@ -24,6 +24,8 @@ on where a client expects them."""
 UNKNOWN: Final = -1
 """Content format of what has none."""
 _SEQUENCE_MASK: Final = 0xFFFFFF
+_ETAG: Final = 1 << numbers.ETAG
+_BLOCK2: Final = 1 << numbers.BLOCK2
 # What a 2.03 tells anew of a representation that the client has (RFC 7252 section 5.9.1.3).
 _REFRESHED: Final = frozenset({numbers.ETAG, numbers.MAX_AGE})
 
@@ -47,31 +49,41 @@ class Notification:
         self.is_last = is_last
 
 
-def make(request: Message, response: Message, number: int) -> Notification:
+def make(request: Message, response: Message, number: int, exponent: int) -> Notification:
     """What observations with such a request are sent when the resource is rendered as ``response``.
 
     A representation that the client said it has becomes 2.03 (section 4.2); of a large one only the first block is
     sent, and the client fetches the rest (RFC 7959 section 2.6).
+
+    Args:
+        request: the registration.
+        response: what the resource was rendered as.
+        number: of `SequenceNumbers`.
+        exponent: of the largest block that is sent (6: 1024 bytes).
     """
     code = response.code or Code.CONTENT
     if not 64 <= code < 96:
         return Notification(response, number, UNKNOWN, is_last=True)
     options = request.options
-    pairs, payload = response.options.pairs, response.payload
-    content_format = response.options.content_format if code == Code.CONTENT else UNKNOWN
-    if code == Code.CONTENT and options.etag is not None and response.options.etag in options.etags:
+    found = response.options
+    pairs, payload = found.pairs, response.payload
+    content_format = found.content_format if code == Code.CONTENT else UNKNOWN
+    if options.present & found.present & _ETAG and code == Code.CONTENT and found.etag in options.etags:
         code, payload, content_format = Code.VALID, b"", UNKNOWN
         pairs = tuple([pair for pair in pairs if pair[0] in _REFRESHED])
-    elif response.options.block2 is None:
+    elif not found.present & _BLOCK2 and (len(payload) > 16 << exponent or options.present & _BLOCK2):
         block2 = options.block2
-        exponent = min(6 if block2 is None else block2.size_exponent, 6)
+        exponent = exponent if block2 is None else min(block2.size_exponent, exponent)
         if len(payload) > 16 << exponent:
             part = first_block(response, exponent)
             pairs, payload = part.options.pairs, part.payload
     value = number & _SEQUENCE_MASK
     observe = (numbers.OBSERVE, value.to_bytes((value.bit_length() + 7) // 8, "big"))
-    others = [pair for pair in pairs if pair[0] != numbers.OBSERVE]
-    message = Message.inner(code, Options.received(tuple(sorted((*others, observe), key=_option))), payload, None, b"")
+    if pairs:
+        pairs = tuple(sorted((*[pair for pair in pairs if pair[0] != numbers.OBSERVE], observe), key=_option))
+    else:
+        pairs = (observe,)
+    message = Message.inner(code, Options.received(pairs), payload, None, b"")
     message.confirmable = response.confirmable
     return Notification(message, number, content_format, is_last=False)
 

@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 
 from securecoap.core.deadlines import Deadlines
 from securecoap.core.notifications import UNKNOWN, SequenceNumbers, as_confirmable, make, without_observe
+from securecoap.core.pace import Pace
 from securecoap.interfaces import Exchange
 from securecoap.wire import numbers
 from securecoap.wire.codes import Code
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Audience", "Observation", "Observations", "Rendering"]
 
-_LONGEST_SILENCE: Final = 24 * 3600.0
-"""Seconds after which a client that gets Non-confirmable notifications has to acknowledge one (section 4.5)."""
-_LONGEST_PACE: Final = 3.0
-"""Seconds between Non-confirmable notifications where the round-trip time is not known to be shorter (4.5.1)."""
 _STRANGERS_PART: Final = 0.9  # of all observations: the rest is for addresses that were shown to be real
 # What does not change how a registration is answered.
 _NOT_IN_AUDIENCE: Final = frozenset(
@@ -46,31 +43,36 @@ class Observation(Exchange):
     """One client's registration, as the resource and the message layer see it; a `DirectObservation`.
 
     Args:
-        table: counts it and makes notifications.
         incoming: the registration; notifications are responses to it.
         audience: renders the resource for this registration and others like it.
+
+    Attributes:
+        is_outstanding: whether a notification is still to be acknowledged.
+        is_stranger: whether nobody had shown the address to be real when it registered.
+        ended: whether nothing is sent any more.
     """
 
     __slots__ = (
-        "_audience", "_callback", "_format", "_heard_at", "_number", "_rendering", "_rtt", "_sent_at", "_table",
-        "_unheard", "_wanted", "ended", "incoming", "is_accepted", "is_outstanding", "is_stranger",
+        "_audience", "_callback", "_format", "_number", "_pace", "_rendering", "_wanted", "ended", "incoming",
+        "is_outstanding", "is_stranger",
     )  # fmt: skip
 
-    def __init__(self, table: Observations, incoming: IncomingPlumbing, audience: Audience) -> None:
+    def __init__(self, incoming: IncomingPlumbing, audience: Audience) -> None:
         self.incoming = incoming
-        self.is_accepted = self.is_outstanding = self.ended = False
+        self.is_outstanding = self.ended = False
         self.is_stranger = not incoming.request.remote.confirmed
-        self._table = table
         self._audience = audience
         self._callback: Cancel | None = None
         self._rendering: Rendering | None = None  # the one that is waited for
         self._wanted: object | None = None  # the change of which it is still to be told
         self._format: int | None = UNKNOWN
         self._number = -1
-        # The first notification is Confirmable: a victim of a forged address ends the observation by its silence or its
-        # Reset (RFC 7252 section 11.3), and anybody else's acknowledgement tells the round-trip time.
-        self._unheard = table.most_unheard
-        self._heard_at = self._sent_at = self._rtt = 0.0
+        self._pace: Pace | None = None  # of who gets Non-confirmable notifications
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the resource has taken it, and it goes on."""
+        return self._callback is not None
 
     @property
     def request(self) -> Message:
@@ -80,9 +82,8 @@ class Observation(Exchange):
     def accept(self, cancellation_callback: Cancel) -> None:
         """Take the registration; the callback is called once when it ends. See `ServerObservation.accept`."""
         self._callback = cancellation_callback
-        self.is_accepted = True
-        self._table.add(self)
-        self.incoming.on_interest_end(self.end)
+        self._audience.table.add(self)
+        self.incoming.on_interest_end(self)
         self.incoming.request.exchange.tell(self)
 
     def trigger(self, response: Message | None = None, *, is_last: bool = False) -> None:
@@ -90,18 +91,22 @@ class Observation(Exchange):
         if response is None:
             self.notify(object())  # a change that nobody else is told of
         elif not self.ended:
-            self._send(self._table.notification(self.request, response), is_last=is_last)
+            self._send(self._audience.table.notification(self.request, response), is_last=is_last)
 
     def notify(self, change: object) -> None:
         """Notify of a change; see `DirectObservation.notify`."""
         if self.ended:
             return
-        if self.is_outstanding or self._rendering is not None or (self._rtt and self._is_too_early()):
+        if (
+            self.is_outstanding
+            or self._rendering is not None
+            or (self._pace is not None and self._is_too_early(self._pace))
+        ):
             self._wanted = change  # section 4.5.1: states in between need not be sent, and none after a newer one
             return
         rendering = self._audience.current
         if rendering is None or rendering.change is not change or rendering.number <= self._number:
-            rendering = self._rendering = Rendering(self._table, self, change)
+            rendering = self._rendering = Rendering(self._audience.table, self, change)
             self._audience.render(rendering)
         elif rendering.is_done:
             if rendering.notification is not None:
@@ -110,13 +115,12 @@ class Observation(Exchange):
             self._rendering = rendering
             rendering.add(self)
 
-    def _is_too_early(self) -> bool:
-        """Whether a Non-confirmable notification may still be on its way: one in a round-trip time (section 4.5.1)."""
-        due = self._sent_at + self._rtt
-        if self._table.time() >= due:
+    def _is_too_early(self, pace: Pace) -> bool:
+        table = self._audience.table
+        if table.time() >= pace.next_at:
             return False
         if self._wanted is None:
-            self._table.wake(due, self)
+            table.wake(pace.next_at, self)
         return True
 
     def go_on(self) -> None:
@@ -140,7 +144,7 @@ class Observation(Exchange):
         incoming = self.incoming
         if notification.content_format != self._format and notification.content_format != UNKNOWN:
             if self._format != UNKNOWN:  # section 4.2
-                notification = self._table.notification(self.request, Message(Code.NOT_ACCEPTABLE))
+                notification = self._audience.table.notification(self.request, Message(Code.NOT_ACCEPTABLE))
             self._format = notification.content_format
         message = notification.message
         if is_last or notification.is_last:
@@ -152,15 +156,15 @@ class Observation(Exchange):
             confirmable = message.confirmable
             if confirmable is None:
                 confirmable = incoming.is_confirmable
-            table = self._table
-            now = self._sent_at = table.time()
-            if confirmable:
-                self.is_outstanding = True
-            elif self._unheard >= table.most_unheard or now >= self._heard_at + _LONGEST_SILENCE:
-                self.is_outstanding = True
-                message = as_confirmable(message)
-            else:
-                self._unheard += 1
+            if not confirmable:
+                table = self._audience.table
+                pace = self._pace
+                if pace is None:
+                    pace = self._pace = Pace(table.most_unheard)
+                if pace.send(table.time()):
+                    confirmable = True
+                    message = as_confirmable(message)
+            self.is_outstanding = confirmable
         incoming.add_response(message, is_last=False)
 
     def acknowledged(self) -> None:
@@ -168,10 +172,8 @@ class Observation(Exchange):
         if not self.is_outstanding:
             return
         self.is_outstanding = False
-        if not self.incoming.is_confirmable:
-            now = self._heard_at = self._table.time()
-            self._unheard = 0
-            self._rtt = min(now - self._sent_at, _LONGEST_PACE)
+        if self._pace is not None:
+            self._pace.acknowledged(self._audience.table.time())
         if self._wanted is not None:
             self.go_on()
 
@@ -192,15 +194,18 @@ class Observation(Exchange):
         if self.ended:
             return
         self.ended = True
-        if self.is_accepted:
-            self._table.remove(self)
         callback, self._callback = self._callback, None
         rendering, self._rendering = self._rendering, None
         self._wanted = None
         if callback is not None:
+            self._audience.table.remove(self)
             callback()
         if rendering is not None:
             rendering.leave(self)
+
+    def __call__(self) -> None:
+        """Interest has ended. It is its own callback: a bound method for each of very many would cost more."""
+        self.end()
 
     def give_up(self) -> None:
         """It ends without another word."""
@@ -276,12 +281,14 @@ class Audience:
     """Observations whose notifications are equal; it is there as long as they are.
 
     Attributes:
+        table: counts them and makes notifications.
         current: the rendering that was begun last.
     """
 
-    __slots__ = ("__weakref__", "_render", "_resource", "current")
+    __slots__ = ("__weakref__", "_render", "_resource", "current", "table")
 
-    def __init__(self, resource: Resource, render: Render) -> None:
+    def __init__(self, table: Observations, resource: Resource, render: Render) -> None:
+        self.table = table
         self.current: Rendering | None = None
         self._resource = resource
         self._render = render
@@ -300,7 +307,7 @@ class Observations:
     tenths at most of the first.
 
     Args:
-        limits, parameters: bounds, and how often an acknowledgement is asked for.
+        limits, parameters: bounds, how often an acknowledgement is asked for, and the largest block.
         scheduler: time.
         first_number: where sequence numbers begin.
         render: renders for a `Rendering` and calls its ``respond``.
@@ -316,6 +323,7 @@ class Observations:
     ) -> None:
         self.time = scheduler.time
         self.most_unheard = parameters.unacknowledged_notifications
+        self._exponent = parameters.block_exponent
         self._limits = limits
         self._render = render
         self._numbers = SequenceNumbers(first_number, scheduler.time)
@@ -374,12 +382,12 @@ class Observations:
         )
         audience = self._audiences.get(key)
         if audience is None:
-            audience = self._audiences[key] = Audience(resource, self._render)
+            audience = self._audiences[key] = Audience(self, resource, self._render)
         return audience
 
     def notification(self, request: Message, response: Message) -> Notification:
         """See `notifications.make`."""
-        return make(request, response, self._numbers.next())
+        return make(request, response, self._numbers.next(), self._exponent)
 
     def wake(self, when: float, observation: Observation) -> None:
         """Have an observation go on at that time."""

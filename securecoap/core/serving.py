@@ -50,6 +50,7 @@ _GATE: Final = sum(
 )
 # ... and those that take it off the short way.
 _SPECIAL: Final = sum(1 << number for number in (numbers.BLOCK1, numbers.BLOCK2, numbers.OBSERVE))
+_BLOCKS: Final = 1 << numbers.BLOCK1 | 1 << numbers.BLOCK2
 _OBSERVE: Final = 1 << numbers.OBSERVE
 _LARGEST_PAYLOAD: Final = 1024
 
@@ -124,7 +125,10 @@ class Server:
             if request.payload and request.code in BODILESS_METHODS:
                 request.payload = b""  # section 5.5: it means nothing, so no handler gets to see it
             if present & _SPECIAL:
-                self._handle_special(incoming, resource)
+                if present & _BLOCKS:
+                    self._handle_special(incoming, resource)
+                else:
+                    self._observed(incoming, resource)
                 return
             dispatch = getattr(resource, "dispatch", None)
             result = resource.render(request) if dispatch is None else dispatch(request)
@@ -221,26 +225,25 @@ class Server:
             and request.options.observe == 0
             and request.code in (Code.GET, Code.FETCH)
             and getattr(resource, "is_observable", hasattr(resource, "add_observation"))
-            and (request.options.block2 is None or request.options.block2.number == 0)
+            and ((block2 := request.options.block2) is None or block2.number == 0)
             and self._observations.has_room(request.remote)
             and not unwanted_classes(request) & SUCCESS  # nobody would hear of it
         ):
-            observation = Observation(self._observations, incoming, self._observations.audience(resource, request))
-
-            def registered(_: object) -> None:
-                if observation.is_accepted:
-                    observation.trigger()
-                else:
-                    self._render(incoming, resource, self._respond)
-
+            observation = Observation(incoming, self._observations.audience(resource, request))
             at_once = getattr(resource, "dispatch_observation", None) or resource.add_observation  # type: ignore[attr-defined]  # it is_observable
             registration = at_once(request, observation)
             if registration is None:
-                registered(None)
+                self._registered(observation, resource)
             else:
-                self._run(incoming, registration, registered)
+                self._run(incoming, registration, lambda _: self._registered(observation, resource))
         else:
             self._render(incoming, resource, self._respond)
+
+    def _registered(self, observation: Observation, resource: Resource) -> None:
+        if observation.is_accepted:
+            observation.trigger()
+        else:
+            self._render(observation.incoming, resource, self._respond)
 
     def _render_change(self, rendering: Rendering, resource: Resource) -> None:
         self._render(rendering, resource, Rendering.respond)
@@ -265,7 +268,9 @@ class Server:
         respond: Callable[[Any, Message], object],
     ) -> None:
         """Answer with what a handler returned, or will return."""
-        if isinstance(result, Coroutine):
+        if type(result) is Message:
+            respond(incoming, result)
+        elif isinstance(result, Coroutine):
             self._run(incoming, result, lambda response: self._finish(incoming, response, respond), respond)
         elif isinstance(result, Message):
             respond(incoming, result)
@@ -390,5 +395,5 @@ def _cancel(task: asyncio.Task[Any]) -> None:
     task.cancel()
 
 
-def _answer(incoming: IncomingPlumbing, response: Message) -> None:
+def _answer(incoming: Any, response: Message) -> None:
     incoming.add_response(response)

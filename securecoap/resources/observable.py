@@ -30,13 +30,11 @@ overflow the socket's buffer."""
 class _Place:
     """One observation in its set; called when it ends."""
 
-    __slots__ = ("observation", "owner", "tell")
+    __slots__ = ("observation", "owner")
 
     def __init__(self, owner: ObservationSet, observation: ServerObservation) -> None:
         self.owner = owner
         self.observation = observation
-        # A server that can tells many of one change with one rendering; any other does as the seam says.
-        self.tell: Callable[[object], None] | None = getattr(observation, "notify", None)
 
     def __call__(self) -> None:
         self.owner._remove(self)  # noqa: SLF001  # two halves of one thing
@@ -142,12 +140,13 @@ class ObservationSet:
                 place = due.popleft()
                 if place not in places:
                     continue
+                observation = place.observation
                 if last is not None:
-                    place.observation.trigger(last, is_last=True)
-                elif place.tell is not None:
-                    place.tell(change)
+                    observation.trigger(last, is_last=True)
+                elif (notify := getattr(observation, "notify", None)) is not None:
+                    notify(change)  # a server that can tells many of one change with one rendering
                 else:
-                    place.observation.trigger()
+                    observation.trigger()
         finally:  # an observation that fails does not cost the others theirs
             self._scheduled_on = None
             if due or self._is_renewed:

@@ -233,6 +233,7 @@ async def test_it_registers_again_when_it_is_not_fresh_any_more() -> None:
         state = State(Message(payload=b"0", max_age=100))
         async with Pair(site_of(x=state), seed) as pair:
             request = await observing(pair, accept=0)
+            first = pair.requests[0]
             pair.network.sent.clear()
             await asyncio.sleep(50)
             state.set(Message(payload=b"1", max_age=100))
@@ -240,8 +241,9 @@ async def test_it_registers_again_when_it_is_not_fresh_any_more() -> None:
             notified = pair.loop.time()
             await asyncio.sleep(120)
             (again,) = [one for one in pair.requests if one.code == Code.GET]
-            first = pair.server.tokens._incoming[pair.server.interface.address("client")][again.message.token].request
-            assert again.message.options == first.options
+            (incoming,) = pair.server.tokens._incoming.of(pair.server.interface.address("client"))
+            assert (again.message.token, again.message.options) == (first.message.token, first.message.options)
+            assert incoming.request.token == first.message.token
             waits.append(again.time - notified)
             assert state.observation_count == 1
             request.cancel()
