@@ -171,7 +171,7 @@ class SecurityContexts:
             handle.companion = companion = self._activate(credential, context, handle)
         if not isinstance(companion, (SecurityContext, Rederivation)) or not isinstance(companion, kind):
             raise ConfigurationError(
-                f"{credential.label}: another endpoint of this process has its keys without (or with) rederive"
+                f"{credential.label}: another endpoint of this process has the same keys with other rules (rederive)"
             )
         if self._is_server and companion.claims != credential.claims:
             # A peer would be known here by the claims of another endpoint's file: rather no server.

@@ -25,6 +25,7 @@ from securecoap.credentials.models import (
     DtlsPsk,
     DtlsRpk,
     DtlsX509,
+    GroupOscore,
     OscoreContext,
     TlsCertificate,
     digest,
@@ -220,6 +221,31 @@ def _oscore_context(
     )
 
 
+def _group_oscore(reading: Reading, value: Any, place: Place, common: Common) -> Credential | None:
+    got = reading.members(value, place, _GROUP_OSCORE, ("secret", "group-id", "sender-id"))
+    if got is None:
+        return None
+    secret: bytes = got["secret"]
+    if not secret:
+        reading.fault(place / "secret", "the key is empty")
+        return None
+    _warn_of_weakness(reading, secret, place / "secret", value["secret"])
+    salt: bytes = got.get("salt", b"")
+    algorithm = got.get("algorithm", DEFAULT_ALGORITHM)
+    hash_name: str = got.get("kdf-hashfun", DEFAULT_HASH)
+    parts = [secret, salt, got["group-id"], got["sender-id"], algorithm.name.encode(), hash_name.encode()]
+    return GroupOscore(
+        **common,
+        key=digest([b"group-oscore", _label(common), *parts]),
+        secret=Secret(secret),
+        salt=salt,
+        group_id=got["group-id"],
+        sender_id=got["sender-id"],
+        algorithm=algorithm,
+        hash_name=hash_name,
+    )
+
+
 def _tlscert(reading: Reading, value: Any, place: Place, common: Common) -> Credential | None:
     got = reading.members(value, place, _TLSCERT, ("certfile",))
     if got is None:
@@ -309,6 +335,14 @@ _OSCORE: Final[dict[str, Parser]] = {
     "echo": parse_bool,
     "rederive": parse_bool,
 }
+_GROUP_OSCORE: Final[dict[str, Parser]] = {
+    "secret": parse_octets,
+    "salt": parse_octets,
+    "group-id": parse_octets,
+    "sender-id": parse_octets,
+    "algorithm": _algorithm,
+    "kdf-hashfun": _hash,
+}
 _TLSCERT: Final[dict[str, Parser]] = {"certfile": parse_path}
 
 KINDS: Final[dict[str, Callable[[Reading, Any, Place, Common], Credential | None]]] = {
@@ -316,6 +350,7 @@ KINDS: Final[dict[str, Callable[[Reading, Any, Place, Common], Credential | None
     "dtls-rpk": _rpk,
     "dtls-x509": _x509,
     "oscore": _oscore,
+    "group-oscore": _group_oscore,
     "edhoc-oscore": parse_edhoc,
     "tlscert": _tlscert,
 }

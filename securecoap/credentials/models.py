@@ -32,6 +32,7 @@ __all__ = [
     "EdhocOscore",
     "Entry",
     "Group",
+    "GroupOscore",
     "Node",
     "OscoreContext",
     "Reference",
@@ -239,6 +240,25 @@ class EdhocOscore(Credential):
     def is_identity(self) -> bool:
         """Whether it only says who we are: a server presents it to peers that other sets have."""
         return self.own is not None and self.peer is None and not self.peer_anyone
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class GroupOscore(Credential):
+    """What a member of a group has (Group OSCORE). Its place is kept: nothing uses it yet.
+
+    Attributes:
+        group_id: the ID Context that all members share.
+        hash_name: COSE's name of the hash function of HKDF.
+    """
+
+    kind: ClassVar[str] = "group-oscore"
+
+    secret: Secret
+    salt: bytes = field(repr=False)
+    group_id: bytes
+    sender_id: bytes
+    algorithm: AeadParameters
+    hash_name: str
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -228,3 +228,23 @@ def test_an_id_context_fits_an_oscore_option():
         found.secret.reveal(), found.salt, bytes(7), found.recipient_id, id_context=found.id_context
     )  # takes what the file's check lets through
     assert faults({"oscore": entry | {"id-context": bytes(241)}}) == [":a.oscore.id-context: longer than 240 bytes"]
+
+
+GROUP = {"secret": {"hex": "00" * 16}, "group-id": {"hex": "0a"}, "sender-id": {"hex": "01"}, "algorithm": "A128GCM"}
+
+
+def test_group_oscore_parses_and_says_that_it_is_not_usable_yet():
+    loaded = build({":a": {"group-oscore": GROUP}, "coap://h/*": ":a"})
+    assert any(":a.group-oscore" in text and "group-oscore is not usable yet" in text for text in loaded.warnings)
+    assert not loaded.serves_oscore
+    with pytest.raises(CredentialsMissing):
+        loaded.select("coap", "h", None, (), GET, now=NOW)
+    assert GROUP["secret"]["hex"] not in repr(loaded.entries)
+
+
+@pytest.mark.parametrize("missing", ["secret", "group-id", "sender-id"])
+def test_group_oscore_is_checked(missing):
+    with pytest.raises(CredentialsFault, match=f"{missing} is missing"):
+        build({":a": {"group-oscore": {name: value for name, value in GROUP.items() if name != missing}}})
+    with pytest.raises(CredentialsFault, match="the key is empty"):
+        build({":a": {"group-oscore": GROUP | {"secret": {"hex": ""}}}})

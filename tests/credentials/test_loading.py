@@ -30,7 +30,7 @@ def test_all_faults_are_reported_at_once_with_line_and_place(faults_of):
         "file.json:4: :a.oscore.secret: not an even number of hexadecimal digits",
         (
             "file.json:7: :a.oscore.colour: unknown member colour; known: secret, salt, sender-id, recipient-id, "
-            "id-context, algorithm, kdf-hashfun, window, echo"
+            "id-context, algorithm, kdf-hashfun, window, echo, rederive"
         ),
         "file.json:8: :b: there is no :nowhere",
         "file.json:9: :c.dtls: client-identity is missing",

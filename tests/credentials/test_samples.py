@@ -24,7 +24,8 @@ def test_a_sample_loads(path):
 
 
 def test_every_kind_has_a_sample():
-    assert KINDS.keys() == {credential.kind for path in FILES for credential in CredentialsMap.load(path).credentials()}
+    found = {credential.kind for path in FILES for credential in CredentialsMap.load(path).credentials()}
+    assert KINDS.keys() - {"group-oscore"} == found  # of which there is nothing to show yet
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1"])

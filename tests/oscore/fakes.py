@@ -220,7 +220,7 @@ class Contexts:
         return [
             context
             for context in self.contexts
-            if context.recipient_id == kid and (kid_context is None or context.id_context == kid_context)
+            if context.recipient_id == kid and kid_context in (None, context.kid_context)
         ]
 
     def derivations(self, kid: bytes) -> list[Any]:
