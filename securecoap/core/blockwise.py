@@ -1,8 +1,8 @@
 """Bodies larger than a message, at the server (RFC 7959, Request-Tag of RFC 9175).
 
 `Assemblies` puts request bodies together from Block1 and keeps response bodies for Block2, bounded in bytes, number
-and time. Both are keyed by the (secured) address and the cache key, so that no block of another client, session or
-operation gets in. It sends nothing and runs no handler.
+and time. Both are keyed by the (secured) address and what makes an operation, so that no block of another client,
+session or operation gets in. It sends nothing and runs no handler.
 """
 
 from __future__ import annotations
@@ -10,53 +10,41 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from securecoap.core.operations import operation_options
 from securecoap.errors import BadRequest, RequestEntityIncomplete, RequestEntityTooLarge, ServiceUnavailable
 from securecoap.wire import numbers
 from securecoap.wire.block import BERT_EXPONENT, Block
-from securecoap.wire.codes import Code
+from securecoap.wire.codes import SAFE_METHODS, Code
+from securecoap.wire.message import Message
+from securecoap.wire.template import OptionTemplate
 
 if TYPE_CHECKING:
     from securecoap.config import Limits
-    from securecoap.interfaces import EndpointAddress
-    from securecoap.wire.message import Message
+    from securecoap.interfaces import EndpointAddress, Scheduler, Timer
 
-__all__ = ["Assemblies", "Assembly", "body_etag", "cache_key", "first_block", "take_block"]
+__all__ = ["Assemblies", "body_etag", "first_block", "request_key", "response_key"]
 
-CacheKey: TypeAlias = tuple[Any, ...]
+Key: TypeAlias = tuple[Any, ...]
 
-_NOT_IN_KEY: Final = frozenset(
-    {
-        numbers.BLOCK1,
-        numbers.BLOCK2,
-        numbers.OBSERVE,
-        numbers.OSCORE,
-        numbers.ECHO,
-        numbers.NO_RESPONSE,
-        numbers.IF_NONE_MATCH,  # only the first block has it (RFC 7959 section 2.10)
-    }
-)
 _BLOCK1: Final = 1 << numbers.BLOCK1
+_LARGEST_EXPONENT: Final = 6
+_DEFAULT_MAX_AGE: Final = 60
+_CONTINUE: Final = OptionTemplate((), numbers.BLOCK1)
 
 
-def cache_key(request: Message) -> CacheKey:
-    """What makes two requests the same operation (RFC 7252 section 5.6, RFC 7959 section 2.3, RFC 9175 section 3.3).
+def request_key(request: Message) -> Key:
+    """Of the body that the blocks of a request make (RFC 7959 section 2.5)."""
+    return (request.remote, request.code, None, operation_options(request.options))
+
+
+def response_key(request: Message) -> Key:
+    """Of the response to a request, whichever block of it is asked for.
 
     What is asked for with FETCH depends on its payload (RFC 8132 section 2.1), but for blocks of a longer one.
     """
     by_payload = request.code == Code.FETCH and not request.options.present & _BLOCK1
-    return (
-        request.remote,
-        request.code,
-        request.payload if by_payload else b"",
-        tuple(
-            [
-                pair
-                for pair in request.options.pairs
-                if pair[0] not in _NOT_IN_KEY
-                and (not numbers.is_no_cache_key(pair[0]) or pair[0] == numbers.REQUEST_TAG)
-            ]
-        ),
-    )
+    payload = request.payload if by_payload else b""
+    return (request.remote, request.code, payload, operation_options(request.options))
 
 
 def body_etag(payload: bytes) -> bytes:
@@ -66,103 +54,206 @@ def body_etag(payload: bytes) -> bytes:
 
 def first_block(response: Message, exponent: int) -> Message:
     """The response with only its first block, and what a client needs to fetch the rest."""
-    return take_block(response, Block(0, more=False, size_exponent=exponent))
+    return _Body(response).block(Block(0, more=False, size_exponent=exponent))
 
 
-def take_block(response: Message, wanted: Block) -> Message:
-    """The part of a response that a Block2 option asks for, as a new message.
+class _Body:
+    """A response body, of which each message carries a block; all have its entity tag (RFC 9175 section 3.8)."""
 
-    Raises:
-        BadRequest: the block begins beyond the body.
-    """
-    payload = response.payload
-    start = wanted.start
-    if start >= len(payload) and wanted.number:
-        raise BadRequest("the block is beyond the end of the body")
-    end = start + wanted.size
-    part = response.copy()
-    part.code = response.code
-    part.payload = payload[start:end]
-    part.options.block2 = Block(wanted.number, end < len(payload), wanted.size_exponent)
-    if wanted.number == 0:
-        part.options.size2 = len(payload)
-    if part.options.etag is None and 64 <= (part.code or Code.CONTENT) < 96:
-        part.options.etag = body_etag(payload)
-    return part
+    __slots__ = ("code", "confirmable", "expires_at", "fresh_until", "furthest", "payload", "template")
 
-
-class Assembly:
-    """One body under way: of a request being put together, or of a response being fetched."""
-
-    __slots__ = ("body", "expires_at", "if_none_match", "response")
-
-    def __init__(self, expires_at: float) -> None:
-        self.body = bytearray()
-        self.if_none_match = False
-        self.response: Message | None = None
-        self.expires_at = expires_at
+    def __init__(self, response: Message) -> None:
+        options = response.options
+        self.code = response.code
+        self.confirmable = response.confirmable
+        self.payload = response.payload
+        pairs = options.pairs
+        if options.etag is None and 64 <= (response.code or Code.CONTENT) < 96:
+            pairs = (*pairs, (numbers.ETAG, body_etag(response.payload)))
+        self.template = OptionTemplate(pairs, numbers.BLOCK2)
+        max_age = options.max_age
+        self.fresh_until = float(_DEFAULT_MAX_AGE if max_age is None else max_age)
+        self.expires_at = 0.0
+        self.furthest = 0
 
     @property
     def size(self) -> int:
-        """Bytes held."""
-        return len(self.body) + (len(self.response.payload) if self.response is not None else 0)
+        return len(self.payload)
+
+    def block(self, wanted: Block) -> Message:
+        """The part of the response that a Block2 option asks for, as a new message.
+
+        Raises:
+            BadRequest: the block begins beyond the body.
+        """
+        number, _, exponent = wanted
+        start = number << exponent + 4
+        payload = self.payload
+        end = start + (16 << exponent)
+        if start >= len(payload) and number:
+            raise BadRequest("the block is beyond the end of the body")
+        value = number << 4 | (8 if end < len(payload) else 0) | exponent
+        options = self.template.options(value.to_bytes(value.bit_length() + 7 >> 3, "big"))
+        if not number:
+            options = options.copy()
+            options.size2 = len(payload)
+        part = Message.inner(self.code or 0, options, payload[start:end], None, b"")
+        part.code = self.code
+        part.confirmable = self.confirmable
+        return part
+
+
+class _Assembly:
+    """A request body that is being put together."""
+
+    __slots__ = ("body", "expires_at", "if_none_match")
+
+    def __init__(self, *, if_none_match: bool) -> None:
+        self.body = bytearray()
+        self.if_none_match = if_none_match
+        self.expires_at = 0.0
+
+    @property
+    def size(self) -> int:
+        return len(self.body)
 
 
 class Assemblies:
-    """Bodies under way by cache key, oldest use first.
+    """Bodies under way by operation, oldest use first.
 
     At ``Limits.assemblies`` or ``Limits.assembly_bytes`` the longest idle one of an unconfirmed address goes; if all
-    are of confirmed addresses, only a confirmed newcomer pushes out the longest idle one. What has not been touched for
-    ``lifetime`` seconds has expired.
+    are of confirmed addresses, only a confirmed newcomer pushes out the longest idle one. What has not been used for
+    ``lifetime`` seconds is released by a timer, which there is only while there is something.
+
+    Args:
+        limits: uses ``body_bytes``, ``assembly_bytes`` and ``assemblies``.
+        lifetime: seconds.
+        scheduler: time, and the timer.
+        exponent: of the largest block that is sent, or asked for in an answer (RFC 7959 section 2.2).
     """
 
-    def __init__(self, limits: Limits, lifetime: float) -> None:
+    def __init__(
+        self, limits: Limits, lifetime: float, scheduler: Scheduler, exponent: int = _LARGEST_EXPONENT
+    ) -> None:
         self._limits = limits
         self._lifetime = lifetime
-        self._table: dict[CacheKey, Assembly] = {}
+        self._scheduler = scheduler
+        self._exponent = exponent
+        self._table: dict[Key, Any] = {}  # of request keys an _Assembly, of response keys a _Body
         self._bytes = 0
+        self._timer: Timer | None = None
 
     def __len__(self) -> int:
         return len(self._table)
 
-    def add_block(self, request: Message, block: Block, now: float) -> bytes | None:
-        """Add one block of a request body; the whole body when this was the last, else ``None``.
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of all bodies."""
+        return self._bytes
 
-        The request with the last block gets the If-None-Match of the first.
+    # What requests ask for.
+
+    def receive(self, request: Message) -> Message | None:
+        """Take the block of a request, or find the one that it asks for.
+
+        Returns:
+            What is to be answered at once; ``None`` if the request is whole now (its payload is the body).
 
         Raises:
-            BadRequest: the block contradicts itself (RFC 7959 section 2.2, 2.3).
+            BadRequest: the block contradicts itself (RFC 7959 section 2.2, 2.3, 2.10).
             RequestEntityIncomplete: blocks before it are missing (section 2.9.2).
             RequestEntityTooLarge: the body is larger than ``Limits.body_bytes`` (section 2.9.3).
             ServiceUnavailable: there is no room for another body.
         """
-        if block.size_exponent == BERT_EXPONENT:
+        options = request.options
+        block1 = options.block1
+        block2 = options.block2
+        if block2 is not None and block2.size_exponent == BERT_EXPONENT:
             raise BadRequest("block size exponent 7 is not for this transport")
+        if block1 is not None:
+            body = self._add_block(request, block1)
+            if body is None:
+                exponent = min(block1.size_exponent, self._exponent)
+                return Message.inner(
+                    Code.CONTINUE, _CONTINUE.options(Block(block1.number, True, exponent).encode()), b"", None, b""
+                )
+            request.payload = body
+        elif block2 is not None and block2.number:
+            kept = self._kept(request, block2)
+            if kept is not None:
+                return kept.block(self._scaled(block2))
+            if request.code not in SAFE_METHODS:  # rendering again would carry it out again
+                raise RequestEntityIncomplete
+        return None
+
+    def respond(self, request: Message, response: Message) -> Message:
+        """The response as it goes in one message: with a part of its body where that is larger or the client asks.
+
+        Raises:
+            BadRequest: the client asks for a block beyond the body.
+        """
+        options = request.options
+        block1, block2 = options.block1, options.block2
+        if response.options.block2 is None and (block2 is not None or len(response.payload) > 16 << self._exponent):
+            wanted = Block(0, False, self._exponent) if block2 is None else self._scaled(block2)
+            body = _Body(response)
+            if wanted.start + wanted.size < len(response.payload):
+                # With its entity tag, or every block of it would cost a digest of the whole body.
+                body.furthest = wanted.start
+                self._keep(request, body)
+            response = body.block(wanted)
+        if block1 is not None and response.options.block1 is None and response.code != Code.CONTINUE:
+            answer = response.copy()
+            answer.options.block1 = Block(block1.number, False, min(block1.size_exponent, self._exponent))
+            response = answer
+        return response
+
+    def _scaled(self, block: Block) -> Block:
+        """The same place of the body, in blocks no larger than ours (section 2.4)."""
+        excess = block.size_exponent - self._exponent
+        return block if excess <= 0 else Block(block.number << excess, False, self._exponent)
+
+    # Request bodies.
+
+    def _add_block(self, request: Message, block: Block) -> bytes | None:
+        """Add one block of a request body; the whole body when this was the last, else ``None``.
+
+        The request with the last block gets the If-None-Match of the first.
+        """
+        number, more, exponent = block
+        if exponent == BERT_EXPONENT:
+            raise BadRequest("block size exponent 7 is not for this transport")
+        if number and request.options.if_none_match:
+            raise BadRequest("If-None-Match belongs to the first block")  # section 2.10
         payload = request.payload
-        if len(payload) > block.size or (block.more and len(payload) != block.size):
+        length = len(payload)
+        size = 16 << exponent
+        if length > size or (more and length != size):
             raise BadRequest("the payload does not have the size of the block")
-        key = cache_key(request)
-        if block.number == 0:
+        key = request_key(request)
+        start = number * size
+        if not number:
             self.discard(key)
-            if not block.more:
+            if not more:
                 return payload
-        assembly = self._get(key, now)
-        if block.number and (assembly is None or len(assembly.body) != block.start):
+        assembly: _Assembly | None = self._touch(key)
+        if number and (assembly is None or len(assembly.body) != start):
+            if assembly is not None and more and assembly.body[start:] == payload:
+                return None  # the block that came last, once more
             self.discard(key)
             raise RequestEntityIncomplete
         limit = self._limits.body_bytes
-        announced = request.options.size1 or 0
-        if block.start + len(payload) > limit or (block.more and announced > limit):
+        if start + length > limit or (more and (request.options.size1 or 0) > limit):
             self.discard(key)
             raise RequestEntityTooLarge(size1=limit)
         if assembly is None:
-            assembly = self._create(key, request.remote, now, len(payload))
-            assembly.if_none_match = request.options.if_none_match
+            assembly = _Assembly(if_none_match=request.options.if_none_match)
+            self._create(key, assembly, length)
         else:
-            self._make_room(request.remote, len(payload), keep=key)
+            self._make_room(request.remote, length, keep=key)
         assembly.body += payload
-        self._bytes += len(payload)
-        if block.more:
+        self._bytes += length
+        if more:
             return None
         body = bytes(assembly.body)
         if assembly.if_none_match:
@@ -171,60 +262,84 @@ class Assemblies:
         self.discard(key)
         return body
 
-    def keep_response(self, request: Message, response: Message, now: float) -> None:
-        """Keep a response whose first block is being sent; without room the client has to ask anew."""
-        key = cache_key(request)
+    # Response bodies.
+
+    def _keep(self, request: Message, body: _Body) -> None:
+        """Keep a response of which a block is being sent; without room the client has to ask anew."""
+        key = response_key(request)
         self.discard(key)
+        body.fresh_until += self._scheduler.time()
         try:
-            assembly = self._create(key, request.remote, now, len(response.payload))
+            self._create(key, body, body.size)
         except ServiceUnavailable:
             return
-        assembly.response = response
-        self._bytes += len(response.payload)
+        self._bytes += body.size
 
-    def response(self, request: Message, block: Block, now: float) -> Message | None:
-        """The kept response that a later block is asked of; released when its last block is taken."""
-        key = cache_key(request)
-        assembly = self._get(key, now)
-        if assembly is None or assembly.response is None:
+    def _kept(self, request: Message, block: Block) -> _Body | None:
+        """The kept response that a later block is asked of; released when its last block is taken.
+
+        Who fetches the body goes forward in it. A client that comes back to what it had asks for the present state, and
+        gets the kept one no longer than it is fresh.
+        """
+        key = response_key(request)
+        body: _Body | None = self._table.get(key)
+        if body is None:
             return None
-        response = assembly.response
-        if block.start + block.size >= len(response.payload):
+        start = block.start
+        if start <= body.furthest and request.code in SAFE_METHODS and self._scheduler.time() >= body.fresh_until:
             self.discard(key)
-        return response
+            return None
+        self._touch(key)
+        body.furthest = max(body.furthest, start)
+        if start + block.size >= len(body.payload):
+            self.discard(key)
+        return body
 
-    def discard(self, key: CacheKey) -> None:
+    # The table.
+
+    def discard(self, key: Key) -> None:
         """Release a body at once."""
-        assembly = self._table.pop(key, None)
-        if assembly is not None:
-            self._bytes -= assembly.size
+        held = self._table.pop(key, None)
+        if held is not None:
+            self._bytes -= held.size
 
     def discard_of(self, remote: EndpointAddress) -> None:
         """Release every body of an address whose session has ended."""
         for key in [key for key in self._table if key[0] == remote]:
             self.discard(key)
 
-    def _get(self, key: CacheKey, now: float) -> Assembly | None:
-        assembly = self._table.pop(key, None)
-        if assembly is None:
-            return None
-        if now >= assembly.expires_at:
-            self._bytes -= assembly.size
-            return None
-        assembly.expires_at = now + self._lifetime
-        self._table[key] = assembly  # it is the last one in the order of use now
-        return assembly
+    def close(self) -> None:
+        """Release everything."""
+        self._table.clear()
+        self._bytes = 0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _create(self, key: CacheKey, remote: EndpointAddress, now: float, size: int) -> Assembly:
-        for old, assembly in list(self._table.items()):
-            if now < assembly.expires_at:
+    def _touch(self, key: Key) -> Any:
+        held = self._table.pop(key, None)
+        if held is not None:
+            held.expires_at = self._scheduler.time() + self._lifetime
+            self._table[key] = held  # it is the last one in the order of use now
+        return held
+
+    def _create(self, key: Key, held: _Assembly | _Body, size: int) -> None:
+        self._make_room(key[0], size)
+        held.expires_at = self._scheduler.time() + self._lifetime
+        self._table[key] = held
+        if self._timer is None:
+            self._timer = self._scheduler.call_at(held.expires_at, self._release_expired)
+
+    def _release_expired(self) -> None:
+        now = self._scheduler.time()
+        self._timer = None
+        for key, held in list(self._table.items()):
+            if now < held.expires_at:
+                self._timer = self._scheduler.call_at(held.expires_at, self._release_expired)
                 break
-            self.discard(old)
-        self._make_room(remote, size)
-        assembly = self._table[key] = Assembly(now + self._lifetime)
-        return assembly
+            self.discard(key)
 
-    def _make_room(self, remote: EndpointAddress, size: int, keep: CacheKey | None = None) -> None:
+    def _make_room(self, remote: EndpointAddress, size: int, keep: Key | None = None) -> None:
         limits = self._limits
         while self._bytes + size > limits.assembly_bytes or (keep is None and len(self._table) >= limits.assemblies):
             victim = next((key for key in self._table if not key[0].confirmed and key != keep), None)

@@ -7,42 +7,17 @@ attacker replay, one of its blocks (section 3.5.1). Nothing here sends or waits.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from securecoap.wire import numbers
+from securecoap.core.operations import operation_options
 from securecoap.wire.option_types import encode_uint
 
 if TYPE_CHECKING:
     from securecoap.wire.message import Message
 
-__all__ = ["RequestTags", "is_operation_option"]
+__all__ = ["RequestTags"]
 
 Operation: TypeAlias = tuple[Any, ...]
-
-_NOT_IN_OPERATION: Final = frozenset(
-    {
-        numbers.BLOCK1,
-        numbers.BLOCK2,
-        numbers.OBSERVE,
-        numbers.OSCORE,
-        numbers.ECHO,
-        numbers.NO_RESPONSE,
-        numbers.IF_NONE_MATCH,  # only the first block has it (RFC 7959 section 2.10)
-    }
-)
-_IN_OPERATION: Final = {
-    number: number not in _NOT_IN_OPERATION and not numbers.is_no_cache_key(number) for number in range(300)
-}
-
-
-def is_operation_option(number: int) -> bool:
-    """Whether two requests that differ in this option are different operations (RFC 9175 section 3.2.1).
-
-    Of the block-wise options, of those that a cache leaves out, and of what a server's demand adds to a repetition,
-    nothing is; neither is Request-Tag, which is looked at by itself.
-    """
-    found = _IN_OPERATION.get(number)
-    return not numbers.is_no_cache_key(number) if found is None else found
 
 
 class RequestTags:
@@ -68,11 +43,7 @@ class RequestTags:
 
     def take(self, message: Message) -> tuple[Operation | None, bytes | None]:
         """Begin an upload: what to `release` when it has concluded, and its Request-Tag (``None``: absent)."""
-        operation = (
-            message.remote,
-            message.code,
-            tuple([pair for pair in message.options.pairs if is_operation_option(pair[0])]),
-        )
+        operation = (message.remote, message.code, operation_options(message.options))
         if operation in self._taken or self._is_full:
             return None, self.fresh()
         self._taken.add(operation)

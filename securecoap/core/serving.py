@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from securecoap.config import Limits, TransportParameters
-from securecoap.core.blockwise import Assemblies, take_block
+from securecoap.core.blockwise import Assemblies
 from securecoap.core.notifications import SEQUENCE_RATE
 from securecoap.core.observe import Observation, Observations, Rendering
 from securecoap.core.problems import error_message
@@ -25,12 +25,11 @@ from securecoap.errors import (
     MethodNotAllowed,
     NotFound,
     ProxyingNotSupported,
-    RequestEntityIncomplete,
     ServiceUnavailable,
     Unauthorized,
 )
 from securecoap.wire import numbers
-from securecoap.wire.block import BERT_EXPONENT, Block
+from securecoap.wire.block import BERT_EXPONENT
 from securecoap.wire.codes import BODILESS_METHODS, DEFAULT_RESPONSE_CODES, SAFE_METHODS, Code
 from securecoap.wire.message import Message, NoResponse
 
@@ -52,7 +51,6 @@ _GATE: Final = sum(
 _SPECIAL: Final = sum(1 << number for number in (numbers.BLOCK1, numbers.BLOCK2, numbers.OBSERVE))
 _BLOCKS: Final = 1 << numbers.BLOCK1 | 1 << numbers.BLOCK2
 _OBSERVE: Final = 1 << numbers.OBSERVE
-_LARGEST_PAYLOAD: Final = 1024
 
 
 def _nothing_there(request: Message) -> ErrorResponse:
@@ -96,7 +94,9 @@ class Server:
         self._is_own_name = is_own_name
         self._limits = limits or Limits()
         parameters = parameters or TransportParameters()
-        self._assemblies = Assemblies(self._limits, parameters.exchange_lifetime)
+        exponent = parameters.block_exponent
+        self._largest_payload = 16 << exponent
+        self._assemblies = Assemblies(self._limits, parameters.exchange_lifetime, scheduler, exponent)
         first_number = int.from_bytes(randomness.randbytes(3), "big") if now is None else int(now * SEQUENCE_RATE)
         self._observations = Observations(self._limits, parameters, scheduler, first_number, self._render_change)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -137,7 +137,7 @@ class Server:
         except Exception as error:  # noqa: BLE001  # a handler may raise anything, and the server goes on
             self._crashed(incoming, error)
         else:
-            if type(result) is Message and len(result.payload) <= _LARGEST_PAYLOAD and result is not NoResponse:
+            if type(result) is Message and len(result.payload) <= self._largest_payload and result is not NoResponse:
                 incoming.add_response(result)
             else:
                 self._finish(incoming, result, self._respond)
@@ -194,28 +194,11 @@ class Server:
 
     def _assembled(self, incoming: IncomingPlumbing, resource: Resource) -> None:
         """Go on with whole bodies (RFC 7959 section 2.4 and 2.5)."""
-        request = incoming.request
-        now = self._scheduler.time()
-        block1 = request.options.block1
-        if block1 is not None:
-            if block1.number and request.options.if_none_match:
-                raise BadRequest("If-None-Match belongs to the first block")  # RFC 7959 section 2.10
-            body = self._assemblies.add_block(request, block1, now)
-            if body is None:
-                answer = Message(Code.CONTINUE)
-                answer.options.block1 = Block(block1.number, more=True, size_exponent=min(block1.size_exponent, 6))
-                incoming.add_response(answer)
-                return
-            request.payload = body
-        block2 = request.options.block2
-        if block2 is not None and block2.number and block1 is None:
-            kept = self._assemblies.response(request, block2, now)
-            if kept is not None:
-                incoming.add_response(take_block(kept, block2))
-                return
-            if request.code not in SAFE_METHODS:  # rendering again would carry it out again
-                raise RequestEntityIncomplete
-        self._observed(incoming, resource)
+        answer = self._assemblies.receive(incoming.request)
+        if answer is None:
+            self._observed(incoming, resource)
+        else:
+            incoming.add_response(answer)
 
     def _observed(self, incoming: IncomingPlumbing, resource: Resource) -> None:
         """Register an observation if one is asked for and taken, and render."""
@@ -282,27 +265,10 @@ class Server:
         if response is NoResponse:
             incoming.suppress_response()
             return
-        request = incoming.request
-        block1, block2 = request.options.block1, request.options.block2
-        exponent = min(6 if block2 is None else block2.size_exponent, 6)
-        if response.options.block2 is None and (block2 is not None or len(response.payload) > 16 << exponent):
-            wanted = Block(0 if block2 is None else block2.number, more=False, size_exponent=exponent)
-            try:
-                part = take_block(response, wanted)
-            except BadRequest as error:
-                incoming.add_response(error_message(error, incoming.request))
-                return
-            block = part.options.block2
-            if block is not None and block.more and not wanted.number:
-                # With its entity tag, or every block of it would cost a digest of the whole body.
-                kept = response.copy(etag=part.options.etag)
-                self._assemblies.keep_response(request, kept, self._scheduler.time())
-            response = part
-        if block1 is not None and response.options.block1 is None and (response.code or 0) != Code.CONTINUE:
-            answer = response.copy()
-            answer.code = response.code
-            answer.options.block1 = Block(block1.number, more=False, size_exponent=min(block1.size_exponent, 6))
-            response = answer
+        try:
+            response = self._assemblies.respond(incoming.request, response)
+        except ErrorResponse as error:
+            response = error_message(error, incoming.request)
         incoming.add_response(response)
 
     # Work that waits.
@@ -381,6 +347,7 @@ class Server:
 
     async def close(self, patience: float = 5.0) -> None:
         """Cancel the handlers that still work, and wait for them, no longer than that many seconds."""
+        self._assemblies.close()
         self._observations.close()
         tasks = list(self._tasks)
         for task in tasks:

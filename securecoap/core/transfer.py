@@ -35,7 +35,7 @@ class Transfer:
         exponent: of the largest block that is sent, or asked for (6: 1024 bytes).
         source: the request's body, in place of its payload.
         sink: takes the body of a successful response, in place of its payload.
-        progress: told of what the server has acknowledged (upload), then of what was received (download).
+        progress: told of what the server has acknowledged of the source; without one, of what was received.
         part: bytes ``(start, stop)`` of the response that are wanted; ``stop`` may be ``None`` for the end.
     """
 
@@ -61,6 +61,11 @@ class Transfer:
         self._part = part
         self._begun = False
 
+    @property
+    def holds_bodies(self) -> bool:
+        """Whether request and response are whole messages for the application."""
+        return self._source is None and self._sink is None and self._part is None
+
     async def perform(self, message: Message, ask: Ask) -> Message:
         """Send the request and its body; the response, with its body unless that went to the sink.
 
@@ -73,15 +78,14 @@ class Transfer:
         self._begun = True
         if self._exponent < LARGEST_EXPONENT and message.options.block2 is None:
             message = message.copy(block2=Block(0, more=False, size_exponent=self._exponent))
+        progress = self._progress if self._source is None else None  # that of the larger body
         restarts = 0
         while True:
             try:
                 if self._part is not None:
                     return await fetch_part(message, ask, *self._part, self._limit)
                 first, message_sent = await self._upload(message, ask)
-                return await download_rest(
-                    message_sent, first, ask, self._limit, sink=self._sink, progress=self._progress
-                )
+                return await download_rest(message_sent, first, ask, self._limit, sink=self._sink, progress=progress)
             except BodyChanged:
                 if message.code not in SAFE_METHODS or restarts == _RESTARTS:
                     raise

@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 
 from securecoap.config import Limits
-from securecoap.core.blockwise import Assemblies, cache_key
+from securecoap.core.blockwise import Assemblies, request_key, response_key
 from securecoap.errors import (
     BadRequest,
     RequestEntityIncomplete,
     RequestEntityTooLarge,
     ServiceUnavailable,
     SessionEnded,
-    TransferFailed,
     Unreachable,
 )
 from securecoap.resources import Resource
@@ -25,7 +24,7 @@ from securecoap.wire.message import Message, NoResponse
 from tests.simulation.clock import virtual
 from tests.simulation.endpoints import Pair
 
-from .helpers import CON, site_of
+from .helpers import site_of
 
 BODY = bytes(number % 251 for number in range(5000))
 
@@ -252,7 +251,8 @@ async def test_unfinished_bodies_expire() -> None:
         assert (await one(pair, Code.PUT, bytes(64), block1=block(1, True))).code == Code.CONTINUE
         await asyncio.sleep(248)
         assert (await one(pair, Code.PUT, b"", block1=block(2, False))).code == Code.REQUEST_ENTITY_INCOMPLETE
-        assert pair.server.server._assemblies._bytes == 0
+        await asyncio.sleep(248)
+        assert pair.server.server._assemblies.held_bytes == 0
 
 
 @virtual
@@ -305,6 +305,7 @@ async def test_random_access_without_a_first_block() -> None:
         assert (await one(pair, Code.GET, block2=block(1, False, 6))).payload == BODY[1024:2048]
         assert (await one(pair, Code.POST, block2=block(1, False, 6))).code == Code.REQUEST_ENTITY_INCOMPLETE
         assert resource.requests == []
+        assert (await one(pair, Code.GET, block2=block(4, False, 6))).payload == BODY[4096:]
         assert len(pair.server.server._assemblies) == 0
 
 
@@ -353,9 +354,40 @@ async def test_an_error_in_the_middle_and_no_response() -> None:
 
 
 class Address:
+    security = "none"
+
     def __init__(self, name: str, confirmed: bool = False) -> None:
         self.name = name
         self.confirmed = confirmed
+
+
+class Clock:
+    """A `Scheduler` whose time a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.timers: list[tuple[float, Any]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, callback: Any) -> Clock:
+        self.timers.append((when, callback))
+        return self
+
+    def cancel(self) -> None:
+        self.timers.clear()
+
+    def advance(self, to: float) -> None:
+        self.now = to
+        due, self.timers = [one for one in self.timers if one[0] <= to], [one for one in self.timers if one[0] > to]
+        for _, callback in due:
+            callback()
+
+
+def table_of(**limits: int) -> tuple[Assemblies, Clock]:
+    clock = Clock()
+    return Assemblies(Limits(**limits), 247.0, clock), clock  # type: ignore[arg-type]  # what it needs of a scheduler
 
 
 def request_from(remote: Any, payload: bytes = bytes(64), **options: Any) -> Message:
@@ -364,59 +396,105 @@ def request_from(remote: Any, payload: bytes = bytes(64), **options: Any) -> Mes
     return message
 
 
+def add(table: Assemblies, remote: Any, number: int, more: bool, payload: bytes = bytes(64)) -> bytes | None:
+    """The body, if this was its last block."""
+    request = request_from(remote, payload, block1=block(number, more))
+    return request.payload if table.receive(request) is None else None
+
+
 def test_the_longest_idle_unconfirmed_body_goes() -> None:
-    table = Assemblies(Limits(assemblies=3), 247.0)
+    table, _ = table_of(assemblies=3)
     friend, *strangers = Address("friend", True), *(Address(str(number)) for number in range(5))
-    table.add_block(request_from(friend), block(0, True), 0.0)
-    table.add_block(request_from(strangers[0]), block(0, True), 1.0)
-    table.add_block(request_from(strangers[1]), block(0, True), 2.0)
-    table.add_block(request_from(strangers[0]), block(1, True), 3.0)
-    table.add_block(request_from(strangers[2]), block(0, True), 4.0)  # in place of 1
+    add(table, friend, 0, True)
+    add(table, strangers[0], 0, True)
+    add(table, strangers[1], 0, True)
+    add(table, strangers[0], 1, True)
+    add(table, strangers[2], 0, True)  # in place of 1
     with pytest.raises(RequestEntityIncomplete):
-        table.add_block(request_from(strangers[1]), block(1, True), 5.0)
-    assert table.add_block(request_from(strangers[0]), block(2, False), 6.0) == bytes(192)
-    assert table.add_block(request_from(friend), block(1, False), 7.0) == bytes(128)
+        add(table, strangers[1], 1, True)
+    assert add(table, strangers[0], 2, False) == bytes(192)
+    assert add(table, friend, 1, False) == bytes(128)
 
 
 def test_only_a_confirmed_one_pushes_out_a_confirmed_one() -> None:
-    table = Assemblies(Limits(assemblies=2), 247.0)
+    table, _ = table_of(assemblies=2)
     friends = [Address(str(number), True) for number in range(3)]
-    for now, friend in enumerate(friends[:2]):
-        table.add_block(request_from(friend), block(0, True), now)
+    for friend in friends[:2]:
+        add(table, friend, 0, True)
     with pytest.raises(ServiceUnavailable):
-        table.add_block(request_from(Address("stranger")), block(0, True), 3.0)
-    table.add_block(request_from(friends[2]), block(0, True), 4.0)
+        add(table, Address("stranger"), 0, True)
+    add(table, friends[2], 0, True)
     with pytest.raises(RequestEntityIncomplete):
-        table.add_block(request_from(friends[0]), block(1, True), 5.0)
+        add(table, friends[0], 1, True)
     assert len(table) == 2
 
 
 def test_bytes_are_bounded_and_counted() -> None:
-    table = Assemblies(Limits(assembly_bytes=1000, body_bytes=600), 247.0)
+    table, _ = table_of(assembly_bytes=1000, body_bytes=600)
+
+    def held() -> int:
+        return sum(one.size for one in table._table.values())
+
     remotes = [Address(str(number)) for number in range(40)]
-    for number, remote in enumerate(remotes):
-        table.add_block(request_from(remote), block(0, True), number)
-        assert table._bytes == sum(assembly.size for assembly in table._table.values()) <= 1000
+    for remote in remotes:
+        add(table, remote, 0, True)
+        assert table.held_bytes == held() <= 1000
     for number in range(1, 9):
-        table.add_block(request_from(remotes[-1]), block(number, True), 50.0)
+        add(table, remotes[-1], number, True)
     with pytest.raises(RequestEntityTooLarge):
-        table.add_block(request_from(remotes[-1]), block(9, True), 51.0)
-    response = Message(Code.CONTENT, bytes(900))
-    table.keep_response(request_from(remotes[0]), response, 52.0)
-    assert table._bytes <= 1000
-    assert table.response(request_from(remotes[0]), block(1, False), 53.0) is response
-    table.keep_response(request_from(remotes[1]), Message(Code.CONTENT, bytes(2000)), 54.0)  # no room: not kept
-    assert table.response(request_from(remotes[1]), block(1, False), 55.0) is None
+        add(table, remotes[-1], 9, True)
+    first = table.respond(request_from(remotes[0], b"", block2=block(0, False)), Message(Code.CHANGED, bytes(900)))
+    assert first.options.block2 == block(0, True)
+    assert table.held_bytes == held() <= 1000
+    again = table.receive(request_from(remotes[0], b"", block2=block(1, False)))
+    assert again is not None
+    assert again.options.etag == first.options.etag
+    large = Message(Code.CHANGED, bytes(2000))
+    table.respond(request_from(remotes[1], b"", block2=block(0, False)), large)  # no room: not kept
+    with pytest.raises(RequestEntityIncomplete):
+        table.receive(request_from(remotes[1], b"", block2=block(1, False)))
     table.discard_of(remotes[0])  # type: ignore[arg-type]
-    assert table._bytes == sum(assembly.size for assembly in table._table.values())
+    assert table.held_bytes == held()
+    table.close()
+    assert (len(table), table.held_bytes) == (0, 0)
 
 
-def test_expired_ones_make_room_first() -> None:
-    table = Assemblies(Limits(assemblies=2), 247.0)
-    for number in range(2):
-        table.add_block(request_from(Address(str(number), True)), block(0, True), 0.0)
-    table.add_block(request_from(Address("stranger")), block(0, True), 248.0)
+def test_unfinished_bodies_are_released_when_their_time_is_over() -> None:
+    """R093: by a timer of their own, not by the next one who comes."""
+    table, clock = table_of()
+    add(table, Address("a"), 0, True)
+    clock.advance(100.0)
+    add(table, Address("b"), 0, True)
+    assert len(clock.timers) == 1
+    clock.advance(247.0)
     assert len(table) == 1
+    clock.advance(347.0)
+    assert (len(table), table.held_bytes, clock.timers) == (0, 0, [])
+    add(table, Address("c"), 0, True)
+    table.close()
+    assert clock.timers == []
+
+
+def test_a_kept_response_is_not_kept_from_who_wants_the_present_one() -> None:
+    """Who goes forward fetches a body; who asks again for a part is a reader, and gets nothing older than Max-Age."""
+    table, clock = table_of()
+    remote = Address("a")
+
+    def get(number: int) -> Message | None:
+        request = Message(Code.GET, block2=block(number, False))
+        request.remote = remote
+        return table.receive(request)
+
+    request = Message(Code.GET)
+    request.remote = remote
+    table.respond(request, Message(Code.CONTENT, bytes(5000), max_age=10))
+    clock.advance(9.0)
+    assert get(1) is not None
+    assert get(1) is not None
+    clock.advance(10.0)
+    assert get(2) is not None
+    assert get(2) is None
+    assert len(table) == 0
 
 
 @virtual
@@ -431,14 +509,22 @@ async def test_bodies_go_with_the_session_of_their_peer() -> None:
         assert len(bodies) == 0
 
 
-def test_what_makes_an_operation() -> None:
+@pytest.mark.parametrize("key", [request_key, response_key])
+def test_what_makes_an_operation(key: Any) -> None:
     remote = Address("a")
-    plain = cache_key(request_from(remote))
-    assert plain == cache_key(request_from(remote, b"other", block1=block(3, True), observe=0, size1=7, echo=b"1"))
-    assert plain != cache_key(request_from(Address("a")))
-    assert plain != cache_key(request_from(remote, accept=0))
-    assert plain != cache_key(request_from(remote, request_tag=(b"",)))
-    assert CON == 0
+    plain = key(request_from(remote))
+    assert plain == key(request_from(remote, b"other", block1=block(3, True), observe=0, size1=7, echo=b"1"))
+    assert plain != key(request_from(Address("a")))
+    assert plain != key(request_from(remote, accept=0))
+
+
+@pytest.mark.parametrize("key", [request_key, response_key])
+def test_request_tags_make_operations(key: Any) -> None:
+    """R170: their order, number and presence count; an empty one is not an absent one."""
+    remote = Address("a")
+    lists: list[tuple[bytes, ...]] = [(), (b"",), (b"", b""), (b"a",), (b"a", b"b"), (b"b", b"a"), (b"ab",)]
+    assert len({key(request_from(remote, request_tag=tags)) for tags in lists}) == len(lists)
+    assert key(request_from(remote, request_tag=(b"a", b"b"))) == key(request_from(remote, request_tag=(b"a", b"b")))
 
 
 @virtual
