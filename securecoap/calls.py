@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from securecoap.core.bodies import BodySink, BodySource, Progress
     from securecoap.core.client import ClientRequest
+    from securecoap.core.group import GroupRequest
     from securecoap.streaming import Sink, Source
 
 __all__ = ["UNSET", "Calls", "within"]
@@ -128,6 +129,46 @@ class Calls:
     async def ipatch(self, uri: str, payload: bytes = b"", **options: Any) -> Message:
         """Send an iPATCH (RFC 8132); see `post`."""
         return await self._call(Code.IPATCH, uri, payload, **options)
+
+    # Groups.
+
+    def request_group(self, message: Message, timeout: float | None = None) -> GroupRequest:
+        """Send a request to a group; see `ask_group`. The message is not changed."""
+        raise NotImplementedError  # the Context's
+
+    async def ask_group(
+        self,
+        uri: str,
+        payload: bytes = b"",
+        *,
+        method: Code = Code.GET,
+        timeout: float | None = UNSET,
+        **options: Any,
+    ) -> AsyncGenerator[Message, None]:
+        """Send one request to a group (RFC 7252 section 8) and yield the response of each member as it comes.
+
+        The request is Non-confirmable and unprotected, and nothing says who did not get it. ``response.remote`` is the
+        member. What is larger than a message is fetched from the member while it is waited for.
+
+        Args:
+            uri: with a multicast address: ``coap://224.0.1.187/…``, ``coap://[ff02::fd%25eth0]/…``.
+            payload: at most 1024 bytes.
+            method: of the request.
+            timeout: seconds for which responses are taken (default: 15, ``default_leisure`` and ``non_timeout``).
+            options: as for `get`.
+
+        Raises:
+            ConfigurationError: the address is no group's, or the request has what a group takes not.
+            CredentialsMissing: a credential is meant for it, and cannot protect a multicast.
+            Unreachable: it cannot be sent.
+        """
+        message = _message(method, uri, False, options, payload)
+        group = self.request_group(message, None if timeout == UNSET else timeout)
+        try:
+            async for response in group:
+                yield response
+        finally:
+            group.cancel()
 
     # Large bodies.
 

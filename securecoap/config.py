@@ -134,6 +134,8 @@ class Limits:
     """Responses that a client keeps, if it is told to. At the bound the longest unused one goes."""
     cache_bytes: int = 4 * 1024 * 1024
     """Bytes of their bodies. As ``cache_entries``; a body above a quarter of it is not kept."""
+    group_responses: int = 1_000
+    """Members of a group whose responses to one request are taken. More are dropped."""
     token_length: int = 32
     """The longest token that is accepted (RFC 8974). A request with a longer one gets 5.03 (section 2.2.2)."""
     dtls_sessions: int = 10_000

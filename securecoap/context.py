@@ -17,6 +17,7 @@ from securecoap.calls import UNSET, Calls, within
 from securecoap.core.cache import ResponseCache
 from securecoap.core.client import ClientRequest
 from securecoap.core.echo import EchoValues
+from securecoap.core.group import GroupRequest
 from securecoap.core.messages import MessageManager
 from securecoap.core.plumbing import Ping
 from securecoap.core.request_tags import RequestTags
@@ -92,7 +93,7 @@ class Context(Calls):
         self._server: Server | None = None
         self._stacks: list[_Stack] = []
         self._client_stacks: dict[str, _Stack] = {}
-        self._requests: weakref.WeakSet[ClientRequest] = weakref.WeakSet()
+        self._requests: weakref.WeakSet[ClientRequest | GroupRequest] = weakref.WeakSet()
         self._silent: SilentRequests | None = None
         self._cache: ResponseCache | None = None
         self._request_tags = RequestTags()
@@ -196,9 +197,10 @@ class Context(Calls):
         requests = [request for request in self._requests if not request.is_done]
         for request in requests:
             request.cancel()
-        deadline = time.monotonic() + patience
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + patience
         for request in requests:
-            await request.wait_done(max(0.0, deadline - time.monotonic()))
+            await request.wait_done(max(0.0, deadline - clock()))
         if self._silent is not None:
             self._silent.close()
         if self._cache is not None:
@@ -276,36 +278,50 @@ class Context(Calls):
             ConfigurationError: the context has not been started, or the message is no request,
                 or has a payload that its method does not have.
         """
+        loop = self._loop_for(message, has_body=bool(message.payload) or source is not None)
+        settings = self._settings
+        transfer = Transfer(
+            settings.limits.body_bytes,
+            self._request_tags,
+            exponent=settings.parameters.block_exponent,
+            source=source,
+            sink=sink,
+            progress=progress,
+            part=part,
+        )
+        request = ClientRequest(
+            message,
+            self._choose,
+            loop,
+            settings.parameters,
+            settings.limits,
+            self._random,
+            transfer=transfer,
+            cache=self._cache if transfer.holds_bodies else None,
+            silent=self._silent,
+        )
+        self._requests.add(request)
+        return request
+
+    def request_group(self, message: Message, timeout: float | None = None) -> GroupRequest:
+        """Send a request to a group when its responses are iterated over; see `Calls.ask_group`."""
+        loop = self._loop_for(message, has_body=bool(message.payload))
+        settings = self._settings
+        request = GroupRequest(message, self._choose, loop, settings.parameters, settings.limits, timeout)
+        self._requests.add(request)
+        return request
+
+    def _loop_for(self, message: Message, *, has_body: bool) -> asyncio.AbstractEventLoop:
+        """The loop, if the context is running and the message a request that can be sent."""
         if self._loop is None or self._is_closing:
             raise ConfigurationError("the context is not running; use it in 'async with'")
         if message.code is None or not 0 < message.code < 32:
             raise ConfigurationError("a request needs a method as its code")
         if message.options.observe == 0 and unwanted_classes(message) & SUCCESS:
             raise ConfigurationError("an observation whose notifications are not wanted (No-Response)")
-        if (message.payload or source is not None) and message.code in BODILESS_METHODS:
+        if has_body and message.code in BODILESS_METHODS:
             raise ConfigurationError(f"{Code(message.code).name} has no payload (RFC 7252 section 5.5); FETCH has one")
-        settings = self._settings
-        request = ClientRequest(
-            message,
-            self._choose,
-            self._loop,
-            settings.parameters,
-            settings.limits,
-            self._random,
-            transfer=Transfer(
-                settings.limits.body_bytes,
-                self._request_tags,
-                exponent=settings.parameters.block_exponent,
-                source=source,
-                sink=sink,
-                progress=progress,
-                part=part,
-            ),
-            cache=self._cache,
-            silent=self._silent,
-        )
-        self._requests.add(request)
-        return request
+        return self._loop
 
     async def _choose(self, message: Message) -> RequestInterface:
         """The stack that carries a message, with the message's remote set."""

@@ -20,6 +20,7 @@ from securecoap.errors import (
     UriError,
 )
 from tests.loopback import real
+from tests.transports.test_udp import usable_group
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -276,6 +277,24 @@ async def test_a_request_during_shutdown_opens_no_socket() -> None:
         waiting.cancel()
     assert [type(failure) for failure in failures] == [ConfigurationError] * 2
     assert server._stacks == []
+
+
+@real
+async def test_a_request_to_a_group_and_its_responses() -> None:
+    literal = usable_group(4)
+    async with (
+        Context.server(site(), bind=[f"coap://{literal}:0"], insecure=True) as member,
+        Context.client() as client,
+    ):
+        port = member.endpoints[0].rpartition(":")[2]
+        responses = client.ask_group(f"coap://{literal}:{port}/hello", timeout=30)
+        async for response in responses:
+            assert response.payload == b"hello"
+            assert not response.remote.is_multicast
+            break
+        await responses.aclose()
+        with pytest.raises(ConfigurationError, match="multicast address"):
+            await anext(client.ask_group("coap://127.0.0.1/hello"))
 
 
 # With credentials.

@@ -11,7 +11,7 @@ from errno import ECONNREFUSED
 from typing import TYPE_CHECKING, Final
 
 from securecoap.core.observer import ClientObservation, Observer
-from securecoap.core.plumbing import RequestPipe
+from securecoap.core.plumbing import exchange
 from securecoap.core.request_tags import RequestTags
 from securecoap.core.silence import QuietExchange, SilentRequests, unwanted_classes
 from securecoap.core.transfer import Transfer
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from securecoap.config import Limits, TransportParameters
     from securecoap.core.cache import ResponseCache
+    from securecoap.core.plumbing import RequestPipe
     from securecoap.interfaces import EndpointAddress, Randomness, RequestInterface
     from securecoap.wire.message import Message
 
@@ -254,25 +255,7 @@ class ClientRequest:
         if unwanted_classes(message):
             self._quiet = QuietExchange(message, self._loop, self._parameters)
             return await self._quiet.perform(self._send, self._silent)
-        future: asyncio.Future[Message] = self._loop.create_future()
-
-        def respond(response: Message, _is_last: bool) -> None:
-            if not future.done():
-                future.set_result(response)
-
-        def fail(error: Exception) -> None:
-            if not future.done():
-                future.set_exception(error)
-
-        pipe = RequestPipe(message, respond, fail)
-        try:
-            self._send(pipe)
-            async with asyncio.timeout(self._span):
-                return await future
-        except TimeoutError as error:
-            raise error if isinstance(error, CoapError) else RequestTimeout("there was no response in time") from None
-        finally:
-            pipe.end_interest()
+        return await exchange(message, self._send, self._loop, self._span)
 
     def _send(self, pipe: RequestPipe) -> None:
         if self._interface is None:

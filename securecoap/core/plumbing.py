@@ -5,19 +5,19 @@ The other end of the same contract, a request that came from a peer, is `securec
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
-from securecoap.errors import ResetReceived
+from securecoap.errors import CoapError, RequestTimeout, ResetReceived
 from securecoap.interfaces import Exchange
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from securecoap.interfaces import Cancel
     from securecoap.wire.message import Message
 
-__all__ = ["Ping", "RequestPipe"]
+__all__ = ["Ping", "RequestPipe", "exchange"]
 
 
 class RequestPipe:
@@ -65,6 +65,42 @@ class RequestPipe:
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback()
+
+
+async def exchange(
+    request: Message, send: Callable[[RequestPipe], object], loop: asyncio.AbstractEventLoop, span: float
+) -> Message:
+    """One request, which is the caller's gift, and its first response.
+
+    Args:
+        request: with its remote.
+        send: hands the request to the layers below.
+        loop: time.
+        span: seconds to wait.
+
+    Raises:
+        RequestTimeout: there was none.
+        RequestFailed: the layers below gave up.
+    """
+    answer: asyncio.Future[Message] = loop.create_future()
+
+    def respond(response: Message, _is_last: bool) -> None:
+        if not answer.done():
+            answer.set_result(response)
+
+    def fail(error: Exception) -> None:
+        if not answer.done():
+            answer.set_exception(error)
+
+    pipe = RequestPipe(request, respond, fail)
+    try:
+        send(pipe)
+        async with asyncio.timeout(span):
+            return await answer
+    except TimeoutError as error:
+        raise error if isinstance(error, CoapError) else RequestTimeout("there was no response in time") from None
+    finally:
+        pipe.end_interest()
 
 
 class Ping(Exchange):

@@ -10,6 +10,7 @@ from securecoap.config import Limits, TransportParameters
 from securecoap.core.cache import ResponseCache
 from securecoap.core.client import ClientRequest
 from securecoap.core.echo import EchoValues
+from securecoap.core.group import GroupRequest
 from securecoap.core.messages import MessageManager
 from securecoap.core.request_tags import RequestTags
 from securecoap.core.serving import Server
@@ -109,6 +110,10 @@ class Endpoint:
             cache=self.cache if transfer is None else None,
             silent=self.silent,
         )
+
+    def group(self, message: Message, seconds: float | None = None) -> GroupRequest:
+        """Begin a request to a group."""
+        return GroupRequest(message, self._choose, self.loop, self.parameters, self.limits, seconds)
 
     def ask(
         self, code: Code, path: str, payload: bytes = b"", *, host: str = "server", **options: Any
