@@ -56,6 +56,7 @@ class Agreed(Pair):
 
     Args:
         client, server: credentials; by default those of `material`.
+        outside: an endpoint without any.
         seed, limits, parameters, network: see `Pair`.
     """
 
@@ -85,6 +86,7 @@ class Agreed(Pair):
             **self._settings,
             **network,
         )
+        self.outside = Endpoint(self.network, "outside", seed=seed, **self._settings)
         for keyring, endpoint in zip(self.keyrings, (self.client, self.server), strict=True):
             keyring.add_layer(endpoint.oscore)
 
@@ -101,6 +103,7 @@ class Agreed(Pair):
         return {"contexts": self.keyrings[1], "authorize": access.authorize}
 
     async def __aexit__(self, *_: object) -> None:
+        await self.outside.close()
         await super().__aexit__()
         for keyring in self.keyrings:
             await keyring.close()
@@ -142,9 +145,8 @@ def kind(message: Message) -> str:
 
 
 async def post_edhoc(pair: Pair, payload: bytes, **options: Any) -> Message:
-    """A message to the server's resource, without any help."""
-    pipe_answer = pair.client.request(edhoc_message(payload, **options))
-    return await pipe_answer.response
+    """A message to the server's resource, from somebody who has no credentials."""
+    return await pair.outside.request(edhoc_message(payload, **options)).response
 
 
 def edhoc_message(payload: bytes, **options: Any) -> Message:
