@@ -184,7 +184,7 @@ class OscoreLayer:
             if not isinstance(context, SecurityContext):
                 context = await context.agree(message, self.requests)
             elif context.derivation is not None and context is not context.derivation.current:
-                context = await context.derivation.run(self, context, message.remote)
+                context = context.derivation.current or await context.derivation.run(self, context, message.remote)
             message.remote = OscoreAddress(context, message.remote)
         return True
 
