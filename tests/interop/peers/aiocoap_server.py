@@ -1,6 +1,6 @@
 """A server made with aiocoap alone: a peer for the interop tests and the benchmarks. Run by aiocoap's own environment.
 
-    aiocoap_server.py PORT [CREDENTIALS]        prints "ready" when it listens; DTLS, if enabled, is on PORT + 1
+    aiocoap_server.py PORT [CREDENTIALS] [--debug]      prints "ready" when it listens; DTLS, if enabled, is on PORT + 1
 
 It says what it saw: one line for each request, unless --quiet is given.
 """
@@ -8,10 +8,14 @@ It says what it saw: one line for each request, unless --quiet is given.
 import argparse
 import asyncio
 import json
+import logging
+import sys
 from pathlib import Path
 
 import aiocoap
 import aiocoap.resource
+import cbor2
+import cbor_diag
 from aiocoap.credentials import CredentialsMap
 from aiocoap.oscore_sitewrapper import OscoreSiteWrapper
 
@@ -68,7 +72,11 @@ class Whoami(aiocoap.resource.Resource):
 
 def load(path):
     known = CredentialsMap()
-    known.load_from_dict(json.loads(Path(path).read_text()))
+    text = Path(path).read_text()
+    if path.endswith(".diag"):  # what has whole numbers as keys, as EDHOC's credentials
+        known.load_from_dict(cbor2.loads(cbor_diag.diag2cbor(text)))
+    else:
+        known.load_from_dict(json.loads(text))
     return known
 
 
@@ -77,7 +85,10 @@ async def main():
     parser.add_argument("port", type=int)
     parser.add_argument("credentials", nargs="?")
     parser.add_argument("--quiet", action="store_true")
+    parser.add_argument("--debug", action="store_true", help="aiocoap's own log, on stdout")
     parser.parse_args(namespace=options)
+    if options.debug:
+        logging.basicConfig(stream=sys.stdout, level=logging.DEBUG)
     site = aiocoap.resource.Site()
     for name, resource in (("hello", Hello), ("echo", Echo), ("large", Large), ("obs", Obs), ("whoami", Whoami)):
         site.add_resource([name], resource())
