@@ -7,8 +7,10 @@ addresses apart. Two keys at a time: the current one and its predecessor.
 
 from __future__ import annotations
 
-import hmac
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Final
+
+from securecoap.dtls.key_schedule import KeyedHash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -28,8 +30,8 @@ class CookieJar:
     def __init__(self, random: Callable[[int], bytes], lifetime: float, now: float) -> None:
         self._random = random
         self._lifetime = lifetime
-        self._key = random(_KEY_LENGTH)
-        self._previous = random(_KEY_LENGTH)
+        self._key = self._draw()
+        self._previous = self._draw()
         self._made_at = now
 
     def make(self, peer: Hashable, parameters: bytes, now: float) -> bytes:
@@ -42,19 +44,22 @@ class CookieJar:
         if len(cookie) != COOKIE_LENGTH:
             return False
         self._rotate(now)
-        current = hmac.compare_digest(cookie, self._mac(self._key, peer, parameters))
-        return current or hmac.compare_digest(cookie, self._mac(self._previous, peer, parameters))
+        current = compare_digest(cookie, self._mac(self._key, peer, parameters))
+        return current or compare_digest(cookie, self._mac(self._previous, peer, parameters))
 
     def _rotate(self, now: float) -> None:
         age = now - self._made_at
         if age < self._lifetime:
             return
         # After a long pause the old key is older than any cookie may be: it must not become the predecessor.
-        self._previous = self._key if age < 2 * self._lifetime else self._random(_KEY_LENGTH)
-        self._key = self._random(_KEY_LENGTH)
+        self._previous = self._key if age < 2 * self._lifetime else self._draw()
+        self._key = self._draw()
         self._made_at = now
 
+    def _draw(self) -> KeyedHash:
+        return KeyedHash(self._random(_KEY_LENGTH), "sha256")
+
     @staticmethod
-    def _mac(key: bytes, peer: Hashable, parameters: bytes) -> bytes:
+    def _mac(key: KeyedHash, peer: Hashable, parameters: bytes) -> bytes:
         address = repr(peer).encode()
-        return hmac.digest(key, len(address).to_bytes(2, "big") + address + parameters, "sha256")[:COOKIE_LENGTH]
+        return key.digest(len(address).to_bytes(2, "big") + address + parameters)[:COOKIE_LENGTH]

@@ -36,6 +36,7 @@ RENEGOTIATION_SCSV: Final = 0x00FF
 POINT_FORMATS: Final = b"\x01\x00"
 """Uncompressed points and no others (RFC 8422 section 5.1.2)."""
 _EMPTY_RENEGOTIATION_INFO: Final = b"\x00"
+_EXTENSION_HEADER: Final = 4
 _HOST_NAME: Final = 0
 _LONGEST_HOST_NAME: Final = 253
 
@@ -74,14 +75,18 @@ def read_extensions(reader: Reader) -> dict[int, bytes]:
     found: dict[int, bytes] = {}
     if reader.at_end():
         return found
-    block = Reader(reader.vector(2))
+    block = reader.vector(2)
     reader.finish()
-    while not block.at_end():
-        number = block.integer(2)
-        content = block.vector(2)
+    position, end = 0, len(block)
+    while end - position >= _EXTENSION_HEADER:
+        number = (block[position] << 8) | block[position + 1]
+        start = position + _EXTENSION_HEADER
+        position = start + ((block[position + 2] << 8) | block[position + 3])
         if number in found:
             raise HandshakeFault(Alert.ILLEGAL_PARAMETER, "an extension is there twice")
-        found[number] = content
+        found[number] = block[start:position]
+    if position != end:
+        raise HandshakeFault(Alert.DECODE_ERROR, "a message ends inside a field")
     return found
 
 

@@ -116,6 +116,16 @@ class Reassembly:
         if self._held > self._limit or len(partial.pieces) > _MAX_PIECES:
             raise HandshakeFault(Alert.HANDSHAKE_FAILURE, "too many handshake bytes under reassembly")
 
+    def take_whole(self, fragment: Fragment) -> Assembled | None:
+        """Return the next message if this fragment is all of it, as nearly all are; otherwise it is for ``add``."""
+        length = fragment.message_length
+        if fragment.message_sequence != self.next_sequence or len(fragment.data) != length or length > self._limit:
+            return None
+        if self._partial:
+            return None
+        self.next_sequence += 1
+        return Assembled(fragment.message_type, fragment.message_sequence, fragment.data)
+
     def next_message(self) -> Assembled | None:
         """Return the next message in order, or ``None`` while it is not complete."""
         partial = self._partial.get(self.next_sequence)

@@ -8,7 +8,6 @@ answered later. Must not know sockets or other handshakes. What cannot be raises
 
 from __future__ import annotations
 
-import hashlib
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
@@ -21,6 +20,7 @@ from securecoap.dtls.key_schedule import (
     extended_master_secret,
     key_block,
     master_secret,
+    transcript_hash,
     verify_data,
 )
 from securecoap.dtls.messages import HandshakeType, encode_handshake, parse_fragments
@@ -232,8 +232,12 @@ class Handshake:
             if fragment.message_sequence == reassembly.next_sequence - 1 and self._flight is not None:
                 self.output += self._flight.repeat(now)
             return
-        reassembly.add(fragment)
-        self._take_messages(now)
+        message = reassembly.take_whole(fragment) if self.pending is None else None
+        if message is not None:
+            self._step(message.message_type, message, now)
+        else:
+            reassembly.add(fragment)
+            self._take_messages(now)
 
     def _take_messages(self, now: float) -> None:
         while self.pending is None and (message := self._reassembly.next_message()) is not None:
@@ -286,7 +290,7 @@ class Handshake:
         return suite
 
     def _transcript_hash(self) -> bytes:
-        return hashlib.new(self._chosen_suite().prf_hash, self._transcript).digest()
+        return transcript_hash(self._transcript, self._chosen_suite().prf_hash)
 
     def _derive(self, premaster: bytes) -> KeyBlock:
         """Derive master secret and record keys; the transcript ends with ClientKeyExchange."""

@@ -6,21 +6,26 @@ Pure functions over bytes. Must not know messages or states; keeps no secret.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from hmac import digest
-from typing import Final
+from hashlib import sha256, sha384
+from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.dtls.suites import FIXED_IV_LENGTH, CipherSuite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "CLIENT_FINISHED",
     "SERVER_FINISHED",
     "VERIFY_DATA_LENGTH",
     "KeyBlock",
+    "KeyedHash",
     "extended_master_secret",
     "key_block",
     "master_secret",
     "prf",
     "psk_premaster_secret",
+    "transcript_hash",
     "verify_data",
 ]
 
@@ -28,6 +33,13 @@ VERIFY_DATA_LENGTH: Final = 12
 CLIENT_FINISHED: Final = b"client finished"
 SERVER_FINISHED: Final = b"server finished"
 _MASTER_SECRET_LENGTH: Final = 48
+_HASHES: Final[dict[str, tuple[Callable[[bytes | bytearray], Any], int]]] = {
+    "sha256": (sha256, 64),
+    "sha384": (sha384, 128),
+}
+"""Each hash function with the bytes of its block."""
+_INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +52,41 @@ class KeyBlock:
     server_iv: bytes = field(repr=False)
 
 
+class KeyedHash:
+    """HMAC (RFC 2104) with one key, whose two blocks are hashed once: four calls less for each message than ``hmac``.
+
+    Args:
+        key: any bytes.
+        hash_name: ``sha256`` or ``sha384``.
+    """
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes, hash_name: str) -> None:
+        new, block = _HASHES[hash_name]
+        padded = (new(key).digest() if len(key) > block else key).ljust(block, b"\0")
+        self._inner = new(padded.translate(_INNER))
+        self._outer = new(padded.translate(_OUTER))
+
+    def digest(self, message: bytes) -> bytes:
+        """Return the HMAC of a message."""
+        inner = self._inner.copy()
+        inner.update(message)
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        result: bytes = outer.digest()
+        return result
+
+
 def prf(secret: bytes, label: bytes, seed: bytes, length: int, hash_name: str) -> bytes:
     """P_hash of RFC 5246 section 5: ``length`` bytes out of ``secret``, ``label`` and ``seed``."""
+    digest = KeyedHash(secret, hash_name).digest
     seed = label + seed
-    a = digest(secret, seed, hash_name)
-    output = digest(secret, a + seed, hash_name)
+    a = digest(seed)
+    output = digest(a + seed)
     while len(output) < length:
-        a = digest(secret, a, hash_name)
-        output += digest(secret, a + seed, hash_name)
+        a = digest(a)
+        output += digest(a + seed)
     return output[:length]
 
 
@@ -77,6 +116,12 @@ def key_block(suite: CipherSuite, master: bytes, client_random: bytes, server_ra
     key, iv = suite.key_length, FIXED_IV_LENGTH
     block = prf(master, b"key expansion", server_random + client_random, 2 * (key + iv), suite.prf_hash)
     return KeyBlock(block[:key], block[key : 2 * key], block[2 * key : 2 * key + iv], block[2 * key + iv :])
+
+
+def transcript_hash(transcript: bytes | bytearray, hash_name: str) -> bytes:
+    """The hash of all handshake messages so far (RFC 5246 section 7.4.9, RFC 7627 section 3)."""
+    digest: bytes = _HASHES[hash_name][0](transcript).digest()
+    return digest
 
 
 def verify_data(master: bytes, label: bytes, transcript_hash: bytes, hash_name: str) -> bytes:

@@ -11,13 +11,13 @@ __all__ = ["Reader", "vector"]
 
 
 class Reader:
-    """Reads fixed fields and vectors from the front of ``data``."""
+    """Reads fixed fields and vectors of ``data``, from ``position`` on."""
 
     __slots__ = ("_data", "position")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, position: int = 0) -> None:
         self._data = data
-        self.position = 0
+        self.position = position
 
     def take(self, length: int) -> bytes:
         """Return the next ``length`` bytes."""
@@ -34,10 +34,16 @@ class Reader:
 
     def vector(self, length_bytes: int, minimum: int = 0) -> bytes:
         """Return the content of a vector whose length stands before it in ``length_bytes`` bytes."""
-        length = self.integer(length_bytes)
+        data = self._data
+        start = self.position + length_bytes
+        length = int.from_bytes(data[self.position : start], "big")
+        end = start + length
+        if end > len(data):
+            raise HandshakeFault(Alert.DECODE_ERROR, "a message ends inside a field")
         if length < minimum:
             raise HandshakeFault(Alert.DECODE_ERROR, "a vector is shorter than its floor")
-        return self.take(length)
+        self.position = end
+        return data[start:end]
 
     def at_end(self) -> bool:
         """Say whether everything has been read."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-from securecoap.credentials.models import DtlsPsk, DtlsRpk, DtlsX509, Validity
+from securecoap.credentials.models import Credential, DtlsPsk, DtlsRpk, DtlsX509, Validity
 from securecoap.credentials.names import has_authority, normal_name
 from securecoap.dtls.alerts import Alert
 from securecoap.dtls.certificates import CLIENT, SERVER, TrustStore, Verified, names_of
@@ -235,7 +235,7 @@ class ServerStore:
 
     def _settle(self, found: Any, make: Callable[[Any], Any]) -> Any:
         """Make the engine's answer of what was found, or is going to be."""
-        if not inspect.isawaitable(found):
+        if found is None or isinstance(found, Credential) or not inspect.isawaitable(found):
             return make(found)
         pending = Pending()
         task = self._loop.create_task(self._wait(found, make, pending))
