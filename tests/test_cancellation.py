@@ -246,7 +246,7 @@ async def test_amid_a_body(blocks: int) -> None:
 
 @virtual
 async def test_amid_an_observation() -> None:
-    """A Deregistration, once it was registered, and nothing more; none before."""
+    """A Deregistration, once it was registered, and nothing more; before that none, but a Reset for what comes."""
 
     class Door(ObservableResource):
         def render_get(self, request: Message) -> Message:
@@ -266,10 +266,11 @@ async def test_amid_an_observation() -> None:
         await asyncio.sleep(1)
         sent = len(pair.requests)
         assert [one.message.options.observe for one in pair.requests if one.code] == [0, 0, 1]
-        assert door.observation_count == 0
+        assert door.observation_count == 1  # the early one's: its request had arrived
         door.changed()
         await asyncio.sleep(LONG)
-        assert len(pair.requests) == sent
+        assert kinds(pair.requests[sent:]) == [(RST, 0)]
+        assert door.observation_count == 0
 
 
 @virtual
