@@ -122,6 +122,11 @@ class Limits:
     """All unfinished bodies together. At the bound the longest idle unconfirmed one goes; if there is none, 5.03."""
     assemblies: int = 1_000
     """Unfinished and kept bodies. As ``assembly_bytes``."""
+    unfragmented_bytes: int = 64 * 1024
+    """The largest protected message put together from outer blocks (MAX_UNFRAGMENTED_SIZE, RFC 8613 section 4.1.3.4.2).
+    A larger one is discarded."""
+    outer_requests: int = 1_000
+    """Protected requests of ours whose responses may come in outer blocks. At the bound the oldest is forgotten."""
     observations_per_peer: int = 100
     """Observations of one peer. At the bound a registration is answered as a plain GET (RFC 7641 section 4.1)."""
     observations_per_identity: int = 1_000

@@ -19,6 +19,7 @@ from securecoap.core.client import ClientRequest
 from securecoap.core.echo import EchoValues
 from securecoap.core.group import GroupRequest
 from securecoap.core.messages import MessageManager
+from securecoap.core.outer_blocks import OuterBlocks
 from securecoap.core.plumbing import Ping
 from securecoap.core.request_tags import RequestTags
 from securecoap.core.serving import Server
@@ -46,15 +47,19 @@ __all__ = ["Context"]
 class _Stack:
     """Interface, message layer, OSCORE and tokens over one socket."""
 
-    def __init__(self, scheme: str, manager: MessageManager, oscore: OscoreLayer, tokens: TokenManager) -> None:
+    def __init__(
+        self, scheme: str, manager: MessageManager, outer: OuterBlocks, oscore: OscoreLayer, tokens: TokenManager
+    ) -> None:
         self.scheme = scheme
         self.manager = manager
+        self.outer = outer
         self.oscore = oscore
         self.tokens = tokens
 
     async def shutdown(self) -> None:
         self.tokens.close()
         self.manager.close()
+        self.outer.close()
         await self.manager.interface.shutdown()
 
 
@@ -220,14 +225,16 @@ class Context(Calls):
             raise ConfigurationError("the context has not been started; use it in 'async with'")
         credentials = self._keyring.credentials
         manager = MessageManager(loop, self._random, self._echo, settings.parameters, settings.limits, credentials)
-        oscore = OscoreLayer(manager, self._keyring, loop, self._random, settings.limits)
+        outer = OuterBlocks(manager, loop, self._random, settings.limits, settings.parameters)
+        oscore = OscoreLayer(outer, self._keyring, loop, self._random, settings.limits)
         tokens = TokenManager(oscore, server, self._random, self._echo, settings.limits, self._cache)
-        manager.above = oscore
+        manager.above = outer
+        outer.above = oscore
         oscore.above = tokens
         oscore.requests = tokens
         manager.interface = self._open_interface(scheme, host, port, manager, is_client=is_client)
         self._keyring.add_layer(oscore)
-        return _Stack(scheme, manager, oscore, tokens)
+        return _Stack(scheme, manager, outer, oscore, tokens)
 
     def _open_interface(
         self, scheme: str, host: str, port: int, above: MessageDispatcher, *, is_client: bool

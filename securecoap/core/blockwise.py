@@ -19,6 +19,8 @@ from securecoap.wire.message import Message
 from securecoap.wire.template import OptionTemplate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from securecoap.config import Limits
     from securecoap.interfaces import EndpointAddress, Scheduler, Timer
 
@@ -130,11 +132,21 @@ class Assemblies:
         lifetime: seconds.
         scheduler: time, and the timer.
         exponent: of the largest block that is sent, or asked for in an answer (RFC 7959 section 2.2).
+        request_key, response_key: say what makes an operation.
     """
 
     def __init__(
-        self, limits: Limits, lifetime: float, scheduler: Scheduler, exponent: int = _LARGEST_EXPONENT
+        self,
+        limits: Limits,
+        lifetime: float,
+        scheduler: Scheduler,
+        exponent: int = _LARGEST_EXPONENT,
+        *,
+        request_key: Callable[[Message], Key] = request_key,
+        response_key: Callable[[Message], Key] = response_key,
     ) -> None:
+        self._request_key = request_key
+        self._response_key = response_key
         self._limits = limits
         self._lifetime = lifetime
         self._scheduler = scheduler
@@ -230,7 +242,7 @@ class Assemblies:
         size = 16 << exponent
         if length > size or (more and length != size):
             raise BadRequest("the payload does not have the size of the block")
-        key = request_key(request)
+        key = self._request_key(request)
         start = number * size
         if not number:
             self.discard(key)
@@ -266,7 +278,7 @@ class Assemblies:
 
     def _keep(self, request: Message, body: _Body) -> None:
         """Keep a response of which a block is being sent; without room the client has to ask anew."""
-        key = response_key(request)
+        key = self._response_key(request)
         self.discard(key)
         body.fresh_until += self._scheduler.time()
         try:
@@ -281,7 +293,7 @@ class Assemblies:
         Who fetches the body goes forward in it. A client that comes back to what it had asks for the present state, and
         gets the kept one no longer than it is fresh.
         """
-        key = response_key(request)
+        key = self._response_key(request)
         body: _Body | None = self._table.get(key)
         if body is None:
             return None

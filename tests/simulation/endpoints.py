@@ -12,6 +12,7 @@ from securecoap.core.client import ClientRequest
 from securecoap.core.echo import EchoValues
 from securecoap.core.group import GroupRequest
 from securecoap.core.messages import MessageManager
+from securecoap.core.outer_blocks import OuterBlocks
 from securecoap.core.request_tags import RequestTags
 from securecoap.core.serving import Server
 from securecoap.core.silence import SilentRequests
@@ -79,12 +80,14 @@ class Endpoint:
         self.interface.above = self.manager
         self.manager.interface = self.interface
         below: Any = self.manager
+        self.outer: Any = None
         if contexts is not None:
-            self.oscore = below = OscoreLayer(self.manager, contexts, loop, self.random, self.limits)
+            self.outer = OuterBlocks(self.manager, loop, self.random, self.limits, self.parameters)
+            self.oscore = self.outer.above = below = OscoreLayer(self.outer, contexts, loop, self.random, self.limits)
         self.cache = ResponseCache(loop, self.limits) if cache else None
         self.silent = SilentRequests(loop, self.parameters.exchange_lifetime, self.limits.silent_requests)
         self.tokens = TokenManager(below, self.server, self.random, self.echo, self.limits, self.cache)
-        self.manager.above = below if contexts is not None else self.tokens
+        self.manager.above = self.outer if contexts is not None else self.tokens
         if contexts is not None:
             self.oscore.above = self.oscore.requests = self.tokens
 
@@ -141,6 +144,8 @@ class Endpoint:
         await self.server.close()
         self.tokens.close()
         self.manager.close()
+        if self.outer is not None:
+            self.outer.close()
         await self.interface.shutdown()
 
 
