@@ -18,7 +18,7 @@ from securecoap.wire.codes import Code
 from securecoap.wire.message import Message, encode_message
 from tests.loopback import real
 from tests.simulation.clock import settle, virtual
-from tests.simulation.endpoints import Pair
+from tests.simulation.endpoints import Endpoint, Pair
 
 from .helpers import ACK, CHANGED, CON, CONTENT, GET, NON, PATH_X, POST, Plain, Slow, kinds, site_of, wire
 
@@ -121,6 +121,27 @@ async def test_randomness_is_the_system_s() -> None:
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "random":
                 assert node.attr == "SystemRandom", path
             assert not (isinstance(node, ast.ImportFrom) and node.module == "random"), path
+
+
+@virtual
+async def test_an_echo_goes_back_only_where_it_came_from() -> None:
+    """R166: a later request, to that endpoint or to another, does not have the value of an earlier challenge."""
+    challenge = wire(ACK, Code.UNAUTHORIZED, 0, b"", b"\xd1\xef\x07")[4:]  # Echo 07
+    async with Pair(site_of(x=Plain())) as pair:
+        other = Endpoint(pair.network, "other", site_of(x=Plain()))
+        pair.drop_next(lambda sent: sent.destination == "server")
+        request = pair.client.ask(Code.GET, "x")
+        await settle()
+        (first,) = pair.requests
+        head = bytes((0x60 | len(first.message.token), Code.UNAUTHORIZED)) + first.mid.to_bytes(2, "big")
+        pair.network.inject("server", "client", head + first.message.token + challenge)
+        assert (await request.response).code == Code.CONTENT
+        assert pair.requests[1].message.options.echo == b"\x07"
+        for host in ("other", "server"):
+            await pair.client.get("x", host=host)
+        assert [one.message.options.echo for one in pair.requests[2:]] == [None, None]
+        assert [one.destination for one in pair.requests] == ["server", "server", "other", "server"]
+        await other.close()
 
 
 @virtual
