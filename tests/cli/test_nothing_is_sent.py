@@ -29,6 +29,12 @@ def sample(name: str) -> dict[str, Any]:
     return next(entry for key, entry in json.loads(text).items() if not key.startswith("$"))
 
 
+def changed(name: str, kind: str, **members: Any) -> dict[str, Any]:
+    """A sample with other members; those that are ``None`` are left out."""
+    whole = {**sample(name)[kind], **members}
+    return {kind: {member: value for member, value in whole.items() if value is not None}}
+
+
 PAST = {"not-after": "2001-01-01T00:00:00Z"}
 FUTURE = {"not-before": "2999-01-01T00:00:00Z"}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -44,7 +50,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "no file for coaps": ("coaps", {}),
     "raw public keys, not usable yet": ("coaps", {"BASE/*": sample("rpk")}),
     "certificates, not usable yet": ("coaps", {"BASE/*": sample("x509")}),
-    "EDHOC, not usable yet": ("coap", {"BASE/*": sample("edhoc")}),
+    "EDHOC with a suite that nobody has": ("coap", {"BASE/*": changed("edhoc", "edhoc-oscore", suite=3)}),
+    "EDHOC with a server that may be anybody": (
+        "coap",
+        {"BASE/*": changed("edhoc", "edhoc-oscore", **{"peer-cred": None})},
+    ),
 }
 
 
