@@ -188,8 +188,8 @@ class Handshake:
                     (record._replace(start=0, end=record.end - record.start), datagram[record.start : record.end])
                 )
             return
-        if not self._read.fits(record, datagram):
-            return
+        if not self._read.fits(record, datagram) or self._read.has_seen(record):
+            return  # the network's duplicate of a record that was good proves nothing against the peer
         opened = self._read.unwrap(record, datagram)
         if opened is None:
             self._refuse_record(record)
@@ -252,7 +252,8 @@ class Handshake:
         if self._early and self._read is not None:
             early, self._early = self._early, []
             for record, datagram in early:
-                self.receive_protected(record, datagram, now)
+                if self.session is None:
+                    self.receive_protected(record, datagram, now)
 
     def _message(self, message_type: HandshakeType, body: bytes) -> FlightMessage:
         """Make the next plaintext message of this side and put it into the transcript."""

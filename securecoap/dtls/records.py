@@ -263,6 +263,10 @@ class ReadProtection:
         """Say whether a record has the form of those that this opens (RFC 9146 section 3)."""
         return record.content_type != ContentType.TLS12_CID
 
+    def has_seen(self, record: Record) -> bool:
+        """Say whether a record of this epoch is a replay, or too old to tell."""
+        return self._seen((self.epoch << 48 | record.sequence) - self.highest)
+
     def unwrap(self, record: Record, datagram: bytes) -> tuple[int, bytes] | None:
         """Return content type and plaintext of a record of this epoch; ``None`` where ``open`` says so."""
         if not self.fits(record, datagram):
