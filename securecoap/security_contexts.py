@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from securecoap.collection import uncollected
 from securecoap.core.deadlines import Deadlines
 from securecoap.credentials.models import ALWAYS, OscoreContext
 from securecoap.errors import ConfigurationError, SessionEnded, StateError
@@ -143,11 +144,13 @@ class SecurityContexts:
         wanted = [one for one in self._credentials.credentials() if isinstance(one, OscoreContext)]
         if not wanted:
             return
-        derived = [_derive(one) for one in wanted]
-        requests = [StateRequest(name, one.label, one.basedir) for one, (_, name) in zip(wanted, derived, strict=True)]
-        handles = await self._open_store().open_many(requests, wait=self._wait)
-        for credential, (context, _), handle in zip(wanted, derived, handles, strict=True):
-            self._adopt(credential, context, handle)
+        with uncollected():
+            derived = [_derive(one) for one in wanted]
+            names = [name for _, name in derived]
+            requests = [StateRequest(name, one.label, one.basedir) for one, name in zip(wanted, names, strict=True)]
+            handles = await self._open_store().open_many(requests, wait=self._wait)
+            for credential, (context, _), handle in zip(wanted, derived, handles, strict=True):
+                self._adopt(credential, context, handle)
 
     async def _open(self, credential: OscoreContext) -> None:
         context, name = _derive(credential)

@@ -100,7 +100,7 @@ def _name(reading: Reading, name: str, place: Place) -> UriPattern | None:
 
 def _entry(reading: Reading, name: str, value: Any, place: Place, pattern: UriPattern | None) -> Entry | None:
     methods = None
-    if isinstance(value, Mapping) and "methods" in value:
+    if isinstance(value, (dict, Mapping)) and "methods" in value:
         if name.startswith(":"):
             reading.fault(place / "methods", "methods are for URI patterns only")
         else:
@@ -118,7 +118,7 @@ def _node(reading: Reading, value: Any, place: Place, label: str, outer: Validit
             reading.fault(place, 'a string names a label, and begins with ":"')
             return None
         return Reference(value, place)
-    if not isinstance(value, Mapping):
+    if not isinstance(value, (dict, Mapping)):
         reading.fault(place, "a label, null, or an object with one kind is expected")
         return None
     if depth > _DEEPEST:
@@ -174,7 +174,8 @@ def _kind(
         if len(members) != len(value):
             return None
         return Group("any-of" if kind == "any-of" else "all-of", tuple(members), place, validity)
-    common = {"label": label, "own_claims": claims, "validity": validity, "place": place}
+    # What most will have once it is known who refers to them (`resolution.with_claims`).
+    common = {"label": label, "claims": (label, *claims), "own_claims": claims, "validity": validity, "place": place}
     return KINDS[kind](reading, value, place, common)
 
 

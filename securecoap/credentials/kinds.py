@@ -156,7 +156,7 @@ def _x509(reading: Reading, value: Any, place: Place, common: Common) -> Credent
 
 def _oscore(reading: Reading, value: Any, place: Place, common: Common) -> Credential | None:
     basedir = None
-    if isinstance(value, Mapping) and "basedir" in value:
+    if isinstance(value, (dict, Mapping)) and "basedir" in value:
         if len(value) != 1:
             reading.fault(place, "basedir stands alone: the directory has the rest")
             return None

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from securecoap.collection import uncollected
 from securecoap.credentials.client import USABLE_KINDS, ClientCredentials, Selection
 from securecoap.credentials.dtls_peers import DtlsPeers
 from securecoap.credentials.edhoc_peers import EdhocPeers
@@ -66,13 +67,16 @@ class CredentialsMap:
     )
 
     def __init__(
-        self, entries: Mapping[str, Entry], warnings: tuple[str, ...] = (), own: OwnNames | None = None
+        self,
+        entries: Mapping[str, Entry],
+        warnings: tuple[str, ...] = (),
+        own: OwnNames | None = None,
+        patterns: tuple[Policy, ClientCredentials] | None = None,
     ) -> None:
         self.entries: Mapping[str, Entry] = MappingProxyType(dict(entries))
         self.warnings = warnings
         self.generation = next(_GENERATIONS)
-        self.policy = Policy(dict(entries))
-        self._client = ClientCredentials(dict(entries))
+        self.policy, self._client = patterns or (Policy(dict(entries)), ClientCredentials(dict(entries)))
         self._by_key: dict[bytes, Credential] = {}
         self._identities: dict[bytes, DtlsPsk] = {}
         contexts: dict[bytes, list[OscoreContext]] = {}
@@ -114,7 +118,8 @@ class CredentialsMap:
         Raises:
             CredentialsFault: with all faults of all files.
         """
-        return cls(*load_entries(paths, role=role, outside=sources))
+        with uncollected():
+            return cls(*load_entries(paths, role=role, outside=sources))
 
     @classmethod
     def from_dict(
@@ -203,7 +208,8 @@ class CredentialsMap:
 
     def for_server(self, own: OwnNames) -> CredentialsMap:
         """The map of a server that answers to ``own``: peers are not found by credentials for other authorities."""
-        return CredentialsMap(self.entries, self.warnings, own)
+        with uncollected():
+            return CredentialsMap(self.entries, self.warnings, own, (self.policy, self._client))
 
     @property
     def dtls_peers(self) -> DtlsPeers:

@@ -52,9 +52,12 @@ def nodes(node: Node) -> Iterator[Node]:
 def leaves(entries: dict[str, Entry]) -> Iterator[tuple[Entry, Credential]]:
     """Every credential, with the entry in which it stands, in the order of the file."""
     for entry in entries.values():
-        for node in nodes(entry.node):
-            if isinstance(node, Credential):
-                yield entry, node
+        if isinstance(entry.node, Credential):
+            yield entry, entry.node
+        else:
+            for node in nodes(entry.node):
+                if isinstance(node, Credential):
+                    yield entry, node
 
 
 def check(entries: dict[str, Entry], report: Report, role: Role | None) -> None:
@@ -251,24 +254,25 @@ def with_claims(entries: dict[str, Entry]) -> dict[str, Entry]:
             node = target
             target = entries[node.label].node
         aliases.setdefault(node.label, []).append((distance, entry.name))
-    claimed = {
-        name: replace(entry, node=_claimed(entry.node, aliases.get(name, ()), direct=True))
-        for name, entry in entries.items()
-    }
+    claimed: dict[str, Entry] = {}
+    for name, entry in entries.items():
+        proved = _claimed(entry.node, aliases.get(name, ()), direct=True)
+        claimed[name] = entry if proved is entry.node else replace(entry, node=proved)
     for _, owner in tuple(leaves(claimed)):
         if isinstance(owner, DtlsRpk) and not owner.is_peer:
             for label, _ in owner.peer_keys:
-                entry = claimed.get(label)
-                if entry is not None and isinstance(entry.node, DtlsRpk) and entry.node.is_peer:
-                    claims = (*owner.labels, *entry.node.claims)
-                    claimed[label] = replace(entry, node=replace(entry.node, claims=claims))
+                peer = claimed.get(label)
+                if peer is not None and isinstance(peer.node, DtlsRpk) and peer.node.is_peer:
+                    claims = (*owner.labels, *peer.node.claims)
+                    claimed[label] = replace(peer, node=replace(peer.node, claims=claims))
     return claimed
 
 
 def _claimed(node: Node, aliases: list[tuple[int, str]] | tuple[()], *, direct: bool) -> Node:
     if isinstance(node, Credential):
-        outer = [alias for _, alias in sorted(aliases, key=lambda found: -found[0])] if direct else []
-        return replace(node, claims=(*outer, node.label, *node.own_claims))
+        outer = [alias for _, alias in sorted(aliases, key=lambda found: -found[0])] if direct and aliases else []
+        claims = (*outer, node.label, *node.own_claims)
+        return node if claims == node.claims else replace(node, claims=claims)
     if isinstance(node, Group):
         return replace(node, members=tuple(_claimed(member, (), direct=False) for member in node.members))
     return node

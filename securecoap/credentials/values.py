@@ -47,7 +47,7 @@ class Reading:
         self, value: Any, place: Place, parsers: Mapping[str, Parser], required: tuple[str, ...] = ()
     ) -> dict[str, Any] | None:
         """Parse an object by a table of its members; ``None`` if anything in it is at fault."""
-        if not isinstance(value, Mapping):
+        if not isinstance(value, (dict, Mapping)):
             self.fault(place, "an object is expected")
             return None
         parsed: dict[str, Any] = {}
@@ -72,7 +72,7 @@ class Reading:
         """Parse a byte value: an object with one of `_FORMS`, or ``bytes`` in a dict that is no file."""
         if isinstance(value, (bytes, bytearray)):
             return bytes(value)
-        if not isinstance(value, Mapping) or len(value) != 1 or (form := next(iter(value))) not in _FORMS:
+        if not isinstance(value, (dict, Mapping)) or len(value) != 1 or (form := next(iter(value))) not in _FORMS:
             # Neither the value nor the name is repeated here: either may be the secret, put in the wrong spot.
             self.fault(place, f"a byte value is expected: an object with exactly one of {', '.join(_FORMS)}")
             return None
@@ -119,6 +119,10 @@ _INLINE: Final = ("hex", "ascii", "base64")
 def _octets(form: str, content: str) -> bytes:
     """Decode an inline form. The texts of its errors are our own: the library's quote the input."""
     if form == "hex":
+        try:
+            return bytes.fromhex(content)
+        except ValueError:
+            pass  # perhaps something fills it
         try:
             return bytes.fromhex(_HEX_FILLING.sub("", content))
         except ValueError:

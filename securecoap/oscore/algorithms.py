@@ -6,6 +6,7 @@ expanded. This module knows no message, no context and no configuration.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
@@ -93,6 +94,11 @@ HASHES: Final[dict[str, str]] = {"SHA-256": "sha256", "SHA-384": "sha384", "SHA-
 """COSE's names of hash functions for HKDF, and hashlib's."""
 
 
+_CONSTRUCTORS: Final = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
+_INNER_PAD: Final = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER_PAD: Final = bytes(byte ^ 0x5C for byte in range(256))
+
+
 class Extracted:
     """HKDF-Extract, done once (RFC 5869 section 2.2); an empty salt is the hash's length of zeros.
 
@@ -102,12 +108,18 @@ class Extracted:
         hash_name: a key of `HASHES`.
     """
 
-    __slots__ = ("_digest", "_key")
+    __slots__ = ("_inner", "_outer")
 
     def __init__(self, secret: bytes, salt: bytes, hash_name: str = DEFAULT_HASH) -> None:
-        self._digest = HASHES[hash_name]
+        name = HASHES[hash_name]
         # HMAC pads its key with zeros, so that the empty salt and the RFC's zeros are one.
-        self._key = hmac.digest(salt, secret, self._digest)
+        key = hmac.digest(salt, secret, name)
+        # HMAC (RFC 2104 section 2), begun once for all outputs: half the time of as many calls of `hmac.digest`.
+        make = _CONSTRUCTORS[name]
+        self._inner = make()
+        padded = key.ljust(self._inner.block_size, b"\0")
+        self._inner.update(padded.translate(_INNER_PAD))
+        self._outer = make(padded.translate(_OUTER_PAD))
 
     def expand(self, info: bytes, length: int) -> bytes:
         """HKDF-Expand (RFC 5869 section 2.3) for at most one output of the hash: enough for every key and IV here.
@@ -117,4 +129,7 @@ class Extracted:
         """
         if length > 32:
             raise ValueError("more than one output of the hash")
-        return hmac.digest(self._key, info + b"\x01", self._digest)[:length]
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(info + b"\x01")
+        outer.update(inner.digest())
+        return outer.digest()[:length]

@@ -8,6 +8,7 @@ No CBOR encoder runs per message. This module knows no message, no peer and no s
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from securecoap.credentials.algorithms import MAXIMUM_ID_CONTEXT
@@ -104,6 +105,7 @@ def build_info(identifier: bytes, id_context: bytes | None, algorithm: int, kind
     return b"\x85" + _bstr(identifier) + _info_suffix(id_context, algorithm, kind, length)
 
 
+@lru_cache(maxsize=64)  # most contexts have no ID Context, and one of few algorithms
 def _info_suffix(id_context: bytes | None, algorithm: int, kind: str, length: int) -> bytes:
     """`build_info` behind the identifier."""
     context = b"\xf6" if id_context is None else _bstr(id_context)
@@ -226,12 +228,14 @@ class SecurityContext:
         self.aead_sender = algorithm.aead(keys.sender_key)
         self.aead_recipient = algorithm.aead(keys.recipient_key)
         self._nonce_length = algorithm.nonce_length
-        self._sender_nonce = _nonce_base(keys.common_iv, sender_id)
-        self._recipient_nonce = _nonce_base(keys.common_iv, recipient_id)
+        common_iv = int.from_bytes(keys.common_iv, "big")
+        self._sender_nonce = common_iv ^ _nonce_base(sender_id, algorithm.nonce_length)
+        self._recipient_nonce = common_iv ^ _nonce_base(recipient_id, algorithm.nonce_length)
         # One prefix for each length of a Partial IV, made when it is first needed: most contexts see one or two.
         self._sender_prefixes: list[bytes | None] = [None] * 6
         self._recipient_prefixes: list[bytes | None] = [None] * 6
-        self._option_tail = encode_option(b"\x00", sender_id, self.kid_context)[2:]
+        tail = sender_id if self.kid_context is None else encode_option(b"\x00", sender_id, self.kid_context)[2:]
+        self._option_tail = tail
 
     @classmethod
     def derive(
@@ -291,7 +295,9 @@ class SecurityContext:
         return f"<SecurityContext {self.sender_id.hex() or '-'} to {self.recipient_id.hex() or '-'}>"
 
 
-def _nonce_base(common_iv: bytes, identifier: bytes) -> int:
-    """The nonce for Partial IV 0 (section 5.2): length of the ID, the ID padded, five bytes of Partial IV."""
-    padded = bytes((len(identifier),)) + identifier.rjust(len(common_iv) - 6, b"\x00") + bytes(5)
-    return int.from_bytes(common_iv, "big") ^ int.from_bytes(padded, "big")
+def _nonce_base(identifier: bytes, length: int) -> int:
+    """What the Common IV is xored with for Partial IV 0 (section 5.2).
+
+    One byte has the ID's length, then come the ID, padded on the left, and five bytes of Partial IV.
+    """
+    return len(identifier) << 8 * (length - 1) | int.from_bytes(identifier, "big") << 40

@@ -18,7 +18,7 @@ LONGEST_MODULE = 400
 
 # A room may import from rooms of a lower rank. Within one rank only the pairs below may.
 RANKS = {
-    "errors": 0, "config": 0,
+    "errors": 0, "config": 0, "collection": 0,
     "wire": 1,
     "interfaces": 2,
     "credentials": 3,
