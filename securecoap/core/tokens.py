@@ -11,13 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from securecoap.config import Limits
+from securecoap.core.by_address import ByAddress
 from securecoap.core.problems import bad_option
 from securecoap.core.silence import QuietExchange, unwanted_classes
 from securecoap.errors import SessionEnded, Unreachable
 from securecoap.interfaces import EndpointAddress, Exchange
 from securecoap.wire import numbers
 from securecoap.wire.codes import DEFAULT_RESPONSE_CODES, SAFE_METHODS, Code
-from securecoap.wire.message import ACK, CON, Message
+from securecoap.wire.message import ACK, CON, NON, Message
 
 if TYPE_CHECKING:
     from securecoap.core.cache import ResponseCache
@@ -65,14 +66,22 @@ class IncomingRequest(Exchange):
             and len(message.payload) + _SMALL > remote.budget
             and self._manager.is_beyond_budget(request, message)
         ):
-            self._manager.challenge(request)
-            self.end_interest()
-            return
+            smaller = self._manager.smaller(request, message) if is_last else None
+            if smaller is None:
+                self._manager.challenge(request)
+                self.end_interest()
+                return
+            message = smaller
         response = Message.inner(code, message.options, message.payload, request.remote, request.token)
         response.exchange = exchange
         response.confirmable = message.confirmable
         self.was_answered = True
         self._manager.below.send_message(response)
+
+    @property
+    def token(self) -> bytes:
+        """The request's."""
+        return self.request.token
 
     @property
     def is_confirmable(self) -> bool:
@@ -116,50 +125,6 @@ class IncomingRequest(Exchange):
             callbacks()
 
 
-class IncomingRequests(dict[EndpointAddress, IncomingRequest | dict[bytes, IncomingRequest]]):
-    """Requests that came in and have more responses to come, by address, and there by token where there are several.
-
-    Most clients have one, an observation; a dict for each of them would be half of what it costs.
-    """
-
-    __slots__ = ()
-
-    def find(self, remote: EndpointAddress, token: bytes) -> IncomingRequest | None:
-        """The one with this token."""
-        found = self.get(remote)
-        if isinstance(found, IncomingRequest):
-            return found if found.request.token == token else None
-        return None if found is None else found.get(token)
-
-    def add(self, incoming: IncomingRequest) -> None:
-        """Remember it; nothing else has its token."""
-        request = incoming.request
-        found = self.setdefault(request.remote, incoming)
-        if found is incoming:
-            return
-        if isinstance(found, IncomingRequest):
-            found = self[request.remote] = {found.request.token: found}
-        found[request.token] = incoming
-
-    def discard(self, incoming: IncomingRequest) -> None:
-        """Forget it, unless another one has taken its token over."""
-        request = incoming.request
-        found = self.get(request.remote)
-        if found is incoming:
-            del self[request.remote]
-        elif type(found) is dict and found.get(request.token) is incoming:
-            del found[request.token]
-            if not found:
-                del self[request.remote]
-
-    def of(self, remote: EndpointAddress) -> list[IncomingRequest]:
-        """Those of one address."""
-        found = self.get(remote)
-        if found is None:
-            return []
-        return [found] if isinstance(found, IncomingRequest) else list(found.values())
-
-
 class OutgoingRequest(Exchange):
     """A request of ours that waits for its response or for more notifications."""
 
@@ -185,8 +150,9 @@ class OutgoingRequest(Exchange):
 
     def end(self) -> None:
         """Interest ended, or the last response came."""
-        self.ended = True
-        self.manager.forget_outgoing(self)
+        if not self.ended:
+            self.ended = True
+            self.manager.forget_outgoing(self)
         self.stop_sending()
 
 
@@ -208,7 +174,7 @@ class TokenManager:
         handler: takes incoming requests.
         randomness: for tokens.
         echo: makes and checks Echo values.
-        limits: uses ``token_length``.
+        limits: uses ``token_length`` and ``amplification_allowance``.
         cache: told of addresses that are never used again.
     """
 
@@ -227,9 +193,12 @@ class TokenManager:
         self._random = randomness
         self._echo = echo
         self._pool = b""
-        self._longest_token = (limits or Limits()).token_length
-        self._outgoing: dict[bytes, OutgoingRequest] = {}
-        self._incoming = IncomingRequests()
+        limits = limits or Limits()
+        self._longest_token = limits.token_length
+        self._allowance = limits.amplification_allowance
+        self._outgoing: ByAddress[OutgoingRequest] = ByAddress()
+        self._to_groups: dict[bytes, OutgoingRequest] = {}  # members answer from addresses of their own (section 8.2)
+        self._incoming: ByAddress[IncomingRequest] = ByAddress()
 
     # What came in.
 
@@ -256,7 +225,7 @@ class TokenManager:
                 earlier.end_interest()
         self._handler.handle(incoming)
         if not incoming.ended:
-            self._incoming.add(incoming)
+            self._incoming.add(remote, incoming)
         return True
 
     # Strangers (RFC 9175 section 2.4): whoever sends from a forged address never sees the value.
@@ -279,8 +248,27 @@ class TokenManager:
         remote: EndpointAddress = request.remote
         if request.code not in SAFE_METHODS or remote.is_multicast_locally:
             return False
-        length = 5 + len(request.token) + len(response.options.encode()) + len(response.payload)
-        return length > remote.budget
+        return _length(request, response) > remote.budget
+
+    def smaller(self, request: Message, response: Message) -> Message | None:
+        """What a stranger gets who may not know RFC 9175: a first block that its requests pay for, with an Echo value.
+
+        Small blocks are the other way of RFC 7252 section 11.3. Who knows the option asks again with it, and gets large
+        ones. A client that fetches bodies does so with Confirmable requests; a Non-confirmable one is challenged.
+        """
+        if request.mtype == NON:
+            return None
+        remote: EndpointAddress = request.remote
+        # What this request has earned; the next ones, with a Block2 option, earn more.
+        earned = remote.budget - self._allowance
+        reduced = self._handler.reduce(request, response, lambda part: _length(request, part) <= earned)
+        if reduced is not None:
+            with_echo = reduced.copy()
+            with_echo.code = reduced.code
+            with_echo.options.echo = self._echo.make(remote)
+            if _length(request, with_echo) <= remote.budget:
+                return with_echo
+        return reduced
 
     def _refuse(self, incoming: IncomingRequest, fault: int) -> bool:
         """A critical option that cannot be processed (section 5.4.1): 4.02 for CON, silence or Reset for NON."""
@@ -297,17 +285,17 @@ class TokenManager:
         return True
 
     def _dispatch_response(self, message: Message) -> bool:
-        outgoing = self._outgoing.get(message.token)
+        remote = message.remote
+        outgoing = self._outgoing.find(remote, message.token)
+        is_multicast = outgoing is None
         if outgoing is None:
-            return False
+            outgoing = self._to_groups.get(message.token)
+            if outgoing is None:
+                return False
         asked = outgoing.request.request
-        is_multicast = asked.remote.is_multicast
-        if message.remote != asked.remote and not is_multicast:
-            return False
         if message.options.response_fault is not None:
             return message.mtype == ACK  # section 5.4.1: rejected with a Reset, or dropped if it is piggybacked
         outgoing.stop_sending()
-        remote = message.remote
         if not remote.confirmed and len(message.token) >= _TOKEN_LENGTH:
             remote.confirmed = True  # whoever knows a token of ours receives what we send
         is_last = not is_multicast and not (
@@ -330,7 +318,10 @@ class TokenManager:
             self._handler.discard_peer(remote)
             if self._cache is not None:
                 self._cache.discard_peer(remote)
-        for outgoing in [one for one in self._outgoing.values() if one.request.request.remote == remote]:
+        waiting = self._outgoing.of(remote)
+        if remote.is_multicast:
+            waiting += [one for one in self._to_groups.values() if one.request.request.remote == remote]
+        for outgoing in waiting:
             outgoing.failed(error)
 
     # What goes out.
@@ -345,29 +336,33 @@ class TokenManager:
         token = message.token = message.token or self.allocate_token()
         kind = QuietRequest if type(request) is QuietExchange else OutgoingRequest
         outgoing = kind(self, request, token)
-        self._outgoing[token] = outgoing
+        if message.remote.is_multicast:
+            self._to_groups[token] = outgoing
+        else:
+            self._outgoing.add(message.remote, outgoing)
         request.on_interest_end(outgoing.end)
         message.exchange = outgoing
         outgoing.cancel = self.below.send_message(message)
 
     def allocate_token(self) -> bytes:
-        """A random token that is not in use."""
-        while True:
-            if len(self._pool) < _TOKEN_LENGTH:
-                self._pool = self._random.randbytes(_RANDOM_POOL)
-            token, self._pool = self._pool[:_TOKEN_LENGTH], self._pool[_TOKEN_LENGTH:]
-            if token not in self._outgoing:
-                return token
+        """A random token: with 64 bits none comes twice while it may matter."""
+        if len(self._pool) < _TOKEN_LENGTH:
+            self._pool = self._random.randbytes(_RANDOM_POOL)
+        token, self._pool = self._pool[:_TOKEN_LENGTH], self._pool[_TOKEN_LENGTH:]
+        return token
 
     def forget_outgoing(self, outgoing: OutgoingRequest) -> None:
         """The token is free again, unless a later request has taken it over."""
-        if self._outgoing.get(outgoing.token) is outgoing:
-            del self._outgoing[outgoing.token]
+        remote = outgoing.request.request.remote
+        if not remote.is_multicast:
+            self._outgoing.discard(remote, outgoing)
+        elif self._to_groups.get(outgoing.token) is outgoing:
+            del self._to_groups[outgoing.token]
 
     def forget_incoming(self, incoming: IncomingRequest) -> None:
         """The request has its last response, or nobody waits for one."""
         if self._incoming:
-            self._incoming.discard(incoming)
+            self._incoming.discard(incoming.request.remote, incoming)
 
     def close(self) -> None:
         """End the interest in every incoming request; outgoing ones are failed by the layer below."""
@@ -382,3 +377,8 @@ def _is_suppressed(request: Message, code: int) -> bool:
     2.31 is none: without it no body would ever arrive whose response is not wanted.
     """
     return code != Code.CONTINUE and bool(unwanted_classes(request) >> ((code >> 5) - 1) & 1)
+
+
+def _length(request: Message, response: Message) -> int:
+    """Bytes of the datagram that a response becomes."""
+    return 5 + len(request.token) + len(response.options.encode()) + len(response.payload)
