@@ -1,4 +1,4 @@
-"""Making very many objects that stay: without Python's search for cycles, which would visit all of them again and again.
+"""Making very many objects that stay: without Python's search for cycles, which visits all of them again and again.
 
 With 100,000 credentials it takes as long as everything else. Nothing here knows what is made.
 """
