@@ -52,9 +52,10 @@ class CookieJar:
         if age < self._lifetime:
             return
         # After a long pause the old key is older than any cookie may be: it must not become the predecessor.
-        self._previous = self._key if age < 2 * self._lifetime else self._draw()
+        is_recent = age < 2 * self._lifetime
+        self._previous = self._key if is_recent else self._draw()
         self._key = self._draw()
-        self._made_at = now
+        self._made_at = self._made_at + self._lifetime if is_recent else now
 
     def _draw(self) -> KeyedHash:
         return KeyedHash(self._random(_KEY_LENGTH), "sha256")

@@ -33,6 +33,7 @@ from securecoap.dtls.records import (
     SequenceExhausted,
     parse_records,
 )
+from securecoap.dtls.resumption import Offers, ServerResumption
 from securecoap.dtls.session import Role, Session
 from securecoap.dtls.sessions import SessionTable
 from securecoap.errors import HandshakeFailed
@@ -88,7 +89,12 @@ class Endpoint:
         self._by_peer = self._sessions.by_peer
         self._by_connection_id = self._sessions.by_connection_id
         connection_ids = ConnectionIds(random, self._parameters.worker, self._by_connection_id)
-        self._environment = Environment(self._parameters, random, key_log, connection_ids, lookup, keys)
+        lifetime, bound = self._parameters.resumption_lifetime, self._parameters.limits.dtls_resumptions
+        self._resumption = ServerResumption(random, lifetime, bound, now) if self._parameters.resumption else None
+        self._offers = Offers(lifetime, bound, self._parameters.datagram_size)
+        self._environment = Environment(
+            self._parameters, random, key_log, connection_ids, lookup, keys, self._resumption
+        )
         self._admission = Admission(CookieJar(random, self._parameters.cookie_lifetime, now))
         self._transmit = events.transmit
         self._application_data = events.application_data
@@ -136,7 +142,8 @@ class Endpoint:
     def connect(self, peer: Hashable, credential: ClientCredential, now: float) -> None:
         """Begin a handshake beside whatever session there is, in place of one that ``connect`` began before."""
         self.cancel(peer)
-        handshake = ClientHandshake(peer, credential, self._environment, now)
+        offer = self._offers.find(peer, credential, now)
+        handshake = ClientHandshake(peer, credential, self._environment, now, offer)
         self._clients[peer] = handshake
         self._register(handshake)
         self._run(handshake, handshake.start, now)
@@ -269,6 +276,8 @@ class Endpoint:
                 if alert[1] == Alert.CLOSE_NOTIFY:
                     self.close(session, EndReason.CLOSED_BY_PEER)
                 else:
+                    if self._resumption is not None:
+                        self._resumption.forget(session.session_id)
                     self._end(session, EndReason.ALERT)
         elif content_type == ContentType.HANDSHAKE:
             self._receive_late_handshake(session, plaintext, now)
@@ -317,6 +326,8 @@ class Endpoint:
             return  # cancelled while it was sending: the network said that nobody is there
         if handshake.session is not None:
             self._forget(handshake)
+            if isinstance(handshake, ClientHandshake) and handshake.next_offer is not None:
+                self._offers.keep(handshake.peer, handshake.next_offer)
             self._establish(handshake.session)
         elif handshake.peer_alert is not None:
             self._refused(handshake, handshake.peer_alert)
@@ -345,6 +356,8 @@ class Endpoint:
         if handshake.serial not in self._handshakes:
             return
         self._forget(handshake)
+        if handshake.ROLE is Role.CLIENT:
+            self._offers.forget(handshake.peer)  # if that was what the server did not like
         suspect = handshake.suspect()
         if suspect:
             text += f" ({suspect})"

@@ -61,13 +61,22 @@ def pack(messages: Sequence[FlightMessage], size: int) -> list[bytes]:
 class Flight:
     """One flight and its timer. ``due`` is the time of the next retransmission."""
 
-    __slots__ = ("_interval", "_max_interval", "_messages", "_sent_at", "_size", "_tries", "due")
+    __slots__ = ("_interval", "_max_interval", "_messages", "_sent_at", "_shrinks", "_size", "_tries", "due")
 
-    def __init__(self, messages: Sequence[FlightMessage], size: int, interval: float, max_interval: float) -> None:
+    def __init__(
+        self,
+        messages: Sequence[FlightMessage],
+        size: int,
+        interval: float,
+        max_interval: float,
+        *,
+        shrinks: bool = True,
+    ) -> None:
         self._messages = tuple(messages)
         self._size = size
         self._interval = interval
         self._max_interval = max_interval
+        self._shrinks = shrinks
         self._tries = 0
         self._sent_at = 0.0
         self.due = 0.0
@@ -81,10 +90,11 @@ class Flight:
     def retransmit(self, now: float) -> list[bytes]:
         """Return the datagrams again, in new records; the interval doubles (section 4.2.4.1).
 
-        After some tries without an answer the datagrams become smaller (section 4.1.1.1).
+        After some tries without an answer the datagrams become smaller (section 4.1.1.1), but for a ClientHello: a
+        server that keeps nothing before the cookie cannot put one together.
         """
         self._tries += 1
-        if self._tries >= _TRIES_AT_FULL_SIZE:
+        if self._shrinks and self._tries >= _TRIES_AT_FULL_SIZE:
             self._size = min(self._size, max(self._size // 2, _SMALLEST_DATAGRAM))
         self._interval = min(self._interval * 2, self._max_interval)
         return self.transmit(now)

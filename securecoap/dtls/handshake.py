@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from enum import Enum
 
     from securecoap.dtls.connection_id import ConnectionIds
+    from securecoap.dtls.evidence import Evidence
     from securecoap.dtls.identities import Proof, ServerKeys
     from securecoap.dtls.parameters import DtlsParameters, KeyLog, PskCredential, PskLookup, RandomSource
     from securecoap.dtls.pending import Pending
+    from securecoap.dtls.resumption import ServerResumption
     from securecoap.dtls.suites import CipherSuite
 
 __all__ = ["ANSWER", "CHANGE_CIPHER_SPEC", "Environment", "Handshake", "Transition"]
@@ -48,7 +50,7 @@ _MAX_EARLY_RECORDS: Final = 4
 
 
 class Environment(NamedTuple):
-    """What an endpoint hands to each of its handshakes; ``lookup`` and ``keys`` are a server's."""
+    """What an endpoint hands to each of its handshakes; ``lookup``, ``keys`` and ``resumption`` are a server's."""
 
     parameters: DtlsParameters
     random: RandomSource
@@ -56,6 +58,7 @@ class Environment(NamedTuple):
     connection_ids: ConnectionIds
     lookup: PskLookup | None = None
     keys: ServerKeys | None = None
+    resumption: ServerResumption | None = None
 
 
 class Transition(NamedTuple):
@@ -78,6 +81,7 @@ class Handshake:
         expires_at: when it has failed by time.
         output: datagrams to be sent; the endpoint empties it.
         session: the result, once Finished has been verified.
+        session_id: under which the server keeps it for a resumption, empty for none.
         peer_alert: the code of the authenticated alert with which the peer ended it.
         pending: the question whose answer it waits for; whoever has it calls ``resume``.
     """
@@ -85,6 +89,7 @@ class Handshake:
     __slots__ = (
         "_connection_id",
         "_early",
+        "_evidence",
         "_extended",
         "_flight",
         "_master",
@@ -108,6 +113,7 @@ class Handshake:
         "serial",
         "server_random",
         "session",
+        "session_id",
     )
 
     ROLE: ClassVar[Role]
@@ -131,6 +137,7 @@ class Handshake:
         self.expires_at = now + parameters.handshake_time_limit
         self.output: list[bytes] = []
         self.session: Session | None = None
+        self.session_id = b""
         self.peer_alert: int | None = None
         self.pending: Pending | None = None
         self.client_random = b""
@@ -143,6 +150,7 @@ class Handshake:
         self._flight: Flight | None = None
         self._suite: CipherSuite | None = None
         self._extended = False
+        self._evidence: Evidence | None = None
         self._connection_id = b""
         self._peer_connection_id = b""
         self._master = b""
@@ -274,13 +282,14 @@ class Handshake:
         self._transcript += message
         return message
 
-    def _send_flight(self, messages: list[FlightMessage], now: float) -> None:
+    def _send_flight(self, messages: list[FlightMessage], now: float, *, shrinks: bool = True) -> None:
         parameters = self.environment.parameters
         self._flight = Flight(
             messages,
             parameters.datagram_size,
             parameters.retransmission_interval,
             parameters.max_retransmission_interval,
+            shrinks=shrinks,
         )
         self.output += self._flight.transmit(now)
 
@@ -300,9 +309,13 @@ class Handshake:
             self._master = extended_master_secret(premaster, self._transcript_hash(), suite.prf_hash)
         else:
             self._master = master_secret(premaster, self.client_random, self.server_random, suite.prf_hash)
+        return self._expand()
+
+    def _expand(self) -> KeyBlock:
+        """Derive record keys from the master secret, which may be an earlier session's."""
         if self.environment.key_log is not None:
             self.environment.key_log(f"CLIENT_RANDOM {self.client_random.hex()} {self._master.hex()}")
-        return key_block(suite, self._master, self.client_random, self.server_random)
+        return key_block(self._chosen_suite(), self._master, self.client_random, self.server_random)
 
     def _protect(self, read: tuple[bytes, bytes], write: tuple[bytes, bytes]) -> WriteProtection:
         """Set up both directions; each argument is (key, implicit nonce part)."""
@@ -338,4 +351,6 @@ class Handshake:
             client_random=self.client_random,
             now=now,
             final_flight=final_flight,
+            evidence=self._evidence,
+            session_id=self.session_id,
         )

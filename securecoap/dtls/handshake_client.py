@@ -19,15 +19,12 @@ from securecoap.dtls.certificate_messages import (
     parse_certificate,
 )
 from securecoap.dtls.certificates import leaf_key
+from securecoap.dtls.client_offer import offered_extensions, offered_suites
 from securecoap.dtls.connection_id import decode_connection_id, encode_connection_id
 from securecoap.dtls.extensions import (
-    OFFERABLE,
-    POINT_FORMATS,
     RENEGOTIATION_SCSV,
     Extension,
     check_content,
-    encode_numbers,
-    encode_server_name,
     parse_bytes,
 )
 from securecoap.dtls.handshake import Environment, Handshake, Transition
@@ -40,10 +37,12 @@ from securecoap.dtls.messages import (
     ClientHello,
     HandshakeType,
     HelloVerifyRequest,
+    NewSessionTicket,
     ServerHello,
 )
 from securecoap.dtls.negotiation import schemes_for
 from securecoap.dtls.parameters import PskCredential
+from securecoap.dtls.resumption import HELLO_ROOM, SESSION_ID_LENGTH, Offer
 from securecoap.dtls.session import Role
 from securecoap.dtls.signatures import CERTIFICATE_SCHEMES, RAW_KEY_SCHEMES, common_scheme, parse_public_key, sign
 from securecoap.dtls.suites import CipherSuite, KeyExchangeKind
@@ -72,6 +71,7 @@ class ClientState(Enum):
     CERTIFICATE_REQUEST = "wait for CertificateRequest or ServerHelloDone"
     SERVER_HELLO_DONE = "wait for ServerHelloDone"
     FINISHED = "wait for Finished"
+    RESUMED_FINISHED = "wait for Finished, of an earlier session that goes on"
     COMPLETE = "complete"
 
 
@@ -80,6 +80,8 @@ class ClientHandshake(Handshake):
 
     Attributes:
         credential: what is offered.
+        offer: the earlier session that is offered.
+        next_offer: what can be offered next time, once the handshake is complete.
     """
 
     __slots__ = (
@@ -90,16 +92,28 @@ class ClientHandshake(Handshake):
         "_proof",
         "_request",
         "_server_chain",
+        "_ticket",
         "credential",
+        "next_offer",
+        "offer",
     )
 
     ROLE: ClassVar = Role.CLIENT
 
-    def __init__(self, peer: Hashable, credential: ClientCredential, environment: Environment, now: float) -> None:
+    def __init__(
+        self,
+        peer: Hashable,
+        credential: ClientCredential,
+        environment: Environment,
+        now: float,
+        offer: Offer | None = None,
+    ) -> None:
         super().__init__(
             peer, environment, ClientState.SERVER_HELLO, now, receive_sequence=0, send_sequence=0, record_sequence=0
         )
         self.credential = credential
+        self.next_offer: Offer | None = None
+        self._ticket = b""
         self._cookies = 0
         self._exchange: ClientKeyExchange | None = None
         self._proof: PskCredential | Proof | None = None
@@ -107,37 +121,23 @@ class ClientHandshake(Handshake):
         self._request: CertificateRequest | None = None
         self._own_type = CertificateType.X509
         self.client_random = environment.random(RANDOM_LENGTH)
-        suites = self._offered_suites()
+        parameters = environment.parameters
+        self.offer = offer
+        if parameters.connection_ids and parameters.asks_for_connection_id:
+            self._connection_id = environment.connection_ids.make()
+        suites = offered_suites(credential, parameters)
+        extensions = offered_extensions(credential, suites, parameters)
+        if parameters.connection_ids:
+            extensions[Extension.CONNECTION_ID] = encode_connection_id(self._connection_id)
+        if parameters.resumption and parameters.datagram_size >= HELLO_ROOM:
+            extensions[Extension.SESSION_TICKET] = b"" if offer is None else offer.ticket
         self._hello = ClientHello(
             DTLS_1_2,
             self.client_random,
+            b"" if offer is None else offer.session_id,
             cipher_suites=(*(suite.code for suite in suites), RENEGOTIATION_SCSV),
-            extensions=self._offered_extensions(suites),
+            extensions=extensions,
         )
-
-    def _offered_suites(self) -> tuple[CipherSuite, ...]:
-        has_psk = isinstance(self.credential, PskCredential)
-        return tuple(suite for suite in self.environment.parameters.suites if suite.key_exchange.uses_psk is has_psk)
-
-    def _offered_extensions(self, suites: tuple[CipherSuite, ...]) -> dict[int, bytes]:
-        parameters = self.environment.parameters
-        credential = self.credential
-        offered = {int(Extension.EXTENDED_MASTER_SECRET): OFFERABLE[Extension.EXTENDED_MASTER_SECRET]}
-        if credential.server_name is not None and (name := encode_server_name(credential.server_name)) is not None:
-            offered[Extension.SERVER_NAME] = name
-        if any(suite.key_exchange.uses_groups for suite in suites):
-            offered[Extension.SUPPORTED_GROUPS] = encode_numbers(group.code for group in parameters.groups)
-            offered[Extension.EC_POINT_FORMATS] = POINT_FORMATS
-        if isinstance(credential, KeyCredential):
-            offered[Extension.SIGNATURE_ALGORITHMS] = encode_numbers(schemes_for(credential.certificate_type))
-            if credential.certificate_type is CertificateType.RAW_PUBLIC_KEY:
-                raw = bytes((1, CertificateType.RAW_PUBLIC_KEY))
-                offered[Extension.SERVER_CERTIFICATE_TYPE] = offered[Extension.CLIENT_CERTIFICATE_TYPE] = raw
-        if parameters.connection_ids:
-            if parameters.asks_for_connection_id:
-                self._connection_id = self.environment.connection_ids.make()
-            offered[Extension.CONNECTION_ID] = encode_connection_id(self._connection_id)
-        return offered
 
     def start(self, now: float) -> None:
         """Send the first ClientHello."""
@@ -158,7 +158,7 @@ class ClientHandshake(Handshake):
     def _send_hello(self, now: float) -> None:
         # Neither HelloVerifyRequest nor the ClientHello that it answers is part of the transcript (section 4.2.1).
         self._transcript.clear()
-        self._send_flight([self._message(HandshakeType.CLIENT_HELLO, self._hello.encode())], now)
+        self._send_flight([self._message(HandshakeType.CLIENT_HELLO, self._hello.encode())], now, shrinks=False)
 
     def _on_hello_verify_request(self, message: Assembled, now: float) -> None:
         request = HelloVerifyRequest.parse(message.body)
@@ -195,6 +195,9 @@ class ClientHandshake(Handshake):
             self._connection_id = b""
         self.server_random = hello.random
         self._transcript += message.transcript()
+        self.session_id = hello.session_id
+        if self.offer is not None and hello.session_id == self.offer.session_id:
+            return self._go_on(self.offer)
         self._choose_exchange(suite)
         if suite.key_exchange is KeyExchangeKind.PSK:
             return ClientState.HINT
@@ -207,6 +210,29 @@ class ClientHandshake(Handshake):
         if self._answered_type(hello, Extension.SERVER_CERTIFICATE_TYPE) is not self._key_credential().certificate_type:
             raise HandshakeFault(Alert.UNSUPPORTED_CERTIFICATE, "the server has no raw public key to show")
         return ClientState.CERTIFICATE
+
+    def _go_on(self, offer: Offer) -> ClientState:
+        """Take up the earlier session, if the server still is who it was (RFC 5246 section 7.3, RFC 7627)."""
+        if self._suite is not offer.suite:
+            raise HandshakeFault(Alert.ILLEGAL_PARAMETER, "the server goes on with another cipher suite")
+        if not self._extended:
+            raise HandshakeFault(Alert.HANDSHAKE_FAILURE, "a session may not lose its Extended Master Secret")
+        credential = self.credential
+        if isinstance(credential, PskCredential):
+            self._proof = credential
+        else:
+            self._server_chain = offer.chain
+            self._judge(credential)
+        self._master = offer.master
+        keys = self._expand()
+        self._protect((keys.server_key, keys.server_iv), (keys.client_key, keys.client_iv))
+        return ClientState.RESUMED_FINISHED
+
+    def _judge(self, credential: KeyCredential) -> None:
+        verdict = credential.judge(self._server_chain)
+        if isinstance(verdict, Refusal):
+            raise HandshakeFault(verdict.alert, f"the server is not the one that is meant: {verdict.text}")
+        self._proof = verdict
 
     def _choose_exchange(self, suite: CipherSuite) -> None:
         groups = self.environment.parameters.groups
@@ -261,10 +287,7 @@ class ClientHandshake(Handshake):
         if isinstance(credential, PskCredential):
             return ClientState.SERVER_HELLO_DONE
         # Only now: who has not the key need not be looked at.
-        verdict = credential.judge(self._server_chain)
-        if isinstance(verdict, Refusal):
-            raise HandshakeFault(verdict.alert, f"the server is not the one that is meant: {verdict.text}")
-        self._proof = verdict
+        self._judge(credential)
         return ClientState.CERTIFICATE_REQUEST
 
     def _on_certificate_request(self, message: Assembled, _now: float) -> None:
@@ -307,14 +330,52 @@ class ClientHandshake(Handshake):
         self._check_finished(message, SERVER_FINISHED)
         if self._proof is None:
             raise HandshakeFault(Alert.INTERNAL_ERROR, "the server has proved nothing")
+        self._keep_for_resumption(self._ticket, now)
         self._complete(self._proof, now)
+
+    def _on_new_session_ticket(self, message: Assembled, _now: float) -> None:
+        self._ticket = NewSessionTicket.parse(message.body).ticket
+        self._transcript += message.transcript()
+
+    def _on_resumed_finished(self, message: Assembled, now: float) -> None:
+        self._check_finished(message, SERVER_FINISHED)
+        if self._proof is None or self._write is None or self.offer is None:
+            raise HandshakeFault(Alert.INTERNAL_ERROR, "the server has proved nothing")
+        final_flight = self._finished(CLIENT_FINISHED, self._write)
+        self._send_flight(list(final_flight), now)
+        # The old ticket stays good; a session is never resumed for longer than its full handshake allows.
+        self._keep_for_resumption(self._ticket or self.offer.ticket, self.offer.made_at)
+        self._complete(self._proof, now, final_flight)
+
+    def _keep_for_resumption(self, ticket: bytes, made_at: float) -> None:
+        """Make the offer of next time: with a ticket, or by the server's session ID."""
+        session_id = self.environment.random(SESSION_ID_LENGTH) if ticket else self.session_id
+        if self._extended and session_id and self.environment.parameters.resumption:
+            self.next_offer = Offer(
+                self.credential, session_id, ticket, self._chosen_suite(), self._master, self._server_chain, made_at
+            )
 
     TRANSITIONS: ClassVar[Mapping[tuple[Enum, int], Transition]] = {
         (ClientState.SERVER_HELLO, HandshakeType.HELLO_VERIFY_REQUEST): Transition(
             _on_hello_verify_request, (ClientState.SERVER_HELLO,)
         ),
         (ClientState.SERVER_HELLO, HandshakeType.SERVER_HELLO): Transition(
-            _on_server_hello, (ClientState.HINT, ClientState.SERVER_KEY_EXCHANGE, ClientState.CERTIFICATE)
+            _on_server_hello,
+            (
+                ClientState.HINT,
+                ClientState.SERVER_KEY_EXCHANGE,
+                ClientState.CERTIFICATE,
+                ClientState.RESUMED_FINISHED,
+            ),
+        ),
+        (ClientState.FINISHED, HandshakeType.NEW_SESSION_TICKET): Transition(
+            _on_new_session_ticket, (ClientState.FINISHED,)
+        ),
+        (ClientState.RESUMED_FINISHED, HandshakeType.NEW_SESSION_TICKET): Transition(
+            _on_new_session_ticket, (ClientState.RESUMED_FINISHED,)
+        ),
+        (ClientState.RESUMED_FINISHED, HandshakeType.FINISHED): Transition(
+            _on_resumed_finished, (ClientState.COMPLETE,)
         ),
         (ClientState.HINT, HandshakeType.SERVER_KEY_EXCHANGE): Transition(
             _on_server_key_exchange, (ClientState.SERVER_HELLO_DONE,)

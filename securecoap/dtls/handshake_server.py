@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from securecoap.dtls.alerts import Alert, HandshakeFault
 from securecoap.dtls.certificate_messages import (
-    ECDSA_SIGN,
-    RSA_SIGN,
-    CertificateRequest,
     encode_certificate,
     parse_certificate,
     parse_signed,
 )
 from securecoap.dtls.certificates import leaf_key
 from securecoap.dtls.connection_id import decode_connection_id, encode_connection_id
+from securecoap.dtls.evidence import Evidence, ask_again, believed
 from securecoap.dtls.extensions import OFFERABLE, POINT_FORMATS, RENEGOTIATION_SCSV, Extension, check_content
 from securecoap.dtls.handshake import ANSWER, Environment, Handshake, Transition
 from securecoap.dtls.identities import CertificateType, Proof, Refusal, Verdict
@@ -30,11 +28,13 @@ from securecoap.dtls.messages import (
     DTLS_1_2,
     RANDOM_LENGTH,
     HandshakeType,
+    NewSessionTicket,
     ServerHello,
 )
-from securecoap.dtls.negotiation import Choice, choose, schemes_for
+from securecoap.dtls.negotiation import Choice, certificate_request, choose, choose_resumption, schemes_for
 from securecoap.dtls.pending import Pending
 from securecoap.dtls.records import ContentType, Record
+from securecoap.dtls.resumption import Resumable
 from securecoap.dtls.session import Role
 from securecoap.dtls.signatures import parse_public_key, verify
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
     from securecoap.dtls.admission import Admitted
+    from securecoap.dtls.flights import FlightMessage
     from securecoap.dtls.fragments import Assembled
     from securecoap.dtls.messages import ClientHello
     from securecoap.dtls.parameters import PskCredential
@@ -57,6 +58,8 @@ class ServerState(Enum):
     """What the server waits for."""
 
     CLIENT_HELLO = "wait for ClientHello"
+    RESUMPTION_LOOK_UP = "wait for the store that knows whether an earlier session still holds"
+    RESUMED_FINISHED = "wait for Finished, of an earlier session that goes on"
     CERTIFICATE = "wait for Certificate"
     CLIENT_KEY_EXCHANGE = "wait for ClientKeyExchange"
     PSK_LOOK_UP = "wait for the store of pre-shared keys"
@@ -87,6 +90,8 @@ class ServerHandshake(Handshake):
         "_hello_message",
         "_identity",
         "_proof",
+        "_resumed",
+        "_sends_ticket",
         "_stand_in",
     )
 
@@ -121,6 +126,8 @@ class ServerHandshake(Handshake):
         self._identity: bytes | None = None
         self._stand_in = b""
         self._proof: PskCredential | Proof | None = None
+        self._resumed: Resumable | None = None
+        self._sends_ticket = False
 
     def suspect(self) -> str:
         """Say for the log who the client claims to be, as far as it said so; never for the peer."""
@@ -144,6 +151,38 @@ class ServerHandshake(Handshake):
         if 0 not in hello.compression_methods:
             raise HandshakeFault(Alert.ILLEGAL_PARAMETER, "the client insists on compression")
         check_content(hello.extensions)
+        self._extended = Extension.EXTENDED_MASTER_SECRET in hello.extensions
+        environment = self.environment
+        self.server_random = environment.random(RANDOM_LENGTH)
+        self._transcript += message.transcript()
+        self._resumed = choose_resumption(hello, environment.parameters, environment.resumption, now)
+        if self._resumed is None:
+            return self._begin_full(now)
+        answer = ask_again(self._resumed.evidence, environment.lookup, environment.keys)
+        if isinstance(answer, Pending):
+            self.pending = answer
+            return ServerState.RESUMPTION_LOOK_UP
+        return self._on_asked_again(answer, now)
+
+    def _on_asked_again(self, answer: object, now: float) -> ServerState:
+        """Go on with the earlier session if its credential still holds; else as if nothing had been offered."""
+        hello, proof, resumed = self._hello, believed(answer), self._resumed
+        if proof is None or resumed is None or not resumed.is_bound_to(proof):
+            return self._begin_full(now)
+        self._proof, self._identity, self._evidence = proof, proof.identity, resumed.evidence
+        self._suite = self.environment.parameters.suite(resumed.suite)
+        self._master = resumed.master
+        self.session_id = b"" if hello.extensions.get(Extension.SESSION_TICKET) else hello.session_id
+        answers = self._common_answers()
+        server_hello = ServerHello(DTLS_1_2, self.server_random, hello.session_id, resumed.suite, extensions=answers)
+        first = self._message(HandshakeType.SERVER_HELLO, server_hello.encode())
+        keys = self._expand()
+        write = self._protect((keys.client_key, keys.client_iv), (keys.server_key, keys.server_iv))
+        self._send_flight([first, *self._finished(SERVER_FINISHED, write)], now)
+        return ServerState.RESUMED_FINISHED
+
+    def _begin_full(self, now: float) -> ServerState:
+        hello = self._hello
         environment = self.environment
         parameters = environment.parameters
         keys = environment.keys
@@ -151,11 +190,15 @@ class ServerHandshake(Handshake):
         choice = choose(hello, parameters, keys, has_psk=has_psk)
         self._choice = choice
         self._suite = choice.suite
-        self.server_random = environment.random(RANDOM_LENGTH)
-        self._transcript += message.transcript()
-        server_hello = ServerHello(
-            DTLS_1_2, self.server_random, b"", choice.suite.code, extensions=self._answers(hello, choice)
-        )
+        answers = self._answers(hello, choice)
+        is_anonymous = choice.own is not None and choice.client_type is None
+        if environment.resumption is not None and self._extended and not is_anonymous:
+            if Extension.SESSION_TICKET in hello.extensions:
+                self._sends_ticket = True
+                answers[Extension.SESSION_TICKET] = b""
+            else:
+                self.session_id = environment.resumption.new_id()
+        server_hello = ServerHello(DTLS_1_2, self.server_random, self.session_id, choice.suite.code, extensions=answers)
         flight = [self._message(HandshakeType.SERVER_HELLO, server_hello.encode())]
         if choice.own is not None:
             body = encode_certificate(choice.own.certificate_type, choice.own.chain)
@@ -165,8 +208,10 @@ class ServerHandshake(Handshake):
         if key_exchange is not None:
             flight.append(self._message(HandshakeType.SERVER_KEY_EXCHANGE, key_exchange))
         if choice.client_type is not None:
-            flight.append(self._message(HandshakeType.CERTIFICATE_REQUEST, self._request(choice.client_type)))
-        elif choice.own is not None:
+            flight.append(
+                self._message(HandshakeType.CERTIFICATE_REQUEST, certificate_request(choice.client_type, keys))
+            )
+        elif is_anonymous:
             self._proof = Proof(b"")  # an anonymous client: nothing here could check what it might show
         flight.append(self._message(HandshakeType.SERVER_HELLO_DONE, b""))
         self._send_flight(flight, now)
@@ -175,13 +220,7 @@ class ServerHandshake(Handshake):
     def _answers(self, hello: ClientHello, choice: Choice) -> dict[int, bytes]:
         """The extensions of the ServerHello: those of the ClientHello that mean something here."""
         offered = hello.extensions
-        parameters = self.environment.parameters
-        answers: dict[int, bytes] = {}
-        if Extension.EXTENDED_MASTER_SECRET in offered:
-            self._extended = True
-            answers[Extension.EXTENDED_MASTER_SECRET] = OFFERABLE[Extension.EXTENDED_MASTER_SECRET]
-        if RENEGOTIATION_SCSV in hello.cipher_suites or Extension.RENEGOTIATION_INFO in offered:
-            answers[Extension.RENEGOTIATION_INFO] = OFFERABLE[Extension.RENEGOTIATION_INFO]
+        answers = self._common_answers()
         if choice.group is not None and Extension.EC_POINT_FORMATS in offered:
             answers[Extension.EC_POINT_FORMATS] = POINT_FORMATS
         if choice.own is not None:
@@ -191,7 +230,18 @@ class ServerHandshake(Handshake):
                 answers[Extension.SERVER_CERTIFICATE_TYPE] = bytes((choice.own.certificate_type,))
             if Extension.CLIENT_CERTIFICATE_TYPE in offered and choice.client_type is not None:
                 answers[Extension.CLIENT_CERTIFICATE_TYPE] = bytes((choice.client_type,))
-        if Extension.CONNECTION_ID in offered and parameters.connection_ids:
+        return answers
+
+    def _common_answers(self) -> dict[int, bytes]:
+        """Those that a session which goes on has, too: connection IDs are agreed upon afresh (RFC 9146 section 3)."""
+        hello = self._hello
+        offered = hello.extensions
+        answers: dict[int, bytes] = {}
+        if self._extended:
+            answers[Extension.EXTENDED_MASTER_SECRET] = OFFERABLE[Extension.EXTENDED_MASTER_SECRET]
+        if RENEGOTIATION_SCSV in hello.cipher_suites or Extension.RENEGOTIATION_INFO in offered:
+            answers[Extension.RENEGOTIATION_INFO] = OFFERABLE[Extension.RENEGOTIATION_INFO]
+        if Extension.CONNECTION_ID in offered and self.environment.parameters.connection_ids:
             self._peer_connection_id = decode_connection_id(offered[Extension.CONNECTION_ID])
             self._connection_id = self.environment.connection_ids.make()
             answers[Extension.CONNECTION_ID] = encode_connection_id(self._connection_id)
@@ -204,13 +254,6 @@ class ServerHandshake(Handshake):
         if choice.own is None:
             return EcdhePskServer(choice.group, hint)
         return EcdheEcdsaServer(choice.group, choice.own, choice.scheme, self.client_random + self.server_random)
-
-    def _request(self, client_type: CertificateType) -> bytes:
-        if client_type is CertificateType.RAW_PUBLIC_KEY:
-            return CertificateRequest(bytes((ECDSA_SIGN,)), schemes_for(client_type)).encode(b"")
-        keys = self.environment.keys
-        names = b"" if keys is None else keys.authorities()
-        return CertificateRequest(bytes((ECDSA_SIGN, RSA_SIGN)), schemes_for(client_type)).encode(names)
 
     def repeat_hello(self, now: float) -> None:
         """Answer the same ClientHello again: the answer was lost."""
@@ -233,6 +276,7 @@ class ServerHandshake(Handshake):
         is_raw = kind is CertificateType.RAW_PUBLIC_KEY
         self._client_key = parse_public_key(chain[0]) if is_raw else leaf_key(chain[0])
         self._client_chain = chain
+        self._evidence = Evidence.of_chain(kind, chain)
         self._transcript += message.transcript()
 
     def _on_client_key_exchange(self, message: Assembled, now: float) -> ServerState:
@@ -247,6 +291,7 @@ class ServerHandshake(Handshake):
             self._derive_keys(b"")
             return ServerState.FINISHED if self._client_key is None else ServerState.CERTIFICATE_VERIFY
         self._identity = identity
+        self._evidence = Evidence.of_identity(identity)
         # Drawn for known identities too: both ways cost the same.
         self._stand_in = self.environment.random(_STAND_IN_KEY_LENGTH)
         answer = lookup(identity)
@@ -292,13 +337,47 @@ class ServerHandshake(Handshake):
         self._check_finished(message, CLIENT_FINISHED)
         if self._proof is None or self._write is None:
             raise HandshakeFault(Alert.DECRYPT_ERROR, "nobody has this identity")
-        final_flight = self._finished(SERVER_FINISHED, self._write)
+        ticket = self._keep_for_resumption(self._proof, now)
+        final_flight = (*ticket, *self._finished(SERVER_FINISHED, self._write))
         self._send_flight(list(final_flight), now)
         self._complete(self._proof, now, final_flight)
 
+    def _keep_for_resumption(self, proof: PskCredential | Proof, now: float) -> tuple[FlightMessage, ...]:
+        """Keep what a resumption needs, or return the message that has the client keep it (RFC 5077 section 3.3)."""
+        resumption = self.environment.resumption
+        if resumption is None or self._evidence is None or not (self._sends_ticket or self.session_id):
+            return ()
+        name = self._hello.extensions.get(Extension.SERVER_NAME, b"")
+        resumable = Resumable.of(self._chosen_suite().code, self._master, self._evidence, proof, name, now)
+        if not self._sends_ticket:
+            resumption.keep(self.session_id, resumable)
+            return ()
+        lifetime = int(self.environment.parameters.resumption_lifetime)
+        body = NewSessionTicket(lifetime, resumption.ticket(resumable, now)).encode()
+        return (self._message(HandshakeType.NEW_SESSION_TICKET, body),)
+
+    def _on_resumed_finished(self, message: Assembled, now: float) -> None:
+        self._check_finished(message, CLIENT_FINISHED)
+        if self._proof is None:
+            raise HandshakeFault(Alert.INTERNAL_ERROR, "a session goes on with nobody")
+        self._complete(self._proof, now)
+
     TRANSITIONS: ClassVar[Mapping[tuple[Enum, int], Transition]] = {
         (ServerState.CLIENT_HELLO, HandshakeType.CLIENT_HELLO): Transition(
-            _on_client_hello, (ServerState.CLIENT_KEY_EXCHANGE, ServerState.CERTIFICATE)
+            _on_client_hello,
+            (
+                ServerState.CLIENT_KEY_EXCHANGE,
+                ServerState.CERTIFICATE,
+                ServerState.RESUMED_FINISHED,
+                ServerState.RESUMPTION_LOOK_UP,
+            ),
+        ),
+        (ServerState.RESUMPTION_LOOK_UP, ANSWER): Transition(
+            _on_asked_again,
+            (ServerState.CLIENT_KEY_EXCHANGE, ServerState.CERTIFICATE, ServerState.RESUMED_FINISHED),
+        ),
+        (ServerState.RESUMED_FINISHED, HandshakeType.FINISHED): Transition(
+            _on_resumed_finished, (ServerState.COMPLETE,)
         ),
         (ServerState.CERTIFICATE, HandshakeType.CERTIFICATE): Transition(
             _on_certificate, (ServerState.CLIENT_KEY_EXCHANGE,)

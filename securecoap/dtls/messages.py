@@ -27,6 +27,7 @@ __all__ = [
     "Fragment",
     "HandshakeType",
     "HelloVerifyRequest",
+    "NewSessionTicket",
     "ServerHello",
     "encode_handshake",
     "parse_fragments",
@@ -228,6 +229,27 @@ class ServerHello:
                 encode_extensions(self.extensions),
             )
         )
+
+
+@dataclass(frozen=True, slots=True)
+class NewSessionTicket:
+    """RFC 5077 section 3.3: for how many seconds it may be good, and the ticket; empty for none."""
+
+    lifetime_hint: int
+    ticket: bytes
+
+    @classmethod
+    def parse(cls, body: bytes) -> NewSessionTicket:
+        """Parse the body of a whole message."""
+        reader = Reader(body)
+        lifetime_hint = reader.integer(4)
+        ticket = reader.vector(2)
+        reader.finish()
+        return cls(lifetime_hint, ticket)
+
+    def encode(self) -> bytes:
+        """Return the body."""
+        return self.lifetime_hint.to_bytes(4, "big") + vector(self.ticket, 2)
 
 
 def parse_psk_server_key_exchange(body: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""What a server chooses from a ClientHello: suite, group, its own key, and whether and how the client authenticates.
+"""What a server chooses from a ClientHello: an earlier session; or suite, group, its key, and what the client shows.
 
 RFC 5246 section 7.4.1.3, RFC 8422 section 5.1 and 5.2, RFC 7250 section 4.2, RFC 6066 section 3. The client's order of
 suites decides: the weaker device knows what its hardware does well. A raw public key goes before a certificate, since a
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from securecoap.dtls.alerts import Alert, HandshakeFault
+from securecoap.dtls.certificate_messages import ECDSA_SIGN, RSA_SIGN, CertificateRequest
 from securecoap.dtls.extensions import Extension, parse_bytes, parse_numbers, parse_server_name
 from securecoap.dtls.identities import CertificateType
 from securecoap.dtls.signatures import CERTIFICATE_SCHEMES, RAW_KEY_SCHEMES, SERVER_SCHEMES, common_scheme, curve_code
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from securecoap.dtls.identities import OwnKey, ServerKeys
     from securecoap.dtls.messages import ClientHello
     from securecoap.dtls.parameters import DtlsParameters
+    from securecoap.dtls.resumption import Resumable, ServerResumption
     from securecoap.dtls.suites import CipherSuite, KeyExchangeKind
 
-__all__ = ["Choice", "choose", "schemes_for"]
+__all__ = ["Choice", "certificate_request", "choose", "choose_resumption", "schemes_for"]
 
 _UNCOMPRESSED: Final = 0
 _ONLY_X509: Final = bytes((CertificateType.X509,))
@@ -77,6 +79,34 @@ def choose(hello: ClientHello, parameters: DtlsParameters, keys: ServerKeys | No
     reasons = "; ".join(f"{exchange.value}: {fault}" for exchange, fault in missing.items())
     alert = alerts.pop() if len(alerts) == 1 else Alert.HANDSHAKE_FAILURE
     raise HandshakeFault(alert, f"nothing that the client offers can be used ({reasons})")
+
+
+def choose_resumption(
+    hello: ClientHello, parameters: DtlsParameters, resumption: ServerResumption | None, now: float
+) -> Resumable | None:
+    """Return the earlier session that the client wants to go on with, and may (RFC 7627 section 5.3, RFC 6066).
+
+    Raises:
+        HandshakeFault: it would lose its Extended Master Secret.
+    """
+    if resumption is None:
+        return None
+    found = resumption.find(hello.session_id, hello.extensions.get(Extension.SESSION_TICKET, b""), now)
+    # The session ID tells a client that takes tickets whether its was good (RFC 5077 section 3.4).
+    if found is None or not hello.session_id or found.suite not in hello.cipher_suites:
+        return None
+    if Extension.EXTENDED_MASTER_SECRET not in hello.extensions:
+        raise HandshakeFault(Alert.HANDSHAKE_FAILURE, "a session may not lose its Extended Master Secret")
+    same_name = found.server_name == hello.extensions.get(Extension.SERVER_NAME, b"")
+    return found if same_name and parameters.suite(found.suite) is not None else None
+
+
+def certificate_request(client_type: CertificateType, keys: ServerKeys | None) -> bytes:
+    """Return the body of the CertificateRequest that asks for what is of this type."""
+    if client_type is CertificateType.RAW_PUBLIC_KEY:
+        return CertificateRequest(bytes((ECDSA_SIGN,)), schemes_for(client_type)).encode(b"")
+    names = b"" if keys is None else keys.authorities()
+    return CertificateRequest(bytes((ECDSA_SIGN, RSA_SIGN)), schemes_for(client_type)).encode(names)
 
 
 def _choose_psk(hello: ClientHello, suite: CipherSuite, parameters: DtlsParameters, *, has_psk: bool) -> Choice:

@@ -88,6 +88,10 @@ class DtlsParameters:
     address may change; a client says that it knows them."""
     asks_for_connection_id: bool = False
     """Whether a client wants one in what it gets, for a server whose address may change."""
+    resumption: bool = True
+    """Whether sessions are resumed, by ticket or ID (RFC 5077; RFC 5246 section 7.3)."""
+    resumption_lifetime: float = 43_200.0
+    """For how long after a full handshake; ticket keys change as often, and live in memory only."""
     worker: int = 0
     """The number of this process, 0 to 255, among those that share a port; the first byte of its connection IDs."""
     limits: Limits = field(default_factory=Limits)
@@ -100,6 +104,7 @@ class DtlsParameters:
             self.idle_timeout,
             self.cookie_lifetime,
             self.final_flight_lifetime,
+            self.resumption_lifetime,
         )
         if min(times) <= 0:
             raise ValueError("a time is not positive")

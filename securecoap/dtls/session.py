@@ -1,8 +1,7 @@
 """An established session: the keys of one epoch, and what its Finished has proved (RFC 6347 section 4.1).
 
-Made by a handshake that is complete, and only then. Must not know sockets, other sessions or the layers above:
-``owner`` is theirs to fill. Resumption and saved state would keep their secrets beside the protections here; nothing
-does so far.
+Made by a handshake that is complete, or of what such a session has left (``saved``), and only then. Must not know
+sockets, other sessions or the layers above: ``owner`` is theirs to fill.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from securecoap.dtls.records import ContentType, ReadProtection, WriteProtection
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
+    from securecoap.dtls.evidence import Evidence
     from securecoap.dtls.identities import Proof
     from securecoap.dtls.parameters import PskCredential
     from securecoap.dtls.suites import CipherSuite
@@ -46,6 +46,8 @@ class Session:
         source: of the credential that was used (``PskCredential.source``).
         connection_id: what the peer puts into its records, empty for none; only with one can its address change.
         client_random: of its handshake: tells a delayed ClientHello from a new one.
+        evidence: what a client has shown, at a server's end.
+        session_id: under which it may be resumed, empty for none.
         established_at: when Finished was verified.
         last_seen: when the latest authentic record came.
         application_head: the first five bytes of each application record that can be meant for it.
@@ -67,6 +69,7 @@ class Session:
         "connection_id",
         "epoch",
         "established_at",
+        "evidence",
         "identity",
         "last_seen",
         "owner",
@@ -75,6 +78,7 @@ class Session:
         "role",
         "seal_application",
         "serial",
+        "session_id",
         "source",
         "suite",
     )
@@ -90,7 +94,9 @@ class Session:
         credential: PskCredential | Proof,
         client_random: bytes,
         now: float,
-        final_flight: Sequence[FlightMessage],
+        final_flight: Sequence[FlightMessage] = (),
+        evidence: Evidence | None = None,
+        session_id: bytes = b"",
     ) -> None:
         self.peer = peer
         self.role = role
@@ -99,6 +105,8 @@ class Session:
         self.identity = credential.identity
         self.claims = credential.claims
         self.source: Any = credential.source
+        self.evidence = evidence
+        self.session_id = session_id
         self.client_random = client_random
         self.established_at = now
         self.last_seen = now

@@ -355,15 +355,11 @@ class TinydtlsEndpoint:
         old = self._by_peer.get(handshake.peer)
         if old is not None:
             self._end(old, EndReason.REPLACED)
-        idle = (
-            self._sessions.longest_idle() if self.session_count >= self._parameters.limits.dtls_sessions else None
-        )
+        idle = self._sessions.longest_idle() if self.session_count >= self._parameters.limits.dtls_sessions else None
         if idle is not None:
             self.close(idle, EndReason.EVICTED)
         association = handshake.association
-        session = TinydtlsSession(
-            handshake.peer, handshake.role, association, credential, handshake.client_random, now
-        )
+        session = TinydtlsSession(handshake.peer, handshake.role, association, credential, handshake.client_random, now)
         session.serial = next(self._serials)
         self._sessions.add(session)
         self._events.session_established(session)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 CLIENT = ("192.0.2.1", 50000)
 SERVER = ("192.0.2.2", 5684)
 KEY = b"secretPSK"
-WITHOUT_CONNECTION_ID = DtlsParameters(connection_ids=False)
-"""Of an endpoint that is told nothing else: its records show their content type."""
+PLAIN = DtlsParameters(connection_ids=False, resumption=False)
+"""Of an endpoint that is told nothing else: records show their content type, and handshakes are full."""
 SENSOR = PskCredential(b"sensor-17", KEY, (":sensor-17", "reader"))
 
 
@@ -103,7 +103,7 @@ class Pair:
             recorder,
             random=self.rng.randbytes,
             now=self.now,
-            parameters=parameters or WITHOUT_CONNECTION_ID,
+            parameters=parameters or PLAIN,
             lookup=lookup,
             keys=keys,
             key_log=self.lines.append,

@@ -1,0 +1,88 @@
+"""What a client has shown to be believed, so that it can be asked again: at a resumption, and after a restart.
+
+An identity, or a raw public key or chain of certificates; never a secret. A session that goes on under earlier secrets
+is as good as the credential is now, not as it was then. Must not know messages or sessions.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from securecoap.dtls.identities import CertificateType, Proof, Refusal
+from securecoap.dtls.parameters import PskCredential
+from securecoap.dtls.reader import Reader, vector
+
+if TYPE_CHECKING:
+    from securecoap.dtls.identities import ServerKeys
+    from securecoap.dtls.parameters import PskLookup
+    from securecoap.dtls.pending import Pending
+
+__all__ = ["Evidence", "EvidenceKind", "ask_again", "believed"]
+
+
+class EvidenceKind(IntEnum):
+    """What was shown."""
+
+    IDENTITY = 0
+    CERTIFICATES = 1
+    RAW_PUBLIC_KEY = 2
+
+
+_TYPES = {
+    EvidenceKind.CERTIFICATES: CertificateType.X509,
+    EvidenceKind.RAW_PUBLIC_KEY: CertificateType.RAW_PUBLIC_KEY,
+}
+_KINDS = {certificate_type: kind for kind, certificate_type in _TYPES.items()}
+
+
+class Evidence(NamedTuple):
+    """The identity of a pre-shared key alone, or what a Certificate message had."""
+
+    kind: EvidenceKind
+    shown: tuple[bytes, ...]
+
+    @classmethod
+    def of_identity(cls, identity: bytes) -> Evidence:
+        """Return that of a pre-shared key."""
+        return cls(EvidenceKind.IDENTITY, (identity,))
+
+    @classmethod
+    def of_chain(cls, certificate_type: CertificateType, chain: tuple[bytes, ...]) -> Evidence:
+        """Return that of a key or certificate."""
+        return cls(_KINDS[certificate_type], chain)
+
+    def encode(self) -> bytes:
+        """Return bytes from which ``decode`` makes the same."""
+        return bytes((self.kind,)) + b"".join(vector(one, 3) for one in self.shown)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Evidence:
+        """Return what ``encode`` was given.
+
+        Raises:
+            HandshakeFault: these bytes are something else.
+            ValueError: likewise.
+        """
+        reader = Reader(data)
+        kind = EvidenceKind(reader.integer(1))
+        shown = []
+        while not reader.at_end():
+            shown.append(reader.vector(3))
+        if not shown:
+            raise ValueError("no evidence")
+        return cls(kind, tuple(shown))
+
+
+def ask_again(
+    evidence: Evidence, lookup: PskLookup | None, keys: ServerKeys | None
+) -> PskCredential | Proof | Refusal | Pending | None:
+    """Ask a server's stores what this evidence proves now; ``None`` and a ``Refusal`` mean nothing."""
+    if evidence.kind is EvidenceKind.IDENTITY:
+        return None if lookup is None else lookup(evidence.shown[0])
+    return None if keys is None else keys.judge(_TYPES[evidence.kind], evidence.shown)
+
+
+def believed(answer: object) -> PskCredential | Proof | None:
+    """Return what was proved, ``None`` for any other answer."""
+    return answer if isinstance(answer, PskCredential | Proof) else None

@@ -1,0 +1,222 @@
+"""Resumption: what makes an abbreviated handshake possible, at both ends (RFC 5246 section 7.3, RFC 5077).
+
+A server hands its state out in tickets, or keeps it under a session ID for clients that take no tickets. A client keeps
+one offer for each server. Only sessions with an Extended Master Secret are resumed, since others could be spliced
+together (RFC 7627 section 5.3), and only for as long after the full handshake as ``lifetime`` says. Whether the
+credential still holds is asked by the handshake. Must not know messages or states.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from securecoap.dtls.evidence import Evidence
+from securecoap.dtls.parameters import PskCredential
+from securecoap.dtls.reader import Reader, vector
+from securecoap.dtls.tickets import TicketKeys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from securecoap.dtls.identities import ClientCredential, Proof
+    from securecoap.dtls.suites import CipherSuite
+
+__all__ = ["HELLO_ROOM", "SESSION_ID_LENGTH", "Offer", "Offers", "Resumable", "ServerResumption"]
+
+SESSION_ID_LENGTH: Final = 32
+HELLO_ROOM: Final = 400
+"""Bytes of a datagram that a ClientHello needs beside a ticket. It has to come in one: servers put nothing together for
+strangers."""
+_LARGEST_STATE: Final = 600
+"""What a ticket may have in it, so that a ClientHello with it goes into one datagram."""
+_STATE: Final = b"\x00"
+_ID: Final = b"\x01"
+_BINDER_LENGTH: Final = 16
+_MICROSECONDS: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Resumable:
+    """What a server has to know of an earlier session.
+
+    Attributes:
+        suite: its number; it stays the same.
+        master: the master secret.
+        evidence: what the client has shown.
+        binder: binds a pre-shared key that is not told; empty for other credentials.
+        server_name: content of the client's server_name; it has to be the same again (RFC 6066 section 3).
+        made_at: when the full handshake was.
+    """
+
+    suite: int
+    master: bytes = field(repr=False)
+    evidence: Evidence
+    binder: bytes
+    server_name: bytes
+    made_at: float
+
+    @classmethod
+    def of(
+        cls, suite: int, master: bytes, evidence: Evidence, proof: PskCredential | Proof, server_name: bytes, now: float
+    ) -> Resumable:
+        """Return that of a session whose full handshake is now."""
+        return cls(suite, master, evidence, _binder(master, proof), server_name, now)
+
+    def is_bound_to(self, proof: PskCredential | Proof) -> bool:
+        """Say whether a pre-shared key is still the one of the full handshake."""
+        return hmac.compare_digest(self.binder, _binder(self.master, proof))
+
+    def encode(self) -> bytes:
+        """Return bytes from which ``decode`` makes the same."""
+        return b"".join(
+            (
+                self.suite.to_bytes(2, "big"),
+                vector(self.master, 1),
+                vector(self.binder, 1),
+                vector(self.server_name, 2),
+                round(self.made_at * _MICROSECONDS).to_bytes(8, "big", signed=True),
+                self.evidence.encode(),
+            )
+        )
+
+    @classmethod
+    def decode(cls, data: bytes) -> Resumable:
+        """Return what ``encode`` was given; raises as `Evidence.decode`."""
+        reader = Reader(data)
+        suite = reader.integer(2)
+        master, binder, name = reader.vector(1), reader.vector(1), reader.vector(2)
+        made_at = int.from_bytes(reader.take(8), "big", signed=True) / _MICROSECONDS
+        return cls(suite, master, Evidence.decode(data[reader.position :]), binder, name, made_at)
+
+
+def _binder(master: bytes, proof: PskCredential | Proof) -> bytes:
+    return hmac.digest(master, proof.key, "sha256")[:_BINDER_LENGTH] if isinstance(proof, PskCredential) else b""
+
+
+class ServerResumption:
+    """A server's tickets and session IDs.
+
+    Args:
+        random: where randomness comes from.
+        lifetime: seconds for which a session can be resumed, and after which ticket keys change.
+        limit: sessions under an ID; at the bound the one that was used longest ago goes.
+        now: the time.
+    """
+
+    __slots__ = ("_by_id", "_lifetime", "_limit", "_random", "_tickets")
+
+    def __init__(self, random: Callable[[int], bytes], lifetime: float, limit: int, now: float) -> None:
+        self._random = random
+        self._lifetime = lifetime
+        self._limit = limit
+        self._by_id: OrderedDict[bytes, Resumable] = OrderedDict()
+        self._tickets = TicketKeys(random, lifetime, now)
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def new_id(self) -> bytes:
+        """Return an ID for a session that begins."""
+        return self._random(SESSION_ID_LENGTH)
+
+    def keep(self, session_id: bytes, resumable: Resumable) -> None:
+        """Have ``find`` find it by its ID."""
+        while len(self._by_id) >= max(self._limit, 1):
+            self._by_id.popitem(last=False)
+        self._by_id[session_id] = resumable
+
+    def forget(self, session_id: bytes) -> None:
+        """Have nobody resume it: it ended with a fatal alert (RFC 5246 section 7.2.2)."""
+        self._by_id.pop(session_id, None)
+
+    def ticket(self, resumable: Resumable, now: float) -> bytes:
+        """Return the ticket; where the state is too large, it is kept here and the ticket has its ID."""
+        state = resumable.encode()
+        if len(state) <= _LARGEST_STATE:
+            return self._tickets.seal(_STATE + state, now)
+        session_id = self.new_id()
+        self.keep(session_id, resumable)
+        return self._tickets.seal(_ID + session_id, now)
+
+    def find(self, session_id: bytes, ticket: bytes, now: float) -> Resumable | None:
+        """Return the session that a client wants to resume, if it may be; a ticket goes before an ID."""
+        found: Resumable | None = None
+        if ticket:
+            content = self._tickets.open(ticket, now) or b""
+            session_id = content[1:] if content[:1] == _ID else b""
+            if content[:1] == _STATE:
+                found = Resumable.decode(content[1:])
+        if found is None and session_id in self._by_id:
+            self._by_id.move_to_end(session_id)
+            found = self._by_id[session_id]
+        return found if found is not None and 0 <= now - found.made_at < self._lifetime else None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a client can offer to a server that it knows.
+
+    Attributes:
+        credential: with which the full handshake was made.
+        session_id: the server's; with a ticket one of ours, which an answer repeats (RFC 5077 section 3.4).
+        ticket: empty for none.
+        suite: it stays the same.
+        master: the master secret.
+        chain: what the server has shown, to be judged again; empty for a pre-shared key.
+        made_at: when the full handshake was.
+    """
+
+    credential: ClientCredential
+    session_id: bytes
+    ticket: bytes = field(repr=False)
+    suite: CipherSuite
+    master: bytes = field(repr=False)
+    chain: tuple[bytes, ...]
+    made_at: float
+
+
+class Offers:
+    """A client's offers, one for each server; at the bound the one that was made longest ago goes.
+
+    Args:
+        lifetime: seconds for which they are good.
+        limit: how many there may be.
+        datagram_size: bytes that a ClientHello may have.
+    """
+
+    __slots__ = ("_by_peer", "_largest_ticket", "_lifetime", "_limit")
+
+    def __init__(self, lifetime: float, limit: int, datagram_size: int) -> None:
+        self._largest_ticket = datagram_size - HELLO_ROOM
+        self._by_peer: OrderedDict[Hashable, Offer] = OrderedDict()
+        self._lifetime = lifetime
+        self._limit = limit
+
+    def __len__(self) -> int:
+        return len(self._by_peer)
+
+    def keep(self, peer: Hashable, offer: Offer) -> None:
+        """Have it instead of an earlier one; not one that is too large to be offered."""
+        self.forget(peer)
+        if len(offer.ticket) > self._largest_ticket:
+            return
+        while len(self._by_peer) >= max(self._limit, 1):
+            self._by_peer.popitem(last=False)
+        self._by_peer[peer] = offer
+
+    def forget(self, peer: Hashable) -> None:
+        """Drop what failed."""
+        self._by_peer.pop(peer, None)
+
+    def find(self, peer: Hashable, credential: ClientCredential, now: float) -> Offer | None:
+        """Return the offer for a server, if it was made with this very credential, and lately."""
+        offer = self._by_peer.get(peer)
+        if offer is None or not 0 <= now - offer.made_at < self._lifetime:
+            return None
+        same = offer.credential.source is credential.source
+        if credential.source is None or isinstance(credential, PskCredential):
+            same = same and offer.credential == credential
+        return offer if same else None
