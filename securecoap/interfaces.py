@@ -323,6 +323,9 @@ class RequestHandler(Protocol):
     def handle(self, incoming: IncomingPlumbing) -> None:
         """Answer the request, now or later."""
 
+    def reduce(self, request: Message, response: Message, fits: Callable[[Message], bool]) -> Message | None:
+        """The largest first block of a response that fits; ``None`` if none does. The rest can be asked for."""
+
     def discard_peer(self, remote: EndpointAddress) -> None:
         """This address is never used again: let go of what is kept for it."""
 

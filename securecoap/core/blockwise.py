@@ -220,6 +220,23 @@ class Assemblies:
             response = answer
         return response
 
+    def reduce(self, request: Message, response: Message, fits: Callable[[Message], bool]) -> Message | None:
+        """The largest first block that fits of a response that `respond` gave; ``None`` if there is none."""
+        block = response.options.block2
+        is_success = response.code is None or 64 <= response.code < 96
+        if request.options.present & _BLOCK1 or (block is not None and block.number) or not is_success:
+            return None
+        body = _Body(response) if block is None or not block.more else self._table.get(self._response_key(request))
+        if body is None:
+            return None
+        for exponent in range((self._exponent if block is None else block.size_exponent) - 1, -1, -1):
+            part: Message = body.block(Block(0, False, exponent))
+            if fits(part):
+                if self._response_key(request) not in self._table:
+                    self._keep(request, body)
+                return part
+        return None
+
     def _scaled(self, block: Block) -> Block:
         """The same place of the body, in blocks no larger than ours (section 2.4)."""
         excess = block.size_exponent - self._exponent

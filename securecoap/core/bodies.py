@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from securecoap.errors import TransferFailed
 from securecoap.wire.block import MAXIMUM_BLOCK_NUMBER, Block
-from securecoap.wire.codes import Code
+from securecoap.wire.codes import SAFE_METHODS, Code
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -58,14 +58,25 @@ class BodyChanged(TransferFailed):
 
 
 async def answer_echo(message: Message, ask: Ask) -> Message:
-    """Send a message, and again with the Echo value if the server asks for freshness (RFC 9175 section 2.3)."""
+    """Send a message, and again with the Echo value if the server asks for it (RFC 9175 section 2.3).
+
+    It may ask by a response that is smaller than it could be: then it does not know yet that we receive (section 2.4).
+    """
     response = await ask(message.copy())
-    for _ in range(ECHO_TRIES):
+    for tries in range(ECHO_TRIES):
         echo = response.options.echo
-        if response.code != Code.UNAUTHORIZED or echo is None:
+        if echo is None or (response.code != Code.UNAUTHORIZED and (tries or not _is_cut_short(message, response))):
             break
         response = await ask(message.copy(echo=echo))
     return response
+
+
+def _is_cut_short(message: Message, response: Message) -> bool:
+    """Whether the first block of a response is smaller than what was asked for."""
+    wish, block = message.options.block2, response.options.block2
+    if block is None or not block.more or block.number or message.code not in SAFE_METHODS:
+        return False
+    return block.size_exponent < (LARGEST_EXPONENT if wish is None else wish.size_exponent)
 
 
 def block_at(position: int, exponent: int, *, more: bool = False) -> Block:

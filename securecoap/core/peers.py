@@ -63,6 +63,7 @@ class Peer:
     """Message-layer state of one remote address.
 
     Attributes:
+        ids: Message IDs of messages that we begin; most peers are only answered, and have none.
         recent, older: answers by Message ID (with the address's ``dedup_offset``), in two generations of one
             EXCHANGE_LIFETIME each; ``b""`` where nothing was answered (yet). Requests that must not be carried out
             again have this key; what may be forgotten early has its complement, ``~key``, which costs no second table.
@@ -71,7 +72,7 @@ class Peer:
         interactions: how many of NSTART are in use (section 4.7).
         queue: messages that wait for NSTART.
         non_confirmable: the last Non-confirmable messages, by Message ID, for a Reset that may come.
-        superseded: notifications that were given up for a newer state, whose time-outs that one takes over, by exchange.
+        superseded: notifications that gave way to a newer state, which takes over their time-outs, by exchange.
         unanswered, unanswered_at: bytes of Non-confirmable requests since it was heard of, and when that was counted.
         touched: whether it was heard of since the table was last searched for somebody to evict.
     """
@@ -81,9 +82,9 @@ class Peer:
         "stored_bytes", "superseded", "touched", "unanswered", "unanswered_at",
     )  # fmt: skip
 
-    def __init__(self, address: EndpointAddress, ids: MessageIds, rotates_at: float) -> None:
+    def __init__(self, address: EndpointAddress, rotates_at: float) -> None:
         self.address = address
-        self.ids = ids
+        self.ids: MessageIds | None = None
         self.recent: dict[int, bytes] = {}
         self.older: dict[int, bytes] | None = None
         self.rotates_at = rotates_at
@@ -95,6 +96,13 @@ class Peer:
         self.superseded: dict[Exchange, Outgoing] | None = None
         self.unanswered = self.unanswered_at = 0.0
         self.touched = True
+
+    def allocate_mid(self, now: float, randomness: Randomness, lifetime: float) -> int | None:
+        """A Message ID for a message to this peer; see `MessageIds.allocate`."""
+        ids = self.ids
+        if ids is None:
+            ids = self.ids = MessageIds(int.from_bytes(randomness.randbytes(2), "big"), lifetime)
+        return ids.allocate(now)
 
     @property
     def is_idle(self) -> bool:
@@ -154,23 +162,20 @@ class PeerTable(dict["EndpointAddress", Peer]):
 
     Args:
         limit: the most entries.
-        lifetime: EXCHANGE_LIFETIME, for Message IDs and generations.
-        randomness: for first Message IDs (section 4.4).
+        lifetime: EXCHANGE_LIFETIME, for generations.
     """
 
-    def __init__(self, limit: int, lifetime: float, randomness: Randomness) -> None:
+    def __init__(self, limit: int, lifetime: float) -> None:
         super().__init__()
         self.stored_bytes = 0
         self._limit = limit
         self._lifetime = lifetime
-        self._random = randomness
 
     def create(self, address: EndpointAddress, now: float) -> Peer | None:
         """The state of a peer not heard of before, or ``None`` if there is no room for it."""
         if len(self) >= self._limit and not self._evict(address):
             return None
-        first = int.from_bytes(self._random.randbytes(2), "big")
-        peer = self[address] = Peer(address, MessageIds(first, self._lifetime), now + self._lifetime)
+        peer = self[address] = Peer(address, now + self._lifetime)
         return peer
 
     def discard(self, peer: Peer) -> None:
@@ -209,7 +214,9 @@ class PeerTable(dict["EndpointAddress", Peer]):
         """Forget peers that were silent for so long that nothing of theirs matters any more."""
         for peer in list(self.values()):
             if now >= peer.rotates_at:
-                used = peer.ids.last_used > now - self._lifetime  # section 4.4: those Message IDs may not come again
+                used = (
+                    peer.ids is not None and peer.ids.last_used > now - self._lifetime
+                )  # section 4.4: those Message IDs may not come again
                 if peer.older is None and not peer.recent and peer.is_idle and not used:
                     self.discard(peer)
                 else:

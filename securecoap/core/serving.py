@@ -331,6 +331,10 @@ class Server:
         _logger.error("the handler for %s %r failed", code, path, exc_info=error)  # %r: the peer chose the path
         (respond or _answer)(incoming, Message(Code.INTERNAL_SERVER_ERROR))
 
+    def reduce(self, request: Message, response: Message, fits: Callable[[Message], bool]) -> Message | None:
+        """A smaller first block of a response. See `RequestHandler.reduce`."""
+        return self._assemblies.reduce(request, response, fits)
+
     def discard_peer(self, remote: EndpointAddress) -> None:
         """Release the bodies of an address whose session has ended. See `RequestHandler.discard_peer`."""
         self._assemblies.discard_of(remote)

@@ -121,15 +121,55 @@ async def test_r063_r169_a_forged_discovery_gets_a_challenge() -> None:
         assert len(challenge.data) <= 3 * len(DISCOVERY)
 
 
+@pytest.mark.parametrize("confirmable", [True, False])
 @virtual
-async def test_a_client_that_receives_answers_once_and_is_known() -> None:
+async def test_a_client_that_receives_answers_once_and_is_known(confirmable: bool) -> None:
+    """A Non-confirmable request is challenged; a Confirmable one gets a small block with an Echo value, and asks again."""
     site = site_of(large=Everything(5000))
     async with on_guard(site) as pair:
-        assert len((await pair.client.get("large")).payload) == 5000
-        challenges = [sent for sent in pair.answers if sent.code == Code.UNAUTHORIZED]
-        assert len(challenges) == 1
-        assert len((await pair.client.get("large")).payload) == 5000
-        assert len([sent for sent in pair.answers if sent.code == Code.UNAUTHORIZED]) == 1
+        for requests in (1 + 5, 5):
+            pair.network.sent.clear()
+            assert len((await pair.client.get("large", confirmable=confirmable)).payload) == 5000
+            assert len(pair.requests) == requests
+            echoes = [sent.message for sent in pair.answers if sent.message.options.echo is not None]
+            assert [message.code for message in echoes] == [
+                Code.CONTENT if confirmable else Code.UNAUTHORIZED
+            ] * (requests - 5)  # fmt: skip
+
+
+@virtual
+async def test_a_client_that_does_not_know_echo_is_served_in_blocks_that_it_pays_for() -> None:
+    body = bytes(range(250)) * 8
+    site = Site()
+
+    class Large(Resource):
+        def render_get(self, request: Message) -> Message:
+            return Message(payload=body)
+
+    site.add("/large", Large())
+    async with on_guard(site) as pair:
+        got, number, exponent = b"", 0, 6
+        asked = 0
+        while True:
+            request = b"\x44\x01" + (0x100 + number).to_bytes(2, "big") + b"tokn" + b"\xb5large"
+            if number:
+                value = number << 4 | exponent
+                block = value.to_bytes((value.bit_length() + 7) // 8, "big")
+                request += bytes([0xC0 + len(block)]) + block
+            asked += len(request)
+            pair.network.inject("old", "server", request)
+            await asyncio.sleep(0.01)
+            answer = pair.network.between("server", "old")[-1].message
+            assert answer.code == Code.CONTENT
+            block2 = answer.options.block2
+            assert block2 is not None
+            assert block2.number == number
+            got += answer.payload
+            number, exponent = number + 1, block2.size_exponent
+            if not block2.more:
+                break
+        assert got == body
+        assert volume(pair.network.between("server", "old")) <= 3 * asked + 64
 
 
 @virtual
