@@ -155,7 +155,8 @@ class Limits:
     oscore_errors_per_second: float = 10.0
     """Unprotected OSCORE error answers per peer and second; more are dropped in silence."""
     edhoc_exchanges: int = 1_000
-    """EDHOC exchanges that wait for message_3, 60 s at most. At the bound the oldest of an unconfirmed address goes."""
+    """EDHOC exchanges that wait for message_3, 60 s at most. At the bound the oldest of an unconfirmed address goes;
+    from half of it on a client has to answer an Echo first (RFC 9175)."""
     edhoc_exchanges_per_peer: int = 8
     """Those with one address. At the bound its oldest goes."""
     edhoc_sessions: int = 10_000

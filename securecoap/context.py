@@ -146,7 +146,7 @@ class Context(Calls):
         self._cache = ResponseCache(self._loop, limits) if self._settings.cache else None
         self._silent = SilentRequests(self._loop, parameters.exchange_lifetime, limits.silent_requests)
         self._server = Server(
-            self._keyring.tree(self._settings.site),
+            self._keyring.tree(self._settings.site, self._echo.make),
             self._loop,
             self._random,
             self._echo,

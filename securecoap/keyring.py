@@ -20,7 +20,7 @@ from securecoap.wire.uri import is_ip_literal, parse_uri
 if TYPE_CHECKING:
     import asyncio
     import os
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from securecoap.config import Limits
     from securecoap.credentials import CredentialsMap, DtlsPsk, Selection
@@ -134,11 +134,18 @@ class Keyring:
             raise AgreementRefused("there is no EDHOC here")
         return self._edhoc.complete(kid, payload, remote)
 
-    def tree(self, site: ResourceTree | Resource | None) -> ResourceTree | Resource | None:
-        """The resources of an endpoint, with what its credentials need beside them."""
+    def tree(
+        self, site: ResourceTree | Resource | None, make_echo: Callable[[EndpointAddress], bytes]
+    ) -> ResourceTree | Resource | None:
+        """The resources of an endpoint, with what its credentials need beside them.
+
+        Args:
+            site: of the application.
+            make_echo: makes an Echo value for an address.
+        """
         if self._edhoc is None or self.credentials is None or not self.credentials.edhoc:
             return site
-        return self._edhoc.tree(site)
+        return self._edhoc.tree(site, make_echo)
 
     async def for_request(self, message: Message) -> SecurityContext | KeyAgreement | None:
         """See `securecoap.oscore.layer.ContextSource.for_request`."""

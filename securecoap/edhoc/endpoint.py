@@ -78,9 +78,9 @@ class EdhocEndpoint:
         """See `Exchanges.combined`."""
         return self.exchanges.combined(kid, payload, remote)
 
-    def tree(self, root: ResourceTree | Resource | None) -> EdhocTree:
-        """The application's resources with ``/.well-known/edhoc``."""
-        return EdhocTree(root, EdhocResource(self.exchanges))
+    def tree(self, root: ResourceTree | Resource | None, make_echo: Callable[[EndpointAddress], bytes]) -> EdhocTree:
+        """The application's resources with ``/.well-known/edhoc``, for which ``make_echo`` makes Echo values."""
+        return EdhocTree(root, EdhocResource(self.exchanges, make_echo))
 
     def update(self, credentials: CredentialsMap) -> None:
         """Go on with other credentials: sessions of those that are gone end, the others have the new claims."""

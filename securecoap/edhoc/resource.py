@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from securecoap.edhoc.responder import Exchanges
-    from securecoap.interfaces import Resource, ResourceTree
+    from securecoap.interfaces import EndpointAddress, Resource, ResourceTree
 
     Found: TypeAlias = tuple[Any, Mapping[str, str]]
 
@@ -38,14 +38,15 @@ class EdhocResource:
 
     Args:
         exchanges: the responder.
+        make_echo: makes an Echo value for an address; whoever comes back with it is confirmed.
     """
 
     assembles_bodies = True
     is_observable = False
-    fresh_within: float | None = None
 
-    def __init__(self, exchanges: Exchanges) -> None:
+    def __init__(self, exchanges: Exchanges, make_echo: Callable[[EndpointAddress], bytes]) -> None:
         self._exchanges = exchanges
+        self._make_echo = make_echo
 
     async def needs_blockwise_assembly(self, request: Message) -> bool:  # noqa: ARG002  # the contract
         """Messages come whole."""
@@ -70,6 +71,9 @@ class EdhocResource:
             raise UnsupportedContentFormat
         if remote.security == "oscore":
             raise BadRequest("EDHOC does not run inside of OSCORE")
+        if self._exchanges.is_crowded and not remote.confirmed:
+            # RFC 9528 section 9.7: a flood from forged addresses costs no key agreement, and fills no more of it.
+            return Message(Code.UNAUTHORIZED, echo=self._make_echo(remote))
         payload = request.payload
         try:
             if payload[:1] == NEW_SESSION:

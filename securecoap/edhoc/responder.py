@@ -57,8 +57,8 @@ class _Exchange:
 class Exchanges:
     """Half-open exchanges, by C_R.
 
-    Bounded by ``edhoc_exchanges`` (the oldest of an unconfirmed address goes, or the oldest) and, for each address, by
-    ``edhoc_exchanges_per_peer`` (its oldest goes).
+    Bounded by ``edhoc_exchanges`` (the oldest of an unconfirmed address goes, or the oldest; from half of it on
+    strangers are asked for an Echo first) and, for each address, by ``edhoc_exchanges_per_peer`` (its oldest goes).
 
     Args:
         peers: whom we know at the moment.
@@ -90,6 +90,11 @@ class Exchanges:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether half of the room is taken."""
+        return 2 * len(self._open) >= self._limits.edhoc_exchanges
 
     def message_1(self, data: bytes, remote: EndpointAddress) -> bytes:
         """Begin an exchange; message_2.

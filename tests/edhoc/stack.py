@@ -79,7 +79,7 @@ class Agreed(Pair):
         self.server_credentials = material.server() if server is None else server
         self.keyrings = self._keyring(self.client_credentials), self._keyring(self.server_credentials, "::1")
         super().__init__(
-            self.keyrings[1].tree(self.site),
+            self._tree(),
             seed,
             client_options={"contexts": self.keyrings[0]},
             server_options=self._server_options(),
@@ -89,6 +89,12 @@ class Agreed(Pair):
         self.outside = Endpoint(self.network, "outside", seed=seed, **self._settings)
         for keyring, endpoint in zip(self.keyrings, (self.client, self.server), strict=True):
             keyring.add_layer(endpoint.oscore)
+
+    def _tree(self) -> Any:
+        def make_echo(remote: Any) -> bytes:
+            return self.server.echo.make(remote)
+
+        return self.keyrings[1].tree(self.site, make_echo)
 
     def _keyring(self, credentials: dict[str, Any], *bound: str) -> Keyring:
         made = Keyring(
@@ -114,7 +120,7 @@ class Agreed(Pair):
         await self.keyrings[1].close()
         self.keyrings = self.keyrings[0], self._keyring(self.server_credentials, "::1")
         self.server = Endpoint(
-            self.network, "server", self.keyrings[1].tree(self.site), seed=seed, **self._settings,
+            self.network, "server", self._tree(), seed=seed, **self._settings,
             **self._server_options(),
         )  # fmt: skip
         self.keyrings[1].add_layer(self.server.oscore)

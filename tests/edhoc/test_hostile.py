@@ -141,14 +141,31 @@ async def test_a_flood_from_many_addresses_is_bounded_and_leaves_known_peers_alo
         for mid in range(300):
             pair.network.inject(f"stranger-{mid}", "server", datagram(MESSAGE_1, mid))
         await settle()
-        assert len(pair.responder.exchanges) == len(pair.responder.identifiers) == 20
-        assert len(pair.responder.exchanges._by_remote) == 20
+        # From half of the room on, who does not show that it receives gets no further.
+        assert len(pair.responder.exchanges) == len(pair.responder.identifiers) == 10
+        (refusal,) = answers_to(pair, "stranger-299")
+        assert (refusal.code, len(refusal.options.echo or b"")) == (Code.UNAUTHORIZED, 13)
         assert (await post_edhoc(pair, hand.envelope)).code == Code.CHANGED
-        # When all of them are confirmed the oldest goes.
-        for mid in range(40):
-            pair.server.interface.address(f"known-{mid}").confirmed = True
-            pair.network.inject(f"known-{mid}", "server", datagram(MESSAGE_1, mid))
-        assert len(pair.responder.exchanges) == 20
+        assert (await pair.client.get("who")).code == Code.CONTENT
+
+
+@virtual
+async def test_those_who_answer_an_echo_are_bounded_too() -> None:
+    async with Agreed(limits=Limits(edhoc_exchanges=20)) as pair:
+        exchanges, address = pair.responder.exchanges, pair.server.interface.address
+        known = address("known")
+        known.confirmed = True
+        exchanges.message_1(MESSAGE_1[1:], known)
+        for number in range(100):
+            exchanges.message_1(MESSAGE_1[1:], address(f"stranger-{number}"))
+            assert len(exchanges) == len(pair.responder.identifiers) == len(exchanges._by_remote) <= 20
+        assert known in exchanges._by_remote
+        for number in range(100):  # when all of them are confirmed the oldest goes
+            remote = address(f"confirmed-{number}")
+            remote.confirmed = True
+            exchanges.message_1(MESSAGE_1[1:], remote)
+        assert len(exchanges) == len(pair.responder.identifiers) == len(exchanges._by_remote) == 20
+        assert known not in exchanges._by_remote
 
 
 @virtual
@@ -416,7 +433,7 @@ async def test_any_answer_is_a_failed_handshake() -> None:
 async def test_an_echo_is_answered() -> None:
     """RFC 9528 appendix A.2: a server under load may ask whether the initiator receives."""
     async with Agreed() as pair:
-        resource = pair.keyrings[1].tree(pair.site).find((".well-known", "edhoc"))  # type: ignore[union-attr]  # a tree
+        resource = pair._tree().find((".well-known", "edhoc"))
         assert resource is not None
 
         class Challenging:
@@ -426,7 +443,7 @@ async def test_an_echo_is_answered() -> None:
                 if request.options.echo != b"value":
                     self.asked += 1
                     return Message(Code.UNAUTHORIZED, echo=b"value")
-                return resource[0].dispatch(request)  # type: ignore[attr-defined, no-any-return]  # a DirectResource
+                return resource[0].dispatch(request)  # type: ignore[no-any-return]  # a DirectResource
 
         gate = Challenging()
 
