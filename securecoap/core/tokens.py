@@ -32,6 +32,7 @@ _TOKEN_LENGTH: Final = 8
 _NO_RESPONSE_BIT: Final = 1 << numbers.NO_RESPONSE
 _OBSERVE_BIT: Final = 1 << numbers.OBSERVE
 _SMALL: Final = 64  # bytes that header, token and options of a response rarely exceed
+_LATER_BLOCKS: Final = 10  # bytes that a later block pays more (Block2 in the request) and takes less (no Size2)
 _RANDOM_POOL: Final = 2048
 
 
@@ -259,8 +260,7 @@ class TokenManager:
         if request.mtype == NON:
             return None
         remote: EndpointAddress = request.remote
-        # What this request has earned; the next ones, with a Block2 option, earn more.
-        earned = remote.budget - self._allowance
+        earned = remote.budget - self._allowance + _LATER_BLOCKS
         reduced = self._handler.reduce(request, response, lambda part: _length(request, part) <= earned)
         if reduced is not None:
             with_echo = reduced.copy()
