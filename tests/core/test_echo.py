@@ -17,7 +17,7 @@ from securecoap.wire.message import ACK, CON, NON, Message
 from tests.oscore import vectors
 from tests.oscore.fakes import Contexts, Numbers
 from tests.simulation.clock import virtual
-from tests.simulation.endpoints import Pair
+from tests.simulation.endpoints import Endpoint, Pair
 
 if TYPE_CHECKING:
     from tests.simulation.network import Sent
@@ -405,3 +405,29 @@ async def test_r167_freshness_takes_protection() -> None:
         assert answer.code == Code.UNAUTHORIZED
         assert answer.options.echo is None
         assert door.opened == 0
+
+
+@virtual
+async def test_r166_a_client_returns_a_value_to_its_maker_only() -> None:
+    """Two servers, each with a challenge of its own, asked in turn and at once."""
+    values: dict[str, set[bytes | None]] = {"server": set(), "other": set()}
+
+    def site(name: str) -> Site:
+        class Asking(Resource):
+            def render_get(self, request: Message) -> Message:
+                values[name].add(request.options.echo)
+                if request.options.echo is None:
+                    answer = Message(Code.UNAUTHORIZED)
+                    answer.options.echo = name.encode()
+                    return answer
+                return Message(payload=name.encode())
+
+        return site_of(x=Asking())
+
+    async with Pair(site("server")) as pair:
+        other = Endpoint(pair.network, "other", site("other"))
+        for _ in range(3):
+            answers = await asyncio.gather(pair.client.get("x"), pair.client.get("x", host="other"))
+            assert [answer.payload for answer in answers] == [b"server", b"other"]
+        await other.close()
+    assert values == {"server": {None, b"server"}, "other": {None, b"other"}}
