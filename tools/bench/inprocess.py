@@ -54,12 +54,16 @@ class Wire:
     address = ("127.0.0.1", 5683)
 
     def __init__(self) -> None:
+        limits = Limits()
+        self.allowance, self.factor = limits.amplification_allowance, limits.amplification_factor
         self.last = b""
         self.answers = 0
 
     def send(self, message: Message) -> None:
         """Encode, as a socket would need it."""
         self.last = message.encode()
+        if not message.remote.confirmed:
+            message.remote.budget -= len(self.last)
         self.answers += 1
 
 
@@ -118,8 +122,10 @@ class Stack:
         prepared = [(self._datagram(get("hello"), i), addresses[i // PER_PORT]) for i in range(count)]
 
         def run() -> None:
-            decode, dispatch = Message.decode, self.manager.dispatch_message
+            decode, dispatch, factor = Message.decode, self.manager.dispatch_message, self.wire.factor
             for data, remote in prepared:
+                if not remote.confirmed:
+                    remote.budget += factor * len(data)
                 dispatch(decode(data, remote))
 
         return run
