@@ -90,7 +90,7 @@ class MessageManager:
         self._lifetime = self._parameters.exchange_lifetime
         self._most_bytes = self._limits.deduplication_bytes
         self._forgets_at = float("-inf")
-        self._peers = PeerTable(self._limits.peers, self._lifetime, randomness)
+        self._peers = PeerTable(self._limits.peers, self._lifetime)
         self._transmission = Transmission(scheduler, randomness, self._parameters, self._limits)
         self._unacknowledged: Deadlines[IncomingExchange] = Deadlines(scheduler, lambda late, _: late.no_response())
         self._leisure = Leisure(

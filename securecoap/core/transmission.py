@@ -44,7 +44,7 @@ class Transmission:
 
     Args:
         scheduler: time and timers.
-        randomness: for time-outs.
+        randomness: for first Message IDs (section 4.4) and time-outs.
         parameters: timing and NSTART.
         limits: uses ``queued_per_peer`` and ``responses_to_strangers``.
 
@@ -61,6 +61,7 @@ class Transmission:
         self._time = scheduler.time
         self._random = randomness
         self._parameters = parameters
+        self._lifetime = parameters.exchange_lifetime
         self._limits = limits
         self._retransmissions = Deadlines(scheduler, self._retransmit)
         self._for_strangers = 0
@@ -72,7 +73,7 @@ class Transmission:
 
     def send_non_confirmable(self, message: Message, peer: Peer) -> None:
         """Send once, without a turn: nothing is waited for but, for a while, a Reset."""
-        mid = peer.ids.allocate(self._time())
+        mid = peer.allocate_mid(self._time(), self._random, self._lifetime)
         if mid is None:
             if message.exchange is not None:
                 self._scheduler.call_soon(message.exchange.failed, RequestFailed("no Message ID is free for this peer"))
@@ -107,7 +108,7 @@ class Transmission:
             error = RequestFailed("the peer does not answer, and PROBING_RATE allows no more requests for now")
             self._scheduler.call_soon(self.fail, outgoing, error)
             return
-        mid = peer.ids.allocate(now)
+        mid = peer.allocate_mid(now, self._random, self._lifetime)
         if mid is None:
             self._scheduler.call_soon(self.fail, outgoing, RequestFailed("no Message ID is free for this peer"))
             return

@@ -52,7 +52,7 @@ class UdpAddress(EndpointAddress):
         self.confirmed = False
         self.budget: float = interface.allowance
         self.grants = None
-        self.is_multicast = ip_address(host_text(peer)).is_multicast
+        self.is_multicast = _is_multicast(peer[0])
         self.is_multicast_locally = interface.is_multicast or to_group
         self.local_host = host_text(interface.address) if local is None else packed_host(local)
         self.local_port = interface.address[1]
@@ -192,6 +192,15 @@ class UdpInterface:
         self._socket.close()
         self._known.clear()
         self._earlier.clear()
+
+
+def _is_multicast(host: str) -> bool:
+    """Whether a literal is a multicast address; made for each peer, so it parses no more than it has to."""
+    if host.startswith("::ffff:") and "." in host:
+        host = host[7:]
+    if ":" in host:
+        return host[:2] in {"ff", "FF", "fF", "Ff"} and host.find(":") == 4
+    return 224 <= int(host[: host.index(".")]) < 240
 
 
 def packed_host(local: bytes) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from securecoap.core.peers import MessageIds
 from securecoap.core.plumbing import RequestPipe
 from securecoap.errors import UnsupportedContentFormat
 from securecoap.resources import Resource, Site
@@ -185,7 +186,7 @@ def begin(pair: Pair, token: bytes, mid: int, **options: Any) -> list[Message | 
     message.token = token
     peer = pair.client.manager._create_peer(message.remote)
     assert peer is not None
-    peer.ids._next = mid
+    peer.ids = MessageIds(mid, pair.client.parameters.exchange_lifetime)
     pair.client.tokens.request(RequestPipe(message, lambda response, _: got.append(response), got.append))
     assert pair.requests[-1].mid == mid
     return got

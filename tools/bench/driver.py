@@ -52,7 +52,7 @@ def main() -> int:
     parser.add_argument(
         "what",
         nargs="*",
-        help="plain, dtls, oscore, handshakes, memory, observe, inprocess (default: the first four and memory)",
+        help="plain, dtls, oscore, handshakes, memory, observe, blocks, inprocess (default: the first four and memory)",
     )
     parser.add_argument(
         "--servers", default="securecoap,aiocoap,libcoap", help="default: %(default)s; 'echo' is the limit"
@@ -83,9 +83,18 @@ def main() -> int:
 
                 results[mode] = measure(profile=options.profile)
             elif mode == "memory":
-                results[mode] = measure_memory(options, directory)
+                from bench.observers import measure_memory_in_process
+
+                results[mode] = {**measure_memory(options, directory), "in_process": measure_memory_in_process()}
             elif mode == "observe":
-                results[mode] = measure_observers(options, directory)
+                from bench.observers import measure_observers
+
+                results[mode] = measure_observers(options, directory, BUILD / "obsgen")
+            elif mode == "blocks":
+                from bench.blocks import measure_blocks
+
+                first, second = sorted(os.sched_getaffinity(0))[:2]
+                results[mode] = measure_blocks(options.rounds, directory, (first, second))
             else:
                 results[mode] = measure_load(mode, options, directory)
     if options.json:
@@ -237,46 +246,6 @@ def measure_memory(options: argparse.Namespace, directory: Path) -> dict[str, fl
         finally:
             server.program.stop()
     return retained
-
-
-def measure_observers(options: argparse.Namespace, directory: Path) -> dict[str, Any]:
-    """1,000 observers of one resource: the time from a PUT until all have been notified."""
-    from bench.servers import start_server
-
-    server_core, load_core = sorted(os.sched_getaffinity(0))[:2]
-    results: dict[str, Any] = {}
-    for name in options.servers.split(","):
-        server = start_server(name, "plain", directory, server_core)
-        if server is None:
-            continue
-        try:
-            if name == "libcoap":
-                put = ["coap-client-notls", "-m", "put", "-e", "00000", f"coap://127.0.0.1:{server.port}/obs"]
-                subprocess.run(put, check=True, capture_output=True, timeout=20)
-            command = ["taskset", "-c", str(load_core), str(BUILD / "obsgen"), "127.0.0.1", str(server.port), "1000"]
-            before = server.program.cpu_seconds()
-            done = subprocess.run(
-                [*command, str(options.rounds), "1"],
-                check=False,
-                input="\n\n",
-                capture_output=True,
-                text=True,
-                timeout=300,
-            )
-            lines = [json.loads(line) for line in done.stdout.splitlines()]
-            rounds = lines[1:]
-            spent = server.program.cpu_seconds() - before
-            results[name] = {
-                "registered": lines[0]["registered"],
-                "notified": min(line["notified"] for line in rounds),
-                "all_ms": median(line["all_ms"] for line in rounds),
-                "p50_ms": median(line["p50_ms"] for line in rounds),
-                "cpu_us_per_notification": spent / (1000 * len(rounds)) * 1e6,
-            }
-            print(f"  {name:<12}{results[name]}")
-        finally:
-            server.program.stop()
-    return results
 
 
 def _print_load(mode: str, figures: dict[str, Figures]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 // Origin: written for this project's measurements, before its code; neutral towards every server (see docs/performance.md).
 // obsgen HOST PORT N ROUNDS PAUSE_S [PUTPAYLOADLEN]: N observers (one UDP socket each) register on /obs; ROUNDS x PUT /obs, time until all N notified.
-// prints JSON lines.  After registration prints {"registered":N} and waits for a line on stdin (so the driver can read memory).
+// prints JSON lines.  After registration prints {"registered":N}; waits for a line on stdin before each round (so the driver can read memory and CPU time, and take turns between servers).
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,8 +33,8 @@ int main(int c,char**v){if(c<6)return 2;dst.sin_family=AF_INET;inet_pton(AF_INET
    if(b[1]>>5==2&&!reg[i]){int o=8;int ob=0;if(l>8&&(b[8]>>4)==6)ob=1;/* etag may precede */ if(l>8&&(b[8]>>4)==4){int ll=b[8]&15;o=9+ll;if(o<l&&(b[o]>>4)==2)ob=1;} if(!ob){fprintf(stderr,"no observe in reg resp %02x%02x %02x\n",b[0],b[1],b[8]);}
      reg[i]=1;nreg++;out--;}}
  }
- double tr=now()-t0;printf("{\"registered\":%d,\"sec\":%.4f,\"reg_per_s\":%.0f}\n",nreg,tr,nreg/tr);fflush(stdout);char line[64];if(!fgets(line,64,stdin))return 0;
- for(int r=1;r<=R;r++){char pl[8];snprintf(pl,8,"%05d",r);uint8_t m[64]={0x44,3,mid>>8,mid,'p','u','t',r,0xb3,'o','b','s',0xff};memcpy(m+13,pl,5);mid++;
+ double tr=now()-t0;printf("{\"registered\":%d,\"sec\":%.4f,\"reg_per_s\":%.0f}\n",nreg,tr,nreg/tr);fflush(stdout);char line[64];
+ for(int r=1;r<=R;r++){if(!fgets(line,64,stdin))return 0;char pl[8];snprintf(pl,8,"%05d",r);uint8_t m[64]={0x44,3,mid>>8,mid,'p','u','t',r,0xb3,'o','b','s',0xff};memcpy(m+13,pl,5);mid++;
   int got=0,con=0,non=0,dup=0;double t=now();send(P,m,18,0);double tput=0,tl=t;
   while(now()-t<20&&(got<N)){int n=epoll_wait(ep,ev,256,100);double tn=now();
    for(int k=0;k<n;k++){int i=ev[k].data.u32;int l=recv(i==-1?P:fd[i],b,sizeof b,0);if(l<4)continue;
@@ -45,6 +45,6 @@ int main(int c,char**v){if(c<6)return 2;dst.sin_family=AF_INET;inet_pton(AF_INET
   double td=now();int late=0;while(now()-td<pause){int n=epoll_wait(ep,ev,256,50);for(int k=0;k<n;k++){int i=ev[k].data.u32;int l=recv(i==-1?P:fd[i],b,sizeof b,0);if(l<4||i==-1)continue;if(((b[0]>>4)&3)==0&&b[1]){uint8_t a[4]={0x60,0,b[2],b[3]};send(fd[i],a,4,0);late++;}}}
   qsort(lat,got,sizeof*lat,cmp);
   printf("{\"round\":%d,\"notified\":%d,\"all_ms\":%.3f,\"p50_ms\":%.3f,\"put_ack_ms\":%.3f,\"con\":%d,\"non\":%d,\"dup\":%d,\"late_con\":%d}\n",r,got,(tl-t)*1e3,got?lat[got/2]*1e3:0,tput*1e3,con,non,dup,late);fflush(stdout);}
- // second stdin line = exit
+ // one more stdin line = exit
  if(fgets(line,64,stdin)){}
  return 0;}

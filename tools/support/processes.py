@@ -152,9 +152,13 @@ class Program:
         return self._process.returncode
 
     def cpu_seconds(self) -> float:
-        """The CPU time that it has used, user and system."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        """The CPU time that it has used, user and system, of all its threads."""
+        try:  # in nanoseconds, where the kernel counts them
+            threads = Path(f"/proc/{self.pid}/task").iterdir()
+            return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
+        except FileNotFoundError:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / TICKS
 
     def resident_bytes(self) -> int:
         """Its resident memory."""
