@@ -139,6 +139,8 @@ class Limits:
     """Responses that a client keeps, if it is told to. At the bound the longest unused one goes."""
     cache_bytes: int = 4 * 1024 * 1024
     """Bytes of their bodies. As ``cache_entries``; a body above a quarter of it is not kept."""
+    extended_token_peers: int = 1_000
+    """Peers of whom a client remembers whether they take long tokens (RFC 8974). At the bound the oldest goes."""
     group_responses: int = 1_000
     """Members of a group whose responses to one request are taken. More are dropped."""
     token_length: int = 32

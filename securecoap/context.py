@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Self
 
 from securecoap.binds import SCHEMES, default_binds, parse_bind, require_dtls, require_loopback
 from securecoap.calls import UNSET, Calls, within
-from securecoap.core.cache import ResponseCache
 from securecoap.core.client import ClientRequest
+from securecoap.core.common import Common
 from securecoap.core.echo import EchoValues
 from securecoap.core.group import GroupRequest
 from securecoap.core.messages import MessageManager
 from securecoap.core.outer_blocks import OuterBlocks
 from securecoap.core.plumbing import Ping
-from securecoap.core.request_tags import RequestTags
 from securecoap.core.serving import Server
-from securecoap.core.silence import SUCCESS, SilentRequests, unwanted_classes
+from securecoap.core.silence import SUCCESS, unwanted_classes
 from securecoap.core.tokens import TokenManager
 from securecoap.core.transfer import Transfer
 from securecoap.errors import ConfigurationError, RequestFailed, Unreachable
@@ -99,9 +98,7 @@ class Context(Calls):
         self._stacks: list[_Stack] = []
         self._client_stacks: dict[str, _Stack] = {}
         self._requests: weakref.WeakSet[ClientRequest | GroupRequest] = weakref.WeakSet()
-        self._silent: SilentRequests | None = None
-        self._cache: ResponseCache | None = None
-        self._request_tags = RequestTags()
+        self._common: Common | None = None
         self._closed: asyncio.Event | None = None
         self._is_closing = False
 
@@ -143,8 +140,8 @@ class Context(Calls):
         access = self._keyring.access
         self._echo = EchoValues(self._random, self._loop.time)
         limits, parameters = self._settings.limits, self._settings.parameters
-        self._cache = ResponseCache(self._loop, limits) if self._settings.cache else None
-        self._silent = SilentRequests(self._loop, parameters.exchange_lifetime, limits.silent_requests)
+        has_cache = self._settings.cache
+        self._common = Common(self._choose, self._loop, parameters, limits, self._random, has_cache=has_cache)
         self._server = Server(
             self._keyring.tree(self._settings.site, self._echo.make),
             self._loop,
@@ -206,10 +203,8 @@ class Context(Calls):
         deadline = clock() + patience
         for request in requests:
             await request.wait_done(max(0.0, deadline - clock()))
-        if self._silent is not None:
-            self._silent.close()
-        if self._cache is not None:
-            self._cache.clear()
+        if self._common is not None:
+            self._common.close()
         if self._server is not None:
             await self._server.close(patience)
         stacks, self._stacks, self._client_stacks = [*self._stacks], [], {}
@@ -220,14 +215,14 @@ class Context(Calls):
             self._closed.set()
 
     def _open_stack(self, scheme: str, host: str, port: int, *, is_client: bool = False) -> _Stack:
-        loop, server, settings = self._loop, self._server, self._settings
-        if loop is None or server is None:
+        loop, server, settings, common = self._loop, self._server, self._settings, self._common
+        if loop is None or server is None or common is None:
             raise ConfigurationError("the context has not been started; use it in 'async with'")
         credentials = self._keyring.credentials
         manager = MessageManager(loop, self._random, self._echo, settings.parameters, settings.limits, credentials)
         outer = OuterBlocks(manager, loop, self._random, settings.limits, settings.parameters)
         oscore = OscoreLayer(outer, self._keyring, loop, self._random, settings.limits)
-        tokens = TokenManager(oscore, server, self._random, self._echo, settings.limits, self._cache)
+        tokens = TokenManager(oscore, server, self._random, self._echo, settings.limits, common.cache)
         manager.above = outer
         outer.above = oscore
         oscore.above = tokens
@@ -285,42 +280,31 @@ class Context(Calls):
             ConfigurationError: the context has not been started, or the message is no request,
                 or has a payload that its method does not have.
         """
-        loop = self._loop_for(message, has_body=bool(message.payload) or source is not None)
+        common = self._common_for(message, has_body=bool(message.payload) or source is not None)
         settings = self._settings
         transfer = Transfer(
             settings.limits.body_bytes,
-            self._request_tags,
+            common.tags,
             exponent=settings.parameters.block_exponent,
             source=source,
             sink=sink,
             progress=progress,
             part=part,
         )
-        request = ClientRequest(
-            message,
-            self._choose,
-            loop,
-            settings.parameters,
-            settings.limits,
-            self._random,
-            transfer=transfer,
-            cache=self._cache if transfer.holds_bodies else None,
-            silent=self._silent,
-        )
+        request = ClientRequest(message, common, transfer)
         self._requests.add(request)
         return request
 
     def request_group(self, message: Message, timeout: float | None = None) -> GroupRequest:
         """Send a request to a group when its responses are iterated over; see `Calls.ask_group`."""
-        loop = self._loop_for(message, has_body=bool(message.payload))
-        settings = self._settings
-        request = GroupRequest(message, self._choose, loop, settings.parameters, settings.limits, timeout)
+        common = self._common_for(message, has_body=bool(message.payload))
+        request = GroupRequest(message, common, timeout)
         self._requests.add(request)
         return request
 
-    def _loop_for(self, message: Message, *, has_body: bool) -> asyncio.AbstractEventLoop:
-        """The loop, if the context is running and the message a request that can be sent."""
-        if self._loop is None or self._is_closing:
+    def _common_for(self, message: Message, *, has_body: bool) -> Common:
+        """What requests have in common, if the context is running and the message a request that can be sent."""
+        if self._common is None or self._is_closing:
             raise ConfigurationError("the context is not running; use it in 'async with'")
         if message.code is None or not 0 < message.code < 32:
             raise ConfigurationError("a request needs a method as its code")
@@ -328,7 +312,7 @@ class Context(Calls):
             raise ConfigurationError("an observation whose notifications are not wanted (No-Response)")
         if has_body and message.code in BODILESS_METHODS:
             raise ConfigurationError(f"{Code(message.code).name} has no payload (RFC 7252 section 5.5); FETCH has one")
-        return self._loop
+        return self._common
 
     async def _choose(self, message: Message) -> RequestInterface:
         """The stack that carries a message, with the message's remote set."""

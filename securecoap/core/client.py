@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from securecoap.core.observer import ClientObservation, Observer
 from securecoap.core.plumbing import exchange
-from securecoap.core.request_tags import RequestTags
-from securecoap.core.silence import QuietExchange, SilentRequests, unwanted_classes
+from securecoap.core.silence import QuietExchange, unwanted_classes
+from securecoap.core.stepping import Steps
 from securecoap.core.transfer import Transfer
 from securecoap.errors import (
     CoapError,
@@ -28,12 +28,9 @@ from securecoap.errors import (
 from securecoap.wire.codes import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from securecoap.config import Limits, TransportParameters
-    from securecoap.core.cache import ResponseCache
+    from securecoap.core.common import Common
     from securecoap.core.plumbing import RequestPipe
-    from securecoap.interfaces import EndpointAddress, Randomness, RequestInterface
+    from securecoap.interfaces import EndpointAddress, RequestInterface
     from securecoap.wire.message import Message
 
 __all__ = ["ClientRequest"]
@@ -49,15 +46,10 @@ class ClientRequest:
     """One request under way; see `Request`.
 
     Args:
-        message: what the application asked for; it is not changed.
-        choose: sets a message's remote and returns who sends it.
-        loop: runs the work.
-        parameters: default time limits: RFC 7252's span for a Confirmable request, ``non_timeout`` for another.
-        limits: uses ``body_bytes``.
-        randomness: for when an observation registers again.
+        message: what the application asked for; it is not changed. Its token, if it has one, is that of the first
+            exchange, provided that the peer takes its length (RFC 8974).
+        common: what it shares with the other requests of its endpoint.
         transfer: what is to be done with bodies; by default they are held.
-        cache: responses that may be used again; none where the body goes elsewhere or only a part of it is wanted.
-        silent: those of its exchanges that nobody waits for.
 
     Attributes:
         response: the (first) response. Cancelling it ends the request, and nothing is sent any more.
@@ -67,28 +59,17 @@ class ClientRequest:
     def __init__(
         self,
         message: Message,
-        choose: Callable[[Message], Awaitable[RequestInterface]],
-        loop: asyncio.AbstractEventLoop,
-        parameters: TransportParameters,
-        limits: Limits,
-        randomness: Randomness,
+        common: Common,
         transfer: Transfer | None = None,
-        *,
-        cache: ResponseCache | None = None,
-        silent: SilentRequests | None = None,
     ) -> None:
+        parameters = common.parameters
         self._message = message
-        self._choose = choose
-        self._loop = loop
-        self._limits = limits
-        self._random = randomness
-        self._transfer = transfer or Transfer(limits.body_bytes, RequestTags())
-        self._cache = cache
-        if silent is None:
-            silent = SilentRequests(loop, parameters.exchange_lifetime, limits.silent_requests)
-        self._silent = silent
+        self._common = common
+        self._loop = loop = common.loop
+        self._transfer = transfer or Transfer(common.limits.body_bytes, common.tags)
+        self._cache = common.cache if self._transfer.holds_bodies else None
         self._quiet: QuietExchange | None = None
-        self._parameters = parameters
+        self._token = message.token
         self._span = parameters.non_timeout if message.confirmable is False else parameters.max_transmit_wait
         self._patience = parameters.observation_patience
         self._observer: Observer | None = None
@@ -178,7 +159,7 @@ class ClientRequest:
         is_address_gone = isinstance(error, SessionEnded) and self._message.remote is not None
         if self.observation is None or not self.response.done() or is_address_gone:
             raise error
-        pause = min(self._random.uniform(*_PAUSE) * 2**self._pauses, _LONGEST_PAUSE)
+        pause = min(self._common.randomness.uniform(*_PAUSE) * 2**self._pauses, _LONGEST_PAUSE)
         if self._loop.time() + pause > self._heard_at + self._patience:
             raise error
         self._pauses += 1
@@ -215,8 +196,8 @@ class ClientRequest:
         self._performed_at = self._loop.time()
         refused = self._remote
         try:
-            async with asyncio.timeout(self._parameters.max_transmit_wait):
-                self._interface = await self._choose(message)
+            async with asyncio.timeout(self._common.parameters.max_transmit_wait):
+                self._interface = await self._common.choose(message)
         except TimeoutError as error:
             raise error if isinstance(error, CoapError) else RequestTimeout("no address was found in time") from None
         self._remote = message.remote
@@ -226,9 +207,9 @@ class ClientRequest:
             raise ConfigurationError("a request to a group takes no ETag (RFC 7252 section 8.2.1)")
         if self.observation is None or message.payload[1024:]:
             if self._cache is None:
-                self._deliver(await self._transfer.perform(message, self._ask))
+                self._deliver(await self._transferred(message))
             else:
-                self._deliver(await self._cache.perform(message, lambda one: self._transfer.perform(one, self._ask)))
+                self._deliver(await self._cache.perform(message, self._transferred))
             return
         observer = self._observer = Observer(
             message,
@@ -236,9 +217,9 @@ class ClientRequest:
             self._ask,
             self._deliver,
             loop=self._loop,
-            randomness=self._random,
+            randomness=self._common.randomness,
             span=self._span,
-            limit=self._limits.body_bytes,
+            limit=self._common.limits.body_bytes,
         )
         await observer.run()
 
@@ -250,11 +231,21 @@ class ClientRequest:
         elif self.observation is not None:
             self.observation.put(response)
 
+    async def _transferred(self, message: Message) -> Message:
+        """The response to a request of any size."""
+        if self._token or unwanted_classes(message) or not self._transfer.holds_bodies:
+            return await self._transfer.perform(message, self._ask)
+        steps = Steps(self._send, self._loop, self._span)
+        return await steps.run(self._transfer.perform(message, steps.ask))
+
     async def _ask(self, message: Message) -> Message:
         """One exchange: a request, which is the caller's gift, and its response."""
+        token, self._token = self._token, b""
+        if token:
+            return await self._common.extended_tokens.perform(message, token, self._ask)
         if unwanted_classes(message):
-            self._quiet = QuietExchange(message, self._loop, self._parameters)
-            return await self._quiet.perform(self._send, self._silent)
+            self._quiet = QuietExchange(message, self._loop, self._common.parameters)
+            return await self._quiet.perform(self._send, self._common.silent)
         return await exchange(message, self._send, self._loop, self._span)
 
     def _send(self, pipe: RequestPipe) -> None:

@@ -18,9 +18,7 @@ from securecoap.errors import CoapError, ConfigurationError, RequestFailed, Requ
 from securecoap.wire import numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from securecoap.config import Limits, TransportParameters
+    from securecoap.core.common import Common
     from securecoap.interfaces import EndpointAddress, RequestInterface
     from securecoap.wire.message import Message
 
@@ -39,27 +37,16 @@ class GroupRequest:
 
     Args:
         message: what the application asked for; it is not changed.
-        choose: sets a message's remote and returns who sends it.
-        loop: time.
-        parameters: the time limit is ``default_leisure`` and ``non_timeout`` together, where none is given.
-        limits: uses ``group_responses`` and ``body_bytes``.
+        common: what it shares with the other requests of its endpoint. The time limit is ``default_leisure`` and
+            ``non_timeout`` together, where none is given.
         seconds: the time limit, from when the request is sent.
     """
 
-    def __init__(
-        self,
-        message: Message,
-        choose: Callable[[Message], Awaitable[RequestInterface]],
-        loop: asyncio.AbstractEventLoop,
-        parameters: TransportParameters,
-        limits: Limits,
-        seconds: float | None = None,
-    ) -> None:
+    def __init__(self, message: Message, common: Common, seconds: float | None = None) -> None:
+        parameters = common.parameters
         self._message = message
-        self._choose = choose
-        self._loop = loop
-        self._parameters = parameters
-        self._limits = limits
+        self._common = common
+        self._loop = common.loop
         self._seconds = parameters.default_leisure + parameters.non_timeout if seconds is None else seconds
         self._heard: set[EndpointAddress] = set()
         self._waiting: deque[Message] = deque()
@@ -118,8 +105,8 @@ class GroupRequest:
         if len(message.payload) > _LARGEST or any(number in message.options for number in _NOT_FOR_GROUPS):
             raise ConfigurationError("a request to a group goes in one message, and has neither ETag nor Observe")
         try:
-            async with asyncio.timeout(self._parameters.max_transmit_wait):
-                interface = await self._choose(message)
+            async with asyncio.timeout(self._common.parameters.max_transmit_wait):
+                interface = await self._common.choose(message)
         except TimeoutError as error:
             raise error if isinstance(error, CoapError) else RequestTimeout("no address was found in time") from None
         if not message.remote.is_multicast:
@@ -131,7 +118,7 @@ class GroupRequest:
 
     def _respond(self, response: Message, _is_last: bool) -> None:
         remote = response.remote
-        if remote not in self._heard and len(self._heard) < self._limits.group_responses:
+        if remote not in self._heard and len(self._heard) < self._common.limits.group_responses:
             self._heard.add(remote)
             self._waiting.append(response)
             self._wakeup.set()
@@ -159,7 +146,7 @@ class GroupRequest:
         request = self._message.copy()
         request.remote = first.remote
         try:
-            return await download_rest(request, first, self._ask, self._limits.body_bytes)
+            return await download_rest(request, first, self._ask, self._common.limits.body_bytes)
         except RequestFailed as error:
             _log.info("the response of %s to a group's request is not complete: %s", first.remote.hostinfo, error)
             return None
@@ -167,4 +154,4 @@ class GroupRequest:
     async def _ask(self, message: Message) -> Message:
         if self._interface is None:
             raise RequestFailed("the request has no interface")
-        return await exchange(message, self._interface.request, self._loop, self._parameters.max_transmit_wait)
+        return await exchange(message, self._interface.request, self._loop, self._common.parameters.max_transmit_wait)

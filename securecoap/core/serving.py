@@ -51,6 +51,7 @@ _GATE: Final = sum(
 _SPECIAL: Final = sum(1 << number for number in (numbers.BLOCK1, numbers.BLOCK2, numbers.OBSERVE))
 _BLOCKS: Final = 1 << numbers.BLOCK1 | 1 << numbers.BLOCK2
 _OBSERVE: Final = 1 << numbers.OBSERVE
+_MOST_HOPS: Final = 255  # RFC 8768 section 3
 
 
 def _nothing_there(request: Message) -> ErrorResponse:
@@ -149,8 +150,9 @@ class Server:
         options = request.options
         if options.proxy_uri is not None or options.proxy_scheme is not None:
             raise ProxyingNotSupported
-        if options.hop_limit == 0:
-            raise BadRequest("Hop-Limit is 0")
+        hops = options.get(numbers.HOP_LIMIT)
+        if hops is not None and not 1 <= int.from_bytes(hops, "big") <= _MOST_HOPS:
+            raise BadRequest("Hop-Limit is not in 1 to 255")
         host = options.uri_host
         if host is not None and self._is_own_name is not None and not self._is_own_name(host.lower(), request.remote):
             raise NotFound("this server does not have that name")

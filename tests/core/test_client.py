@@ -10,6 +10,7 @@ import pytest
 
 from securecoap.config import Limits, TransportParameters
 from securecoap.core.client import ClientRequest
+from securecoap.core.common import Common
 from securecoap.errors import (
     ConfigurationError,
     RequestFailed,
@@ -157,14 +158,14 @@ async def test_an_unexpected_error_reaches_the_caller() -> None:
         async def broken(message: Message) -> Any:
             raise ConfigurationError("no")
 
-        pair.client._choose = broken  # type: ignore[method-assign]
+        pair.client.common.choose = broken  # type: ignore[method-assign]
         with pytest.raises(ConfigurationError):
             await pair.client.get("x")
 
         async def worse(message: Message) -> Any:
             raise ZeroDivisionError
 
-        pair.client._choose = worse  # type: ignore[method-assign]
+        pair.client.common.choose = worse  # type: ignore[method-assign]
         with pytest.raises(ZeroDivisionError):
             await pair.client.get("x")
 
@@ -259,9 +260,8 @@ async def ask(network: TwoAddresses, code: Code = Code.PUT, remote: Any = None) 
     message = Message(code, uri="coap://name.example/x")
     message.remote = remote
     loop = asyncio.get_running_loop()
-    return await ClientRequest(
-        message, network.choose, loop, TransportParameters(), Limits(), random.Random(1)
-    ).response
+    common = Common(network.choose, loop, TransportParameters(), Limits(), random.Random(1))
+    return await ClientRequest(message, common).response
 
 
 @virtual

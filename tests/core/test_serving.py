@@ -286,6 +286,25 @@ async def test_no_proxy_and_hop_limit() -> None:
         assert pair.answers[-1].code == Code.BAD_REQUEST
 
 
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (b"\x51\x01", Code.CONTENT),
+        (b"\x51\xff", Code.CONTENT),  # an end point counts nothing down, and passes nothing on
+        (b"\x51\x00", Code.BAD_REQUEST),
+        (b"\x50", Code.BAD_REQUEST),
+        (b"\x52\x01\x00", Code.BAD_REQUEST),
+        (b"\x51\x07\x01\x00", Code.CONTENT),  # the first of a surplus counts (RFC 7252 section 5.4.5)
+    ],
+)
+@virtual
+async def test_hop_limit(options: bytes, code: Code) -> None:
+    """R187."""
+    async with Pair(site_of(x=Plain())) as pair:
+        pair.network.inject("stranger", "server", wire(CON, GET, 1, b"t", PATH_X + options))
+        assert pair.answers[-1].code == code
+
+
 @virtual
 async def test_policy_comes_before_everything_else() -> None:
     seen = []

@@ -7,15 +7,13 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from securecoap.config import Limits, TransportParameters
-from securecoap.core.cache import ResponseCache
 from securecoap.core.client import ClientRequest
+from securecoap.core.common import Common
 from securecoap.core.echo import EchoValues
 from securecoap.core.group import GroupRequest
 from securecoap.core.messages import MessageManager
 from securecoap.core.outer_blocks import OuterBlocks
-from securecoap.core.request_tags import RequestTags
 from securecoap.core.serving import Server
-from securecoap.core.silence import SilentRequests
 from securecoap.core.tokens import TokenManager
 from securecoap.core.transfer import Transfer
 from securecoap.oscore.layer import OscoreLayer
@@ -70,7 +68,6 @@ class Endpoint:
         self.random = random.Random(f"{seed}/{name}")
         self.parameters = parameters or TransportParameters()
         self.limits = limits or Limits()
-        self.request_tags = RequestTags()
         self.echo = EchoValues(self.random, loop.time)
         self.server = Server(
             site, loop, self.random, self.echo, limits=self.limits, parameters=self.parameters, **server_options
@@ -84,8 +81,8 @@ class Endpoint:
         if contexts is not None:
             self.outer = OuterBlocks(self.manager, loop, self.random, self.limits, self.parameters)
             self.oscore = self.outer.above = below = OscoreLayer(self.outer, contexts, loop, self.random, self.limits)
-        self.cache = ResponseCache(loop, self.limits) if cache else None
-        self.silent = SilentRequests(loop, self.parameters.exchange_lifetime, self.limits.silent_requests)
+        self.common = Common(self._choose, loop, self.parameters, self.limits, self.random, has_cache=cache)
+        self.cache, self.silent = self.common.cache, self.common.silent
         self.tokens = TokenManager(below, self.server, self.random, self.echo, self.limits, self.cache)
         self.manager.above = self.outer if contexts is not None else self.tokens
         if contexts is not None:
@@ -98,25 +95,15 @@ class Endpoint:
     def transfer(self, **options: Any) -> Transfer:
         """What a request does with bodies, with the tags of this client; see `Transfer`."""
         return Transfer(
-            self.limits.body_bytes, self.request_tags, **{"exponent": self.parameters.block_exponent, **options}
+            self.limits.body_bytes, self.common.tags, **{"exponent": self.parameters.block_exponent, **options}
         )
 
     def request(self, message: Message, transfer: Transfer | None = None) -> ClientRequest:
-        return ClientRequest(
-            message,
-            self._choose,
-            self.loop,
-            self.parameters,
-            self.limits,
-            self.random,
-            transfer=transfer or self.transfer(),
-            cache=self.cache if transfer is None else None,
-            silent=self.silent,
-        )
+        return ClientRequest(message, self.common, transfer or self.transfer())
 
     def group(self, message: Message, seconds: float | None = None) -> GroupRequest:
         """Begin a request to a group."""
-        return GroupRequest(message, self._choose, self.loop, self.parameters, self.limits, seconds)
+        return GroupRequest(message, self.common, seconds)
 
     def ask(
         self, code: Code, path: str, payload: bytes = b"", *, host: str = "server", **options: Any
@@ -140,7 +127,7 @@ class Endpoint:
         return await self.ask(Code.PUT, path, payload, **options).response
 
     async def close(self) -> None:
-        self.silent.close()
+        self.common.close()
         await self.server.close()
         self.tokens.close()
         self.manager.close()

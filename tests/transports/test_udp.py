@@ -13,6 +13,7 @@ import pytest
 
 from securecoap.config import Limits, TransportParameters
 from securecoap.core.client import ClientRequest
+from securecoap.core.common import Common
 from securecoap.core.echo import EchoValues
 from securecoap.core.messages import MessageManager
 from securecoap.core.serving import Server
@@ -61,7 +62,7 @@ class Stack:
 
     def request(self, uri: str, **options: Any) -> ClientRequest:
         message = Message(Code.GET, uri=uri, **options)
-        return ClientRequest(message, self.choose, self.loop, PARAMETERS, Limits(), random.Random(1))
+        return ClientRequest(message, Common(self.choose, self.loop, PARAMETERS, Limits(), random.Random(1)))
 
     async def get(self, uri: str, **options: Any) -> Message:
         async with asyncio.timeout(10):

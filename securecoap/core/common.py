@@ -1,0 +1,72 @@
+"""What all requests of one endpoint have in common: who sends them, time and bounds, and what they learn of peers.
+
+It holds these things together, and does nothing with them but end them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from securecoap.core.cache import ResponseCache
+from securecoap.core.extended_tokens import ExtendedTokens
+from securecoap.core.request_tags import RequestTags
+from securecoap.core.silence import SilentRequests
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable
+
+    from securecoap.config import Limits, TransportParameters
+    from securecoap.interfaces import Randomness, RequestInterface
+    from securecoap.wire.message import Message
+
+__all__ = ["Common"]
+
+
+class Common:
+    """See the module.
+
+    Args:
+        choose: sets a message's remote and returns who sends it.
+        loop: runs the work.
+        parameters: default time limits: RFC 7252's span for a Confirmable request, ``non_timeout`` for another.
+        limits: bounds; uses those of bodies, groups, the cache and silent requests.
+        randomness: for when an observation registers again.
+        has_cache: whether responses are used again.
+
+    Attributes:
+        tags: Request-Tags of uploads.
+        silent: requests that nobody waits for.
+        extended_tokens: which peers take long tokens.
+        cache: responses that may be used again, or ``None``.
+    """
+
+    __slots__ = (
+        "cache", "choose", "extended_tokens", "limits", "loop", "parameters", "randomness", "silent", "tags",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        choose: Callable[[Message], Awaitable[RequestInterface]],
+        loop: asyncio.AbstractEventLoop,
+        parameters: TransportParameters,
+        limits: Limits,
+        randomness: Randomness,
+        *,
+        has_cache: bool = False,
+    ) -> None:
+        self.choose = choose
+        self.loop = loop
+        self.parameters = parameters
+        self.limits = limits
+        self.randomness = randomness
+        self.tags = RequestTags()
+        self.silent = SilentRequests(loop, parameters.exchange_lifetime, limits.silent_requests)
+        self.extended_tokens = ExtendedTokens(loop, limits.extended_token_peers)
+        self.cache = ResponseCache(loop, limits) if has_cache else None
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.silent.close()
+        if self.cache is not None:
+            self.cache.clear()
