@@ -7,7 +7,7 @@ a handler made them, and to a client whose Accept names them. Handlers and addre
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from securecoap.errors import RequestEntityTooLarge
 from securecoap.wire import numbers
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["bad_option", "error_message"]
 
+_DEFAULT_MAX_AGE: Final = numbers.OPTIONS[numbers.MAX_AGE].default
+
 
 def error_message(error: ErrorResponse, request: Message) -> Message:
     """The response that an error of a handler stands for."""
@@ -30,7 +32,7 @@ def error_message(error: ErrorResponse, request: Message) -> Message:
         message = _with_details(error.code, details, diagnostic)
     else:
         message = _failure(error.code, diagnostic, request)
-    if error.max_age is not None:
+    if error.max_age is not None and error.max_age != _DEFAULT_MAX_AGE:  # RFC 7252 section 5.4.4
         message.options.max_age = error.max_age
     if isinstance(error, RequestEntityTooLarge) and error.size1 is not None:
         message.options.size1 = error.size1

@@ -56,6 +56,14 @@ def test_details_that_cannot_be_written_are_the_handlers_fault() -> None:
         BadOption(details=ProblemDetails(extensions={1: {1: object()}}))
 
 
+def test_no_default_is_sent() -> None:
+    """R043: Max-Age of 60 goes without saying, and so does the port of the scheme."""
+    assert error_message(NotFound(max_age=60), PLAIN).options.pairs == ()
+    assert error_message(NotFound(max_age=61), PLAIN).options.max_age == 61
+    for uri in ("coap://h:5683/", "coaps://h:5684/", "coap://h:61616/"):
+        assert Message(Code.GET, uri=uri).options.uri_port is None
+
+
 def test_a_text_that_is_not_utf_8() -> None:
     """R044: what a person reads is UTF-8, whatever a handler puts into it."""
     broken = NotFound("file \udcff")
