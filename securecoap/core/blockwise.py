@@ -7,7 +7,7 @@ session or operation gets in. It sends nothing and runs no handler.
 
 from __future__ import annotations
 
-from hashlib import blake2b
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from securecoap.core.operations import operation_options
@@ -29,6 +29,7 @@ __all__ = ["Assemblies", "body_etag", "first_block", "request_key", "response_ke
 Key: TypeAlias = tuple[Any, ...]
 
 _BLOCK1: Final = 1 << numbers.BLOCK1
+_BLOCK2: Final = 1 << numbers.BLOCK2
 _LARGEST_EXPONENT: Final = 6
 _DEFAULT_MAX_AGE: Final = 60
 _CONTINUE: Final = OptionTemplate((), numbers.BLOCK1)
@@ -51,7 +52,7 @@ def response_key(request: Message) -> Key:
 
 def body_etag(payload: bytes) -> bytes:
     """An entity tag for a body whose handler gave none, so that a client cannot mix versions (RFC 7959 section 2.4)."""
-    return blake2b(payload, digest_size=8).digest()
+    return sha256(payload).digest()[:8]
 
 
 def first_block(response: Message, exponent: int) -> Message:
@@ -178,8 +179,9 @@ class Assemblies:
             ServiceUnavailable: there is no room for another body.
         """
         options = request.options
-        block1 = options.block1
-        block2 = options.block2
+        present = options.present
+        block1 = options.block1 if present & _BLOCK1 else None
+        block2 = options.block2 if present & _BLOCK2 else None
         if block2 is not None and block2.size_exponent == BERT_EXPONENT:
             raise BadRequest("block size exponent 7 is not for this transport")
         if block1 is not None:

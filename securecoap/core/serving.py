@@ -178,12 +178,15 @@ class Server:
         return False
 
     def _handle_special(self, incoming: IncomingPlumbing, resource: Resource) -> None:
+        assembles = getattr(resource, "assembles_bodies", None)
+        if assembles is True:
+            self._assembled(incoming, resource)
+            return
         request = incoming.request
         block1, block2 = request.options.block1, request.options.block2
         if block2 is not None and block2.size_exponent == BERT_EXPONENT:
             raise BadRequest("block size exponent 7 is not for this transport")
-        assembles = getattr(resource, "assembles_bodies", None)
-        if (block1 is None and (block2 is None or block2.number == 0)) or assembles is True:
+        if block1 is None and (block2 is None or block2.number == 0):
             self._assembled(incoming, resource)
         elif assembles is False:
             self._observed(incoming, resource)

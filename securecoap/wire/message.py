@@ -33,7 +33,7 @@ _NO_OPTIONS: Final = Options.received(())
 # Devices send the same options over and over. What follows the token of a short GET or DELETE (they carry no payload
 # as a rule) is remembered in two generations, so that strangers can push entries out but not make the table grow.
 _MEMO_LENGTH: Final = 64
-_MEMO_ENTRIES: Final = 256
+_MEMO_ENTRIES: Final = 1024  # the requests for a body of 1 MiB by blocks are so many
 _memo: dict[bytes, tuple[Options, bytes]] = {}
 _older_memo: dict[bytes, tuple[Options, bytes]] = {}
 

@@ -44,6 +44,20 @@ _LOCATION: Final = 1 << numbers.LOCATION_PATH | 1 << numbers.LOCATION_QUERY
 _RESERVED_LOCATION: Final = sum(1 << number for number in numbers.RESERVED_LOCATION)
 # Registered, and not implemented here: a receiver treats them as unrecognised.
 _UNSUPPORTED: Final = frozenset({numbers.Q_BLOCK1, numbers.Q_BLOCK2, numbers.EDHOC})
+_DOTS: Final = frozenset({b".", b".."})  # section 5.10.1: never sent
+
+
+def _rules(*, request: bool) -> dict[int, tuple[int, int, bool, bool]]:
+    """By number of each option that may be processed: shortest and longest value, whether repeatable, whether text."""
+    return {
+        number: (definition.minimum, definition.maximum, definition.repeatable, number in _TEXT)
+        for number, definition in numbers.OPTIONS.items()
+        if number not in _UNSUPPORTED and (definition.in_request if request else definition.in_response)
+    }
+
+
+_IN_REQUEST: Final = _rules(request=True)
+_IN_RESPONSE: Final = _rules(request=False)
 
 
 def encode_options(pairs: Iterable[tuple[int, bytes]]) -> bytes:
@@ -184,18 +198,17 @@ class Options:
         return None if fault == NO_FAULT else fault
 
     def _find_fault(self, *, request: bool) -> int:
+        rules = _IN_REQUEST if request else _IN_RESPONSE
         previous = -1
         for number, value in self.pairs:
             if number & 1:
-                definition = numbers.OPTIONS.get(number)
+                rule = rules.get(number)
                 if (
-                    definition is None
-                    or number in _UNSUPPORTED
-                    or not (definition.in_request if request else definition.in_response)
-                    or not definition.minimum <= len(value) <= definition.maximum
-                    or (number == previous and not definition.repeatable)
-                    or (number in _TEXT and decode_text(value) is None)
-                    or (number == numbers.URI_PATH and value in {b".", b".."})  # section 5.10.1: never sent
+                    rule is None
+                    or not rule[0] <= len(value) <= rule[1]
+                    or (number == previous and not rule[2])
+                    or (rule[3] and not value.isascii() and decode_text(value) is None)
+                    or (number == numbers.URI_PATH and value in _DOTS)
                 ):
                     return number
             previous = number
