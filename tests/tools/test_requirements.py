@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.requirements import LAST, check_requirements, pending_lines, read_rows
+from support.requirements import INTEROP, LAST, check_requirements, pending_lines, read_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = 'title = "x", tests = ["tests/test_a.py::test_one"]'
@@ -24,7 +24,8 @@ def table(root: Path, **rows: str) -> Path:
     """A repository whose table is well but for these rows; an empty one is left out."""
     (root / "tests").mkdir()
     (root / "tests" / "test_a.py").write_text(TESTS)
-    entries = {f"R{number:03}": GOOD for number in range(1, LAST + 1)} | rows
+    entries = {f"R{number:03}": GOOD for number in range(1, LAST + 1)}
+    entries |= {f"OSC-{number:02}": GOOD for number in INTEROP} | rows
     lines = (f"{name} = {{ {row} }}\n" for name, row in entries.items() if row)
     (root / "tests" / "requirements.toml").write_text('["an area"]\n' + "".join(lines))
     return root
