@@ -20,7 +20,7 @@ from tests.loopback import real
 from tests.simulation.clock import settle, virtual
 from tests.simulation.endpoints import Endpoint, Pair
 
-from .helpers import ACK, CHANGED, CON, CONTENT, GET, NON, PATH_X, POST, Plain, Slow, kinds, site_of, wire
+from .helpers import ACK, CHANGED, CON, CONTENT, GET, NON, PATH_X, POST, RST, Plain, Slow, kinds, site_of, wire
 
 
 @virtual
@@ -64,6 +64,76 @@ async def test_safe_and_idempotent_methods_of_the_demo() -> None:
         for _ in range(2):
             assert (await pair.client.ask(Code.DELETE, "store/a").response).code in {Code.DELETED, Code.NOT_FOUND}
             assert (await pair.client.get("store/a")).code == Code.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("number", "value"),
+    [(0, b""), (1, b"\x01"), (255, b"\xff"), (256, b"\x01\0"), (65535, b"\xff\xff"), (1 << 16, b"\x01\0\0")],
+)
+def test_numbers_are_sent_in_their_shortest_form(number: int, value: bytes) -> None:
+    """R006."""
+    options = Message(Code.GET, max_age=number, size1=number).options
+    assert options.pairs == ((numbers.MAX_AGE, value), (numbers.SIZE1, value))
+
+
+@virtual
+async def test_a_response_with_another_token_is_no_response() -> None:
+    """R037: from the right endpoint, at the right time, and not to this request."""
+    async with Pair() as pair:
+        pair.network.drop = lambda _: True
+        request = pair.client.ask(Code.GET, "x")
+        await settle()
+        token = pair.requests[0].message.token
+        for mid, other in enumerate((b"", token[:-1], token + b"x", bytes(8))):
+            pair.network.inject("server", "client", wire(CON, CONTENT, mid, other, payload=b"wrong"))
+            assert pair.requests[-1].data == wire(RST, 0, mid)
+        await settle()
+        assert not request.response.done()
+        pair.network.inject("server", "client", wire(CON, CONTENT, 9, token, payload=b"right"))
+        assert (await request.response).payload == b"right"
+
+
+@virtual
+async def test_options_that_only_requests_have_are_unrecognised_in_responses() -> None:
+    """R040: Uri-Path is critical, and nothing in a response."""
+    async with Pair() as pair:
+        pair.network.drop = lambda _: True
+        request = pair.client.ask(Code.GET, "x")
+        await settle()
+        token = pair.requests[0].message.token
+        pair.network.inject("server", "client", wire(CON, CONTENT, 1, token, PATH_X, b"wrong"))
+        assert pair.requests[-1].data == wire(RST, 0, 1)
+        assert not request.response.done()
+        pair.network.inject("server", "client", wire(CON, CONTENT, 2, token, b"", b"right"))
+        assert (await request.response).payload == b"right"
+
+
+@pytest.mark.parametrize("code", [8, 9, 31])
+@pytest.mark.parametrize("path", [PATH_X, b"\xb1y"])
+@virtual
+async def test_a_method_that_there_is_not_is_4_05(code: int, path: bytes) -> None:
+    """R050: piggybacked, whether the resource is there or not."""
+    resource = Plain()
+    async with Pair(site_of(x=resource)) as pair:
+        pair.network.inject("stranger", "server", wire(CON, code, 1, b"t", path))
+        assert kinds(pair.answers) == [(ACK, Code.METHOD_NOT_ALLOWED)]
+        assert resource.seen == []
+
+
+class Json(Plain):
+    produces = ("json",)
+
+
+@virtual
+async def test_accept_of_what_a_resource_does_not_produce_is_4_06() -> None:
+    """R052: its handler need not look, and is not asked; another error of the request wins."""
+    resource = Json()
+    async with Pair(site_of(x=resource)) as pair:
+        assert (await pair.client.get("x", accept=60)).code == Code.NOT_ACCEPTABLE
+        assert (await pair.client.ask(Code.PATCH, "x", accept=60).response).code == Code.METHOD_NOT_ALLOWED
+        assert (await pair.client.get("y", accept=60)).code == Code.NOT_FOUND
+        assert resource.seen == []
+        assert (await pair.client.get("x", accept=50)).code == Code.CONTENT
 
 
 @pytest.mark.parametrize("mtype", [CON, NON])

@@ -181,7 +181,12 @@ def _run(copy: Path, rows: dict[str, Row], chosen: list[Break]) -> int:
             )
             unjudged.append(one.id)
             continue
-        path, text = broken(copy, one)
+        try:
+            path, text = broken(copy, one)
+        except ValueError as error:
+            print(f"{one.id} {rows[one.id].title}\n    the break does not fit any more: {error}")
+            unjudged.append(one.id)
+            continue
         whole = path.read_text(encoding="utf-8")
         try:
             path.write_text(text, encoding="utf-8")
