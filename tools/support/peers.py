@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
-from support.environment import ROOT, install_system_packages, make_environment, say
+from support.environment import ROOT, install_system_packages, make_environment, other_pythons, say
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["AIOCOAP", "NODE", "install_peers"]
+__all__ = ["AIOCOAP", "MBEDTLS", "NODE", "install_peers"]
 
 AIOCOAP: Path = ROOT / ".peers" / "aiocoap"
+MBEDTLS: Path = ROOT / ".peers" / "mbedtls"
 NODE: Path = ROOT / ".peers" / "node"
 
 # aiocoap 0.4.17 cannot work with cbor2 6; its DTLS is dtlssocket.
 AIOCOAP_REQUIREMENTS = ["aiocoap[oscore,prettyprint]==0.4.17", "cbor2<6", "dtlssocket==0.2.3"]
+MBEDTLS_REQUIREMENTS = ["--only-binary", ":all:", "python-mbedtls==2.10.1"]
+MBEDTLS_PYTHONS = ((3, 12), (3, 11))
+"""Those for which it has wheels; its sources need mbedTLS's own."""
 NODE_COAP = "coap@1.5.0"
 
 SYSTEM_PACKAGES = {
@@ -38,7 +43,17 @@ def install_peers() -> None:
     install_system_packages(sorted(missing))
     AIOCOAP.parent.mkdir(exist_ok=True)
     make_environment(AIOCOAP, AIOCOAP_REQUIREMENTS)
+    _install_mbedtls()
     _install_node_coap()
+
+
+def _install_mbedtls() -> None:
+    pythons = {sys.version_info[:2]: str(getattr(sys, "_base_executable", sys.executable)), **other_pythons()}
+    python = next((pythons[version] for version in MBEDTLS_PYTHONS if version in pythons), None)
+    if python is None:
+        say("no Python 3.11 or 3.12 here: the tests with mbedTLS will be skipped")
+        return
+    make_environment(MBEDTLS, MBEDTLS_REQUIREMENTS, python=python)
 
 
 def _install_node_coap() -> None:
