@@ -217,7 +217,7 @@ class Rendering:
     """A change as the observations of one audience are told of it. To the server it is like a request to be answered.
 
     Attributes:
-        request: one of the registrations, for the handler to see.
+        request: one of the registrations, for the handler to see, until it is done.
         change: what is told of.
         is_done: whether it was rendered.
         notification: what each is sent; ``None`` if that is nothing.
@@ -253,9 +253,10 @@ class Rendering:
         """It is rendered: tell those who wait."""
         if self.is_done:
             return
+        request = self.request
         self._finish()
         if response is not NoResponse:
-            self.notification = self._table.notification(self.request, response)
+            self.notification = self._table.notification(request, response)
             self.number = self.notification.number
         waiting, self._waiting = self._waiting, []
         for observation in waiting:
@@ -275,6 +276,7 @@ class Rendering:
     def _finish(self) -> None:
         self.is_done = True
         self._cancel_work = None
+        self.request = NoResponse  # or it would hold its client's observation, which holds the audience, which holds it
 
 
 class Audience:
@@ -314,12 +316,7 @@ class Observations:
     """
 
     def __init__(
-        self,
-        limits: Limits,
-        parameters: TransportParameters,
-        scheduler: Scheduler,
-        first_number: int,
-        render: Render,
+        self, limits: Limits, parameters: TransportParameters, scheduler: Scheduler, first_number: int, render: Render
     ) -> None:
         self.time = scheduler.time
         self.most_unheard = parameters.unacknowledged_notifications

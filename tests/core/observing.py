@@ -21,8 +21,8 @@ CANCEL = b"\x61\x01\x51x"
 
 
 class State(ObservableResource):
-    def __init__(self, state: bytes = b"0") -> None:
-        self.state: Any = state
+    def __init__(self, state: Any = b"0") -> None:
+        self.state = state
         self.renderings = 0
 
     def render_get(self, request: Message) -> Message:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from securecoap.core.notifications import SequenceNumbers
 from securecoap.core.observer import is_newer
 from securecoap.errors import RequestTimeout, SessionEnded
 from securecoap.wire.codes import Code
@@ -306,7 +307,7 @@ async def test_it_outlives_a_restart_of_the_server() -> None:
         for number in range(2, 6):
             await server.close()
             server = Endpoint(pair.network, "somewhere", site_of(x=state), seed=number)
-            server.server._observations._number = -number << 21
+            server.server._observations._numbers = SequenceNumbers(-number << 21, pair.loop.time)
             state = State(b"%d" % number)
             server.server._find = site_of(x=state).find
             assert (await take(request)).payload == b"%d" % number
