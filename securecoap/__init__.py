@@ -26,12 +26,16 @@ if TYPE_CHECKING:
         validated,
     )
     from securecoap.wire.codes import Code
+    from securecoap.wire.groups import ALL_COAP_NODES_IPV4, ALL_COAP_NODES_LINK_LOCAL, ALL_COAP_NODES_SITE_LOCAL
     from securecoap.wire.message import Message
     from securecoap.wire.problem_details import ProblemDetails, problem_details
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ALL_COAP_NODES_IPV4",
+    "ALL_COAP_NODES_LINK_LOCAL",
+    "ALL_COAP_NODES_SITE_LOCAL",
     "CoapError",
     "Code",
     "Context",
@@ -54,6 +58,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ALL_COAP_NODES_IPV4": "wire.groups",
+    "ALL_COAP_NODES_LINK_LOCAL": "wire.groups",
+    "ALL_COAP_NODES_SITE_LOCAL": "wire.groups",
     "CoapError": "errors",
     "Code": "wire.codes",
     "Context": "context",
