@@ -14,7 +14,7 @@ from securecoap.edhoc.responder import HALF_OPEN_SECONDS
 from securecoap.errors import HandshakeFailed
 from securecoap.wire import numbers
 from securecoap.wire.codes import Code
-from securecoap.wire.message import CON, Message
+from securecoap.wire.message import CON, NON, Message
 from securecoap.wire.options import Options
 from tests.simulation.clock import settle, virtual
 from tests.simulation.endpoints import Endpoint
@@ -465,3 +465,42 @@ async def test_a_session_under_edhoc_does_not_begin_another() -> None:
         message.remote = answer.remote
         assert (await pair.client.request(message).response).code == Code.BAD_REQUEST
         assert len(pair.responder.exchanges) == 0
+
+
+@virtual
+async def test_our_own_credential_is_nobody_else_s() -> None:
+    """RFC 9528 appendix D.5: with anybody, but not with ourselves."""
+    mirror = material.server(**{
+        "own-cred": material.EDHOC_OWN, "own-cred-style": "by-value", "private-key": material.EDHOC_KEY,
+        "peer-cred": material.ANYBODY,
+    })  # fmt: skip
+    async with Agreed(material.client(**{"peer-cred": material.ANYBODY}), mirror) as pair:
+        with pytest.raises(HandshakeFailed, match="our own key"):
+            await pair.client.get("who")
+
+
+@virtual
+async def test_the_responder_takes_another_identifier_than_the_initiator() -> None:
+    """RFC 9528 section 3.3.3: equal ones would be one key for both directions."""
+    taken = [bytes((value,)) for value in (*range(0x18), *range(0x20, 0x38)) if value != 0x37]
+    async with Agreed() as pair:
+        pair.responder.identifiers._used.update(taken)  # C_I of the RFC's trace is all that is left of one byte
+        hand = ByHand()
+        await hand.begin(pair)
+        assert len(hand.c_r) == 2
+
+
+@virtual
+async def test_a_group_is_not_asked() -> None:
+    async with Agreed() as pair:
+        pair.network.join("all", pair.server.interface)
+        pair.network.transmit("stranger", "all", non(MESSAGE_1))
+        await asyncio.sleep(20)
+        assert answers_to(pair, "stranger") == []
+        assert len(pair.responder.exchanges) == 0
+
+
+def non(payload: bytes) -> bytes:
+    message = edhoc_message(payload)
+    message.mtype, message.mid, message.token = NON, 1, b"tokentok"
+    return message.encode()
