@@ -87,6 +87,21 @@ async def test_every_member_answers_once() -> None:
 
 
 @virtual
+async def test_a_member_that_answers_again() -> None:
+    """One response of each; a member has nothing to add."""
+    async with Group(b"silent") as group:
+        request = group.ask()
+        task = asyncio.ensure_future(anext(request))
+        await settle()
+        token = group.network.from_("client")[0].message.token
+        for mid, body in enumerate((b"first", b"second")):
+            group.network.inject("m0", "client", wire(NON, CONTENT, mid, token, b"", body))
+        assert (await task).payload == b"first"
+        with pytest.raises(StopAsyncIteration):
+            await anext(request)
+
+
+@virtual
 async def test_a_time_limit() -> None:
     async with Group(b"a", b"b") as group:
         started = group.client.loop.time()

@@ -39,7 +39,8 @@ FIGURE: dict[Any, Any] = {
 @pytest.mark.parametrize("key", ["tag:3gpp.org,2022-03:TS29112", 4711])
 def test_the_examples(key: Any) -> None:
     found = ProblemDetails.decode(cbor2.dumps({**FIGURE, key: ERROR}))
-    assert found == ProblemDetails(*FIGURE.values(), extensions={key: ERROR})
+    title, detail, instance, code = FIGURE.values()
+    assert found == ProblemDetails(title, detail, instance, code, extensions={key: ERROR})
     assert cbor2.loads(found.encode()) == {**FIGURE, key: ERROR}
     assert str(found) == "title of the error: detailed information about the error (coaps://pd.example/FA317434)"
 
