@@ -164,3 +164,14 @@ def test_no_key_is_shown():
     for secret in (keys.sender_key, keys.recipient_key, keys.common_iv, SECRET, SALT):
         assert secret.hex() not in shown
         assert repr(secret) not in shown
+
+
+def test_defaults():
+    """What section 3.2 says of an entry that says nothing: AES-CCM-16-64-128, SHA-256, no salt, a window of 32."""
+    vector = vectors.rfc()["test_vectors"]["C.2.1"]
+    keys = derive_keys(vectors.SECRET, b"", vectors.unhex(vector["inputs"]["sender_id"]), b"\x01")
+    assert keys.sender_key.hex() == vector["sender_key"]
+    context = SecurityContext(keys, vectors.unhex(vector["inputs"]["sender_id"]), b"\x01")
+    assert (context.algorithm.number, context.window.size) == (10, 32)
+    assert context.sender_nonce(0).hex() == vector["sender_nonce"]
+    assert len(context.aead_sender.encrypt(bytes(13), b"", b"")) == 8
