@@ -11,21 +11,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from securecoap.core.bodies import answer_echo
 from securecoap.core.deadlines import Deadlines
-from securecoap.core.plumbing import RequestPipe
 from securecoap.edhoc.engine import Initiator, anonymous_identity, claims_set_of, parse_claims_set
-from securecoap.edhoc.messages import NEW_SESSION, EdhocError, encode_identifier, parse_error
-from securecoap.edhoc.resource import EDHOC_PATH
-from securecoap.edhoc.sessions import RENEW_AT, FreshNumbers, Session
+from securecoap.edhoc.initiated import InitiatorSession
+from securecoap.edhoc.letters import Letters
+from securecoap.edhoc.messages import NEW_SESSION, EdhocError, encode_identifier
+from securecoap.edhoc.sessions import FreshNumbers, Session
 from securecoap.errors import CoapError, ConfigurationError, CredentialsMissing, HandshakeFailed, SessionEnded
-from securecoap.wire.codes import Code, dotted
-from securecoap.wire.content_formats import CID_EDHOC_CBOR_SEQ
-from securecoap.wire.message import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from securecoap.config import TransportParameters
     from securecoap.credentials.ccs import Ccs
     from securecoap.credentials.models import EdhocIdentity, EdhocOscore
@@ -33,8 +27,9 @@ if TYPE_CHECKING:
     from securecoap.edhoc.sessions import Sessions
     from securecoap.interfaces import EndpointAddress, RequestInterface, Scheduler
     from securecoap.oscore.context import SecurityContext
+    from securecoap.wire.message import Message
 
-__all__ = ["HANDSHAKE_SECONDS", "Initiation", "Initiations", "InitiatorSession"]
+__all__ = ["HANDSHAKE_SECONDS", "Initiation", "Initiations"]
 
 HANDSHAKE_SECONDS: Final = 10.0
 """How long an exchange may take."""
@@ -42,102 +37,6 @@ _LARGEST_COMBINED: Final = 512
 """Bytes of payload beyond which message_3 goes alone: both might not fit a datagram (RFC 9668 section 3.2.2)."""
 _RENEWED: Final = 0.9
 """The part of its lifetime after which a session is replaced, while requests under it go on."""
-
-
-class InitiatorSession(Session):
-    """A session that we began; an `Agreement`.
-
-    Attributes:
-        pending: whether message_3 may not have arrived.
-        opened: done when requests may go out that do not carry message_3.
-        doubted: whether the server seems to have lost it.
-        failure: why the server refused message_3.
-    """
-
-    __slots__ = (
-        "_carrier", "_claimed", "_initiations", "_message_3", "doubted", "failure", "opened", "pending", "renew_at",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        initiations: Initiations,
-        context: SecurityContext,
-        credential: EdhocOscore,
-        peer: Hashable,
-        numbers: FreshNumbers,
-        renew_at: float,
-        expires_at: float,
-        message_3: bytes | None,
-        opened: asyncio.Future[None],
-    ) -> None:
-        super().__init__(context, credential, peer, numbers, expires_at)
-        self._initiations = initiations
-        self._message_3 = message_3
-        self._carrier: object | None = None
-        self._claimed = False
-        self.renew_at = renew_at
-        self.doubted = False
-        self.pending = message_3 is not None
-        self.failure: CoapError | None = None
-        self.opened = opened
-        if not self.pending:
-            self.open()
-
-    def is_usable(self, now: float) -> bool:
-        """Whether new requests may go out under it."""
-        fresh = now < self.renew_at and self.numbers.following < RENEW_AT
-        return fresh and not self.doubted and not self.is_ended
-
-    @property
-    def is_unclaimed(self) -> bool:
-        """Whether nobody carries message_3 yet."""
-        return not self._claimed
-
-    def claim(self) -> None:
-        """The one who calls this sends a request next."""
-        self._claimed = True
-
-    def was_sent(self) -> bool:
-        """Whether message_3 was given out."""
-        return self._carrier is not None
-
-    def open(self) -> None:
-        """Nobody has to wait for message_3 any more."""
-        if not self.opened.done():
-            self.opened.set_result(None)
-
-    def message_for(self, request: object) -> bytes | None:
-        if self._carrier is None:
-            self._carrier = request
-        return self._message_3 if self._carrier is request else None
-
-    def delivered(self) -> None:
-        self.open()
-
-    def proved(self) -> None:
-        self.pending = False
-        self._message_3 = None
-        self.open()
-
-    def abandoned(self) -> None:
-        if self.pending and not self.opened.done():
-            self._initiations.sessions.end(self, SessionEnded("the EDHOC exchange was given up"))
-
-    def refused(self, code: int, payload: bytes) -> CoapError | None:
-        if code not in (Code.BAD_REQUEST, Code.UNAUTHORIZED):
-            return None
-        if self.pending:
-            said = parse_error(payload)
-            error: CoapError = (
-                SessionEnded(f"the server does not know the EDHOC exchange ({dotted(code)})")
-                if said is None
-                else HandshakeFailed(f"EDHOC failed: {said}")
-            )
-            self.failure = None if said is None else error
-            self._initiations.sessions.end(self, error)
-            return error
-        self.doubted = True
-        return SessionEnded(f"the server answered {dotted(code)} without protection: it has lost the EDHOC session")
 
 
 class _Run:
@@ -259,14 +158,14 @@ class Initiations:
     ) -> InitiatorSession:
         identity = credential.own or anonymous_identity()
         initiator = Initiator(identity)
-        letter = _Letter(message, requests, self._scheduler)
-        message_2 = await letter.exchange(NEW_SESSION + initiator.message_1(c_i))
+        letters = Letters(message, requests, self._scheduler)
+        message_2 = await letters.exchange(NEW_SESSION + initiator.message_1(c_i))
         try:
             id_cred_r = initiator.take_message_2(message_2)
             message_3 = initiator.message_3(_peer(credential, identity, id_cred_r))
         except EdhocError as error:
             if initiator.c_r:  # section 5.3.3: the other side is told, and need not keep its half any longer
-                letter.tell(encode_identifier(initiator.c_r) + error.message)
+                letters.tell(encode_identifier(initiator.c_r) + error.message)
             raise
         combined = (
             credential.combined and message.confirmable is not False and len(message.payload) <= _LARGEST_COMBINED
@@ -274,7 +173,7 @@ class Initiations:
         if combined:
             output = initiator.finish()
         else:
-            output = initiator.finish(await letter.exchange(encode_identifier(initiator.c_r) + message_3))
+            output = initiator.finish(await letters.exchange(encode_identifier(initiator.c_r) + message_3))
         numbers = FreshNumbers()
         try:
             context = self.sessions.context(output, credential, numbers)
@@ -285,7 +184,7 @@ class Initiations:
         now = self._scheduler.time()
         lifetime = self.sessions.lifetime(credential)
         session = InitiatorSession(
-            self, context, credential, (credential.key, message.remote), numbers,
+            self.sessions, context, credential, (credential.key, message.remote), numbers,
             now + lifetime * _RENEWED, now + lifetime,
             message_3 if combined else None, self._scheduler.create_future(),
         )  # fmt: skip
@@ -326,69 +225,6 @@ def _peer(credential: EdhocOscore, identity: EdhocIdentity, id_cred_r: bytes) ->
     return found
 
 
-class _Letter:
-    """Sends EDHOC's messages to where a request will go."""
-
-    __slots__ = ("_message", "_requests", "_scheduler")
-
-    def __init__(self, message: Message, requests: RequestInterface, scheduler: Scheduler) -> None:
-        self._message = message
-        self._requests = requests
-        self._scheduler = scheduler
-
-    def _compose(self, payload: bytes) -> Message:
-        options = self._message.options
-        post = Message(Code.POST, payload, uri_path=EDHOC_PATH, content_format=CID_EDHOC_CBOR_SEQ)
-        if options.uri_host is not None:
-            post.options.uri_host = options.uri_host
-        if options.uri_port is not None:
-            post.options.uri_port = options.uri_port
-        post.remote = self._message.remote
-        return post
-
-    async def exchange(self, payload: bytes) -> bytes:
-        """Post a message; the peer's next one.
-
-        Raises:
-            HandshakeFailed: it has none.
-            RequestFailed: there is no answer.
-        """
-        response = await answer_echo(self._compose(payload), self._ask)
-        if response.code == Code.CHANGED:
-            return response.payload
-        said = parse_error(response.payload) if response.payload else None
-        why = said or "there is no EDHOC" if response.code == Code.NOT_FOUND else said or "no reason given"
-        raise HandshakeFailed(f"EDHOC failed: the server answered {dotted(response.code or 0)} ({why})")
-
-    async def _ask(self, message: Message) -> Message:
-        answer: asyncio.Future[Message] = self._scheduler.create_future()
-
-        def respond(response: Message, _is_last: bool) -> None:
-            if not answer.done():
-                answer.set_result(response)
-
-        def fail(error: Exception) -> None:
-            if not answer.done():
-                answer.set_exception(error)
-
-        message.remote = self._message.remote
-        pipe = RequestPipe(message, respond, fail)
-        try:
-            self._requests.request(pipe)
-            return await answer
-        finally:
-            pipe.end_interest()
-
-    def tell(self, payload: bytes) -> None:
-        """Post an error message; nobody waits for an answer."""
-        post = self._compose(payload)
-        post.confirmable = False
-        post.options.no_response = 26  # none of any class (RFC 7967): the exchange is over
-        pipe = RequestPipe(post, lambda *_: None, lambda _: None)
-        self._requests.request(pipe)
-        pipe.end_interest()
-
-
 class Initiation:
     """A `KeyAgreement` with one credential.
 
@@ -406,4 +242,5 @@ class Initiation:
         self._credential = credential
 
     async def agree(self, message: Message, requests: RequestInterface) -> SecurityContext:
+        """See `KeyAgreement.agree`."""
         return await self._initiations.agree(self._credential, message, requests)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from securecoap.credentials import CredentialsMap, Sources
 from securecoap.credentials.sources import SourceError
 
@@ -39,8 +41,16 @@ EDHOC_OWN = {"14": {"2": "42-50-31-FF-EF-37-32-39", "8": {"1": {
     "-2": {"hex": "ac75e9ece3e50bfc8ed60399889522405c47bf16df96660a41298cb4307f7eb6"},
     "-3": {"hex": "6e5de611388a4b8a8211334ac7d37ecb52a387d257e6db3c2a93df21ff3affc8"},
 }}}}  # fmt: skip
-EDHOC_KEY = {"1": 2, "-1": 1, "-4": {"hex": "fb13adeb6518cee5f88417660841142e830a81fe334380a953406a1305e8706b"}}
-EDHOC_PEER_KEY = {"1": 2, "-1": 1, "-4": {"hex": "72cc4761dbd4c78f758931aa589d348d1ef874a7e303ede2f140dcf3e6aa4aac"}}
+EDHOC_KEY: dict[str, Any] = {
+    "1": 2,
+    "-1": 1,
+    "-4": {"hex": "fb13adeb6518cee5f88417660841142e830a81fe334380a953406a1305e8706b"},
+}
+EDHOC_PEER_KEY: dict[str, Any] = {
+    "1": 2,
+    "-1": 1,
+    "-4": {"hex": "72cc4761dbd4c78f758931aa589d348d1ef874a7e303ede2f140dcf3e6aa4aac"},
+}
 
 
 def edhoc(**members):

@@ -10,6 +10,7 @@ import pytest
 from securecoap.credentials import CredentialsMap
 from securecoap.credentials.entries import METHODS
 from securecoap.credentials.kinds import KINDS
+from securecoap.credentials.models import OscoreContext
 
 from .material import GET, NOW, PUT
 
@@ -45,6 +46,7 @@ def test_the_devices_are_known_to_the_server_on_any_port(host):
             .select("coap", host, 40001, ("x",), GET, now=NOW)
             .oscore
         )
+        assert isinstance(mine, OscoreContext)
         (theirs,) = peers.find_oscore(mine.sender_id, mine.id_context, NOW)
         assert (theirs.secret, theirs.salt, theirs.recipient_id) == (mine.secret, mine.salt, mine.sender_id)
         assert theirs.sender_id == mine.recipient_id
