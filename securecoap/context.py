@@ -1,7 +1,7 @@
-"""The one place where layers are put together: an endpoint that is client and server at once (the design, section 4).
+"""An endpoint, client and server at once: its life, its sockets and its requests (the design, section 4).
 
-For each bound socket there is one stack: interface, message layer, OSCORE, tokens. All stacks share the server, the
-security contexts and the credentials. What a layer does is not decided here.
+For each bound socket there is one stack (`securecoap.stacks`), and one for each scheme that is used as a client. All of
+them share the server, the security contexts and the credentials. What a layer does is not decided here.
 """
 
 from __future__ import annotations
@@ -18,18 +18,14 @@ from securecoap.core.client import ClientRequest
 from securecoap.core.common import Common
 from securecoap.core.echo import EchoValues
 from securecoap.core.group import GroupRequest
-from securecoap.core.messages import MessageManager
-from securecoap.core.outer_blocks import OuterBlocks
 from securecoap.core.plumbing import Ping
 from securecoap.core.serving import Server
 from securecoap.core.silence import SUCCESS, unwanted_classes
-from securecoap.core.tokens import TokenManager
 from securecoap.core.transfer import Transfer
 from securecoap.errors import ConfigurationError, RequestFailed, Unreachable
 from securecoap.keyring import Keyring
-from securecoap.oscore.layer import OscoreLayer
 from securecoap.settings import ClientSettings, ServerSettings, takes
-from securecoap.transports.udp import UdpInterface
+from securecoap.stacks import Stack, StackBuilder
 from securecoap.wire.codes import BODILESS_METHODS, Code
 from securecoap.wire.message import Message
 
@@ -37,29 +33,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from securecoap.core.bodies import BodySink, BodySource, Progress
-    from securecoap.interfaces import MessageDispatcher, MessageInterface, RequestInterface
+    from securecoap.interfaces import RequestInterface
     from securecoap.wire.uri import ParsedUri
 
 __all__ = ["Context"]
-
-
-class _Stack:
-    """Interface, message layer, OSCORE and tokens over one socket."""
-
-    def __init__(
-        self, scheme: str, manager: MessageManager, outer: OuterBlocks, oscore: OscoreLayer, tokens: TokenManager
-    ) -> None:
-        self.scheme = scheme
-        self.manager = manager
-        self.outer = outer
-        self.oscore = oscore
-        self.tokens = tokens
-
-    async def shutdown(self) -> None:
-        self.tokens.close()
-        self.manager.close()
-        self.outer.close()
-        await self.manager.interface.shutdown()
 
 
 class Context(Calls):
@@ -95,8 +72,9 @@ class Context(Calls):
         require_dtls(self._binds, serves_dtls=self.credentials is not None and self.credentials.serves_dtls)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: Server | None = None
-        self._stacks: list[_Stack] = []
-        self._client_stacks: dict[str, _Stack] = {}
+        self._builder: StackBuilder | None = None
+        self._stacks: list[Stack] = []
+        self._client_stacks: dict[str, Stack] = {}
         self._requests: weakref.WeakSet[ClientRequest | GroupRequest] = weakref.WeakSet()
         self._common: Common | None = None
         self._closed: asyncio.Event | None = None
@@ -138,26 +116,29 @@ class Context(Calls):
         self._closed = asyncio.Event()
         self._keyring.attach(self._loop)
         access = self._keyring.access
-        self._echo = EchoValues(self._random, self._loop.time)
+        echo = EchoValues(self._random, self._loop.time)
         limits, parameters = self._settings.limits, self._settings.parameters
         has_cache = self._settings.cache
         self._common = Common(self._choose, self._loop, parameters, limits, self._random, has_cache=has_cache)
         self._server = Server(
-            self._keyring.tree(self._settings.site, self._echo.make),
+            self._keyring.tree(self._settings.site, echo.make),
             self._loop,
             self._random,
-            self._echo,
+            echo,
             authorize=None if access is None else access.authorize,
             is_own_name=None if access is None else access.is_own_name,
             limits=limits,
             parameters=parameters,
             now=time.time(),
         )
+        self._builder = StackBuilder(
+            self._settings, self._keyring, self._server, echo, self._random, self._loop, self._common.cache
+        )
         try:
             if self._binds:
                 await self._keyring.open_all()  # before the first datagram: replay windows are void now
             for bind in self._binds:
-                stack = self._open_stack(bind.scheme, bind.host, bind.port)
+                stack = self._builder.open(bind.scheme, bind.host, bind.port)
                 self._stacks.append(stack)
                 self.endpoints.append(stack.manager.interface.endpoint)  # type: ignore[attr-defined]  # ours has it
         except BaseException:
@@ -213,50 +194,6 @@ class Context(Calls):
         await self._keyring.close()
         if self._closed is not None:
             self._closed.set()
-
-    def _open_stack(self, scheme: str, host: str, port: int, *, is_client: bool = False) -> _Stack:
-        loop, server, settings, common = self._loop, self._server, self._settings, self._common
-        if loop is None or server is None or common is None:
-            raise ConfigurationError("the context has not been started; use it in 'async with'")
-        credentials = self._keyring.credentials
-        manager = MessageManager(loop, self._random, self._echo, settings.parameters, settings.limits, credentials)
-        outer = OuterBlocks(manager, loop, self._random, settings.limits, settings.parameters)
-        oscore = OscoreLayer(outer, self._keyring, loop, self._random, settings.limits)
-        tokens = TokenManager(oscore, server, self._random, self._echo, settings.limits, common.cache)
-        manager.above = outer
-        outer.above = oscore
-        oscore.above = tokens
-        oscore.requests = tokens
-        manager.interface = self._open_interface(scheme, host, port, manager, is_client=is_client)
-        self._keyring.add_layer(oscore)
-        return _Stack(scheme, manager, outer, oscore, tokens)
-
-    def _open_interface(
-        self, scheme: str, host: str, port: int, above: MessageDispatcher, *, is_client: bool
-    ) -> MessageInterface:
-        assert self._loop is not None
-        if scheme == "coap":
-            return UdpInterface(host, port, above, self._loop, packet_info=not is_client, limits=self._settings.limits)
-        # The engine is imported only where there is DTLS.
-        from securecoap.transports.dtls import DtlsInterface  # noqa: PLC0415
-        from securecoap.transports.key_log import key_log_file  # noqa: PLC0415
-
-        credentials, settings = self._keyring.credentials, self._settings
-        return DtlsInterface(
-            host,
-            port,
-            above,
-            self._loop,
-            select=self._keyring.select_dtls,
-            find_psk=None if is_client else self._keyring.find_psk,
-            find_peers=self._keyring.find_dtls_peers,
-            identity_hint=None if credentials is None else credentials.identity_hint,
-            limits=settings.limits,
-            parameters=settings.parameters,
-            engine=settings.engine,
-            key_log=None if settings.keylog is None else key_log_file(settings.keylog),
-            packet_info=not is_client,
-        )
 
     # Requests.
 
@@ -328,13 +265,15 @@ class Context(Calls):
             return stack.tokens
         raise Unreachable("no endpoint of this context carries such a request")
 
-    def _client_stack(self, scheme: str) -> _Stack:
+    def _client_stack(self, scheme: str) -> Stack:
         stack = self._client_stacks.get(scheme)
         if stack is None:
+            if self._builder is None or self._is_closing:
+                raise ConfigurationError("the context is not running; use it in 'async with'")
             try:
-                stack = self._open_stack(scheme, "::", 0, is_client=True)
+                stack = self._builder.open(scheme, "::", 0, is_client=True)
             except Unreachable:  # a machine without IPv6
-                stack = self._open_stack(scheme, "0.0.0.0", 0, is_client=True)  # noqa: S104  # a client's own port
+                stack = self._builder.open(scheme, "0.0.0.0", 0, is_client=True)  # noqa: S104  # a client's own port
             self._client_stacks[scheme] = stack
             self._stacks.append(stack)
         return stack

@@ -159,6 +159,7 @@ async def test_an_unexpected_error_reaches_the_caller() -> None:
             raise ConfigurationError("no")
 
         pair.client.common.choose = broken  # type: ignore[method-assign]
+        pair.client.common.recognize = lambda _: None
         with pytest.raises(ConfigurationError):
             await pair.client.get("x")
 

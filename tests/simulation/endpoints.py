@@ -81,12 +81,23 @@ class Endpoint:
         if contexts is not None:
             self.outer = OuterBlocks(self.manager, loop, self.random, self.limits, self.parameters)
             self.oscore = self.outer.above = below = OscoreLayer(self.outer, contexts, loop, self.random, self.limits)
-        self.common = Common(self._choose, loop, self.parameters, self.limits, self.random, has_cache=cache)
+        self.common = Common(
+            self._choose,
+            loop,
+            self.parameters,
+            self.limits,
+            self.random,
+            recognize=self._recognize,
+            has_cache=cache,
+        )
         self.cache, self.silent = self.common.cache, self.common.silent
         self.tokens = TokenManager(below, self.server, self.random, self.echo, self.limits, self.cache)
         self.manager.above = self.outer if contexts is not None else self.tokens
         if contexts is not None:
             self.oscore.above = self.oscore.requests = self.tokens
+
+    def _recognize(self, message: Message) -> RequestInterface | None:
+        return self.tokens if message.remote is None and self.tokens.recognize_remote(message) else None
 
     async def _choose(self, message: Message) -> RequestInterface:
         assert await self.tokens.fill_or_recognize_remote(message)

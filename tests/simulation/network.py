@@ -226,6 +226,12 @@ class SimulatedInterface:
         message.remote.budget -= len(datagram)
         self.network.transmit(self.name, message.remote.name, datagram)
 
+    def recognize_remote(self, message: Message) -> Any:
+        name = message.unresolved_remote
+        if message.remote is not None or name is None or message.scheme != self.scheme or not self.network.knows(name):
+            return None
+        return self.address(name)
+
     async def determine_remote(self, message: Message) -> Any:
         if message.remote is not None:
             remote = message.remote

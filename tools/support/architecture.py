@@ -24,13 +24,17 @@ RANKS = {
     "credentials": 3,
     "core": 4, "oscore": 4, "dtls": 4, "state": 4, "access": 4,
     "edhoc": 5,
-    "transports": 6, "resources": 6, "keyring": 6, "security_contexts": 6, "binds": 6, "streaming": 6, "calls": 6, "settings": 6,
-    "context": 7,
+    "transports": 6, "resources": 6, "keyring": 6, "security_contexts": 6, "binds": 6, "streaming": 6, "calls": 6,
+    "settings": 6,
+    "stacks": 7, "context": 7,
     "cli": 8,
     "__main__": 9,
     "__init__": 9,
 }  # fmt: skip
-SAME_RANK = {("config", "errors"), ("oscore", "state"), ("dtls", "state"), ("core", "state"), ("calls", "streaming")}
+SAME_RANK = {
+    ("config", "errors"), ("oscore", "state"), ("dtls", "state"), ("core", "state"), ("calls", "streaming"),
+    ("context", "stacks"),
+}  # fmt: skip
 
 # The rooms that are free of IO: time, timers, randomness and bytes are handed in.
 PURE = {"errors", "config", "wire", "interfaces", "core", "oscore", "dtls", "edhoc"}

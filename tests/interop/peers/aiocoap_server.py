@@ -50,6 +50,19 @@ class Large(aiocoap.resource.Resource):
         return aiocoap.Message(payload=bytes(i % 251 for i in range(65536)))
 
 
+class Store(aiocoap.resource.Resource):
+    body = b""
+
+    async def render_get(self, request):
+        saw(request, "store")
+        return aiocoap.Message(payload=self.body)
+
+    async def render_put(self, request):
+        saw(request, "store")
+        self.body = request.payload
+        return aiocoap.Message(code=CHANGED)
+
+
 class Obs(aiocoap.resource.ObservableResource):
     value = b"00000"
 
@@ -90,7 +103,14 @@ async def main():
     if options.debug:
         logging.basicConfig(stream=sys.stdout, level=logging.DEBUG)
     site = aiocoap.resource.Site()
-    for name, resource in (("hello", Hello), ("echo", Echo), ("large", Large), ("obs", Obs), ("whoami", Whoami)):
+    for name, resource in (
+        ("hello", Hello),
+        ("echo", Echo),
+        ("large", Large),
+        ("store", Store),
+        ("obs", Obs),
+        ("whoami", Whoami),
+    ):
         site.add_resource([name], resource())
     known = None
     if options.credentials:

@@ -1,0 +1,129 @@
+"""The layers over one socket, put together: interface, message layer, outer blocks, OSCORE, tokens.
+
+What a layer does is not decided here, and neither is which socket is opened when: that is `securecoap.context`'s.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from securecoap.core.messages import MessageManager
+from securecoap.core.outer_blocks import OuterBlocks
+from securecoap.core.tokens import TokenManager
+from securecoap.oscore.layer import OscoreLayer
+from securecoap.transports.udp import UdpInterface
+
+if TYPE_CHECKING:
+    import asyncio
+    import random
+
+    from securecoap.core.cache import ResponseCache
+    from securecoap.core.echo import EchoValues
+    from securecoap.core.serving import Server
+    from securecoap.interfaces import MessageDispatcher, MessageInterface
+    from securecoap.keyring import Keyring
+    from securecoap.settings import ClientSettings, ServerSettings
+
+__all__ = ["Stack", "StackBuilder"]
+
+
+class Stack:
+    """The layers over one socket.
+
+    Attributes:
+        scheme: ``coap`` or ``coaps``.
+        manager: the message layer; its ``interface`` has the socket.
+        tokens: the uppermost layer, to which requests go.
+    """
+
+    def __init__(self, scheme: str, manager: MessageManager, outer: OuterBlocks, tokens: TokenManager) -> None:
+        self.scheme = scheme
+        self.manager = manager
+        self.tokens = tokens
+        self._outer = outer
+
+    async def shutdown(self) -> None:
+        """End everything that is under way, and close the socket."""
+        self.tokens.close()
+        self.manager.close()
+        self._outer.close()
+        await self.manager.interface.shutdown()
+
+
+class StackBuilder:
+    """Makes the stacks of one endpoint; all of them share what is given here.
+
+    Args:
+        settings: what the endpoint was told.
+        keyring: credentials and security contexts.
+        server: answers what comes in.
+        echo: makes and checks Echo values.
+        randomness: for Message IDs, tokens and time-outs.
+        loop: time, and reads sockets.
+        cache: told of addresses that are never used again.
+    """
+
+    def __init__(
+        self,
+        settings: ClientSettings | ServerSettings,
+        keyring: Keyring,
+        server: Server,
+        echo: EchoValues,
+        randomness: random.Random,
+        loop: asyncio.AbstractEventLoop,
+        cache: ResponseCache | None,
+    ) -> None:
+        self._settings = settings
+        self._keyring = keyring
+        self._server = server
+        self._echo = echo
+        self._random = randomness
+        self._loop = loop
+        self._cache = cache
+
+    def open(self, scheme: str, host: str, port: int, *, is_client: bool = False) -> Stack:
+        """A stack over a new socket.
+
+        Raises:
+            Unreachable: the address cannot be bound.
+            ConfigurationError: there is no such DTLS engine.
+        """
+        loop, randomness, echo, limits = self._loop, self._random, self._echo, self._settings.limits
+        parameters, credentials = self._settings.parameters, self._keyring.credentials
+        manager = MessageManager(loop, randomness, echo, parameters, limits, credentials)
+        outer = OuterBlocks(manager, loop, randomness, limits, parameters)
+        oscore = OscoreLayer(outer, self._keyring, loop, randomness, limits)
+        tokens = TokenManager(oscore, self._server, randomness, echo, limits, self._cache)
+        manager.above = outer
+        outer.above = oscore
+        oscore.above = tokens
+        oscore.requests = tokens
+        manager.interface = self._open_interface(scheme, host, port, manager, is_client=is_client)
+        self._keyring.add_layer(oscore)
+        return Stack(scheme, manager, outer, tokens)
+
+    def _open_interface(
+        self, scheme: str, host: str, port: int, above: MessageDispatcher, *, is_client: bool
+    ) -> MessageInterface:
+        settings, keyring = self._settings, self._keyring
+        if scheme == "coap":
+            return UdpInterface(host, port, above, self._loop, packet_info=not is_client, limits=settings.limits)
+        # The engine is imported only where there is DTLS.
+        from securecoap.transports.dtls import DtlsInterface  # noqa: PLC0415
+        from securecoap.transports.key_log import key_log_file  # noqa: PLC0415
+
+        return DtlsInterface(
+            host,
+            port,
+            above,
+            self._loop,
+            select=keyring.select_dtls,
+            find_psk=None if is_client else keyring.find_psk,
+            find_peers=keyring.find_dtls_peers,
+            identity_hint=None if keyring.credentials is None else keyring.credentials.identity_hint,
+            limits=settings.limits,
+            parameters=settings.parameters,
+            engine=settings.engine,
+            key_log=None if settings.keylog is None else key_log_file(settings.keylog),
+            packet_info=not is_client,
+        )
