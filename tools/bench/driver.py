@@ -28,6 +28,7 @@ from support.peers import install_peers
 
 BUILD = ROOT / ".peers" / "bench"
 GENERATORS = {"loadgen": [], "echo": [], "obsgen": [], "dtlsgen": ["-lssl", "-lcrypto"]}
+ECDHE = "ECDHE-ECDSA-AES128-CCM8:@SECLEVEL=0"
 # How many OSCORE requests are prepared for each second of load: more than a server can take.
 PREPARED_PER_SECOND = {"securecoap": 90_000, "aiocoap": 6_000}
 
@@ -52,7 +53,8 @@ def main() -> int:
     parser.add_argument(
         "what",
         nargs="*",
-        help="plain, dtls, oscore, handshakes, memory, observe, blocks, inprocess (default: the first four and memory)",
+        help="plain, dtls, oscore, handshakes, certificates, memory, observe, blocks, clients, inprocess "
+        "(default: plain, dtls, oscore, handshakes, memory)",
     )
     parser.add_argument(
         "--servers", default="securecoap,aiocoap,libcoap", help="default: %(default)s; 'echo' is the limit"
@@ -90,11 +92,13 @@ def main() -> int:
                 from bench.observers import measure_observers
 
                 results[mode] = measure_observers(options, directory, BUILD / "obsgen")
-            elif mode == "blocks":
+            elif mode in {"blocks", "clients"}:
                 from bench.blocks import measure_blocks
+                from bench.clients import measure_clients
 
                 first, second = sorted(os.sched_getaffinity(0))[:2]
-                results[mode] = measure_blocks(options.rounds, directory, (first, second))
+                measure_them = measure_blocks if mode == "blocks" else measure_clients
+                results[mode] = measure_them(options.rounds, directory, (first, second))
             else:
                 results[mode] = measure_load(mode, options, directory)
     if options.json:
@@ -151,7 +155,7 @@ class Load:
         seconds, window = str(self.options.seconds), str(self.options.window)
         if self.mode == "oscore":
             return self._oscore(host, port)
-        if self.mode in {"dtls", "handshakes"}:
+        if self.mode in {"dtls", "handshakes", "certificates"}:
             return self._generate(
                 "dtlsgen", host, port, "load" if self.mode == "dtls" else "hs", seconds, window, "hello"
             )
@@ -198,6 +202,7 @@ class Load:
         done = subprocess.run(
             ["taskset", "-c", str(self.core), str(BUILD / program), *arguments],
             check=False, capture_output=True, text=True, timeout=60 + 3 * self.options.seconds,
+            env={**os.environ, **({"CIPHER": ECDHE} if self.mode == "certificates" else {})},
         )  # fmt: skip
         if done.returncode != 0 or not done.stdout:
             fail(
@@ -250,7 +255,7 @@ def measure_memory(options: argparse.Namespace, directory: Path) -> dict[str, fl
 
 def _print_load(mode: str, figures: dict[str, Figures]) -> dict[str, Any]:
     base = median(figures["aiocoap"].cpu_us) if "aiocoap" in figures else None
-    unit = "handshakes/s" if mode == "handshakes" else "requests/s"
+    unit = "handshakes/s" if mode in {"handshakes", "certificates"} else "requests/s"
     head = f"  {'':<12}{unit:>13}{'CPU µs each':>13}{'aiocoap / it':>14}{'p50 µs':>10}{'p99 µs':>10}"
     print(f"{head}{'bad, lost':>11}{'opened':>8}")
     table = {}

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["CREDENTIALS", "MODES", "Server", "start_server"]
 
-MODES = ("plain", "dtls", "oscore")
+MODES = ("plain", "dtls", "certificates", "oscore")
 CREDENTIALS = Path(__file__).with_name("credentials.json")
 KEY, IDENTITY = "secretPSK", "client"  # dtlsgen.c has them built in
+# The sample certificate; dtlsgen shows none itself, so no authority is given.
+KEYS = ROOT / "credentials" / "keys"
+CERTIFICATE, CERTIFICATE_KEY = KEYS / "gateway.cert.pem", KEYS / "gateway.key.pem"
 
 
 @dataclass(slots=True)
@@ -46,17 +49,22 @@ def start_server(name: str, mode: str, directory: Path, core: int) -> Server | N
 
 
 def _securecoap(mode: str, directory: Path, core: int) -> Server:
-    scheme = "coaps" if mode == "dtls" else "coap"
+    scheme = "coaps" if mode in {"dtls", "certificates"} else "coap"
     command = [ROOT / ".venv" / "bin" / "securecoap", "serve", "--demo", "--bind", f"{scheme}://127.0.0.1:0"]
     command += ["--state", directory / "state"]
-    if mode != "plain":
+    if mode == "certificates":
+        own = {"certificate": {"file": str(CERTIFICATE)}, "private-key": {"file": str(CERTIFICATE_KEY)}}
+        command += ["--credentials", _written(directory / "credentials.json", {":bench": {"dtls-x509": own}})]
+    elif mode != "plain":
         command += ["--credentials", CREDENTIALS]
     program = Program([str(part) for part in command], cores={core}, directory=directory)
     port = int(program.wait_for(rf"^listening {scheme}://\S+:(\d+)")[1])
     return Server("securecoap", mode, program, port)
 
 
-def _aiocoap(mode: str, directory: Path, core: int) -> Server:
+def _aiocoap(mode: str, directory: Path, core: int) -> Server | None:
+    if mode == "certificates":
+        return None  # tinydtls has none
     port = free_ports(2)
     script = ROOT / "tests" / "interop" / "peers" / "aiocoap_server.py"
     command: list[str | Path] = [AIOCOAP / "bin" / "python", script, "--quiet", str(port)]
@@ -84,6 +92,8 @@ def _libcoap(mode: str, directory: Path, core: int) -> Server | None:
     command = ["coap-server-notls", "-A", "127.0.0.1", "-p", str(port), "-d", "10"]
     if mode == "dtls":
         command = ["coap-server-openssl", *command[1:], "-k", KEY, "-h", ""]
+    elif mode == "certificates":
+        command = ["coap-server-openssl", *command[1:], "-c", str(CERTIFICATE), "-j", str(CERTIFICATE_KEY), "-n"]
     program = Program(command, cores={core}, directory=directory)
     program.wait_until_bound(port)
     client = shutil.which("coap-client-notls") or "coap-client-notls"
@@ -91,7 +101,7 @@ def _libcoap(mode: str, directory: Path, core: int) -> Server | None:
         [client, "-m", "put", "-e", "hello", f"coap://127.0.0.1:{port}/hello"],
         check=True, capture_output=True, timeout=20,
     )  # fmt: skip
-    return Server("libcoap", mode, program, port + 1 if mode == "dtls" else port)
+    return Server("libcoap", mode, program, port if mode == "plain" else port + 1)
 
 
 def _echo(mode: str, directory: Path, core: int) -> Server | None:
