@@ -24,6 +24,7 @@ from securecoap.core.silence import SUCCESS, unwanted_classes
 from securecoap.core.transfer import Transfer
 from securecoap.errors import ConfigurationError, RequestFailed, Unreachable
 from securecoap.keyring import Keyring
+from securecoap.saved_sessions import SavedSessions
 from securecoap.settings import ClientSettings, ServerSettings, takes
 from securecoap.stacks import Stack, StackBuilder
 from securecoap.wire.codes import BODILESS_METHODS, Code
@@ -79,6 +80,7 @@ class Context(Calls):
         self._common: Common | None = None
         self._closed: asyncio.Event | None = None
         self._is_closing = False
+        self._saved_sessions = SavedSessions(settings)
 
     @classmethod
     @takes(ClientSettings)
@@ -138,8 +140,10 @@ class Context(Calls):
             if self._binds:
                 await self._keyring.open_all()  # before the first datagram: replay windows are void now
             for bind in self._binds:
+                await self._saved_sessions.take(bind)
                 stack = self._builder.open(bind.scheme, bind.host, bind.port)
                 self._stacks.append(stack)
+                await self._saved_sessions.restore(stack.manager.interface)
                 self.endpoints.append(stack.manager.interface.endpoint)  # type: ignore[attr-defined]  # ours has it
         except BaseException:
             await self.shutdown()
@@ -189,6 +193,7 @@ class Context(Calls):
         if self._server is not None:
             await self._server.close(patience)
         stacks, self._stacks, self._client_stacks = [*self._stacks], [], {}
+        await self._saved_sessions.keep(zip(self._binds, (stack.manager.interface for stack in stacks), strict=False))
         for stack in stacks:
             await stack.shutdown()
         await self._keyring.close()

@@ -28,7 +28,7 @@ from securecoap.dtls.records import (
 if TYPE_CHECKING:
     from securecoap.dtls.suites import CipherSuite
 
-__all__ = ["CONNECTION_ID_START", "CidReadProtection", "CidWriteProtection"]
+__all__ = ["CONNECTION_ID_START", "CidReadProtection", "CidWriteProtection", "protections"]
 
 CONNECTION_ID_START: Final = 11
 """Where in a record its connection ID begins."""
@@ -129,3 +129,19 @@ class CidReadProtection(ReadProtection):
             if not inner:
                 return None
         return inner[-1], inner[:-1]
+
+
+def protections(
+    suite: CipherSuite, read: tuple[bytes, bytes], write: tuple[bytes, bytes], epoch: int, ours: bytes, theirs: bytes
+) -> tuple[ReadProtection, WriteProtection]:
+    """Return both directions of one epoch.
+
+    Args:
+        suite: the cipher suite.
+        read, write: (key, implicit nonce part) of each.
+        epoch: of both.
+        ours, theirs: the connection IDs in the records that come and that go, empty for none.
+    """
+    reader = CidReadProtection(suite, *read, epoch, ours) if ours else ReadProtection(suite, *read, epoch)
+    writer = CidWriteProtection(suite, *write, epoch, theirs) if theirs else WriteProtection(suite, *write, epoch)
+    return reader, writer

@@ -20,20 +20,21 @@ from securecoap.dtls.cid_records import CONNECTION_ID_START
 from securecoap.dtls.connection_id import CONNECTION_ID_LENGTH, ConnectionIds
 from securecoap.dtls.cookie import CookieJar
 from securecoap.dtls.deadlines import Deadlines
-from securecoap.dtls.engine import DtlsEvents, EndReason
+from securecoap.dtls.engine import DtlsEvents, EndReason, SavedSession
+from securecoap.dtls.evidence import Evidence, ask_again, believed
 from securecoap.dtls.handshake import Environment, Handshake
 from securecoap.dtls.handshake_client import ClientHandshake
 from securecoap.dtls.handshake_server import ServerHandshake
-from securecoap.dtls.messages import HandshakeType, parse_fragments
+from securecoap.dtls.messages import HandshakeType
 from securecoap.dtls.parameters import DtlsParameters, KeyLog, PskLookup, RandomSource
 from securecoap.dtls.records import (
-    RECORD_HEADER_LENGTH,
     ContentType,
     Record,
     SequenceExhausted,
     parse_records,
 )
 from securecoap.dtls.resumption import Offers, ServerResumption
+from securecoap.dtls.saved import pack_session, unpack_session
 from securecoap.dtls.session import Role, Session
 from securecoap.dtls.sessions import SessionTable
 from securecoap.errors import HandshakeFailed
@@ -55,9 +56,7 @@ _FROM_SERVER: Final = frozenset(
         HandshakeType.NEW_SESSION_TICKET,
     }
 )
-_WITH_CONNECTION_ID: Final = bytes((ContentType.TLS12_CID,))
 _CONNECTION_ID: Final = slice(CONNECTION_ID_START, CONNECTION_ID_START + CONNECTION_ID_LENGTH)
-_CONNECTION_ID_HEAD: Final = RECORD_HEADER_LENGTH + CONNECTION_ID_LENGTH
 
 
 class Endpoint:
@@ -171,6 +170,27 @@ class Endpoint:
         for session in self._sessions:
             self.close(session)
 
+    def save(self, now: float) -> list[SavedSession]:
+        """End every session of a client that can go on after a restart, without a word to it."""
+        saved = []
+        for session in self._sessions:
+            if session.role is Role.SERVER and session.evidence is not None:
+                saved.append(pack_session(session, session.evidence, now))
+                self._end(session, EndReason.SAVED)
+        return saved
+
+    def ask_again(self, evidence: bytes) -> object:
+        """Ask the stores what a saved session's evidence proves now."""
+        return ask_again(Evidence.decode(evidence), self._environment.lookup, self._environment.keys)
+
+    def restore(self, saved: SavedSession, answer: object, now: float, elapsed: float) -> bool:
+        """Go on with a saved session, once, if its credential still holds."""
+        session = unpack_session(saved, believed(answer), self._parameters, now, elapsed)
+        if session is None or session.connection_id in self._by_connection_id:
+            return False
+        self._establish(session)
+        return True
+
     def next_timeout(self) -> float | None:
         """Return when ``handle_timeout`` has to be called; it may be early, as idle times are not moved per record."""
         due, expiry = self._due.first(), self._sessions.next_expiry()
@@ -280,20 +300,8 @@ class Endpoint:
                         self._resumption.forget(session.session_id)
                     self._end(session, EndReason.ALERT)
         elif content_type == ContentType.HANDSHAKE:
-            self._receive_late_handshake(session, plaintext, now)
-
-    def _receive_late_handshake(self, session: Session, plaintext: bytes, now: float) -> None:
-        for fragment in parse_fragments(plaintext):
-            if fragment.message_type == HandshakeType.FINISHED:
-                parameters = self._parameters
-                for datagram in session.repeat_final_flight(
-                    parameters.datagram_size, now, parameters.final_flight_lifetime
-                ):
-                    self._transmit(datagram, session.peer)
-            elif fragment.message_type in (HandshakeType.HELLO_REQUEST, HandshakeType.CLIENT_HELLO):
-                # Renegotiation is refused for good (RFC 5746 section 4.5); a fresh handshake begins in epoch 0.
-                self._transmit(session.alert_record(Alert.NO_RENEGOTIATION, fatal=False), session.peer)
-                return
+            for answer in session.answer_handshake(plaintext, self._parameters, now):
+                self._transmit(answer, session.peer)
 
     # Handshakes: the only places where the tables change.
 

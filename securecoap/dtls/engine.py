@@ -8,7 +8,7 @@ any engine.
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from securecoap.dtls.session import Role
     from securecoap.errors import HandshakeFailed
 
-__all__ = ["DtlsEngine", "DtlsEvents", "DtlsSession", "EndReason"]
+__all__ = ["DtlsEngine", "DtlsEvents", "DtlsSession", "EndReason", "SavedSession"]
 
 
 class EndReason(Enum):
@@ -31,7 +31,24 @@ class EndReason(Enum):
     EVICTED = "the longest idle one when there were too many sessions"
     EXHAUSTED = "no record numbers are left"
     EXPIRED = "its credential is not valid any more"
+    SAVED = "kept for a restart"
     REVOKED = "its credential was removed or replaced"
+
+
+class SavedSession(NamedTuple):
+    """What is left of a session for a restart.
+
+    Attributes:
+        peer: its address.
+        evidence: what the client has shown: no secret.
+        state: secret, and good for one use.
+        source: of the credential, which is not kept.
+    """
+
+    peer: Any
+    evidence: bytes
+    state: bytes
+    source: Any = None
 
 
 class DtlsSession(Protocol):
@@ -126,6 +143,22 @@ class DtlsEngine(Protocol):
 
     def sessions(self) -> Iterator[Any]:
         """Iterate over the sessions that live now; they may be closed meanwhile."""
+
+    def save(self, now: float, /) -> list[SavedSession]:
+        """End every session of a client that can go on after a restart, without a word to it."""
+
+    def ask_again(self, evidence: bytes, /) -> Any:
+        """Ask the stores what a saved session's evidence proves now: an answer with a ``source``, `Pending`, or less.
+
+        Raises:
+            ValueError: it is no evidence.
+        """
+
+    def restore(self, saved: SavedSession, answer: Any, now: float, elapsed: float, /) -> bool:
+        """Go on with a saved session, once, ``elapsed`` seconds later; ``False`` if it cannot be.
+
+        Ends in ``session_established``. ``answer`` is what ``ask_again`` gave; with less than a proof it cannot be.
+        """
 
     def next_timeout(self) -> float | None:
         """Return when ``handle_timeout`` has to be called; ask again after each call into the engine."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from securecoap.dtls.alerts import HandshakeFault
 from securecoap.dtls.identities import CertificateType, Proof, Refusal
 from securecoap.dtls.parameters import PskCredential
 from securecoap.dtls.reader import Reader, vector
@@ -61,14 +62,16 @@ class Evidence(NamedTuple):
         """Return what ``encode`` was given.
 
         Raises:
-            HandshakeFault: these bytes are something else.
-            ValueError: likewise.
+            ValueError: these bytes are something else.
         """
         reader = Reader(data)
-        kind = EvidenceKind(reader.integer(1))
         shown = []
-        while not reader.at_end():
-            shown.append(reader.vector(3))
+        try:
+            kind = EvidenceKind(reader.integer(1))
+            while not reader.at_end():
+                shown.append(reader.vector(3))
+        except HandshakeFault as fault:
+            raise ValueError(str(fault)) from fault
         if not shown:
             raise ValueError("no evidence")
         return cls(kind, tuple(shown))

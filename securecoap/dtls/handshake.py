@@ -12,7 +12,7 @@ from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from securecoap.dtls.alerts import ALERT_FATAL, Alert, HandshakeFault, encode_alert, parse_alert
-from securecoap.dtls.cid_records import CidReadProtection, CidWriteProtection
+from securecoap.dtls.cid_records import protections
 from securecoap.dtls.flights import Flight, FlightMessage
 from securecoap.dtls.fragments import Assembled, Reassembly
 from securecoap.dtls.key_schedule import (
@@ -319,13 +319,8 @@ class Handshake:
 
     def _protect(self, read: tuple[bytes, bytes], write: tuple[bytes, bytes]) -> WriteProtection:
         """Set up both directions; each argument is (key, implicit nonce part)."""
-        suite = self._chosen_suite()
-        epoch = _FIRST_PROTECTED_EPOCH
         ours, theirs = self._connection_id, self._peer_connection_id
-        self._read = CidReadProtection(suite, *read, epoch, ours) if ours else ReadProtection(suite, *read, epoch)
-        self._write = (
-            CidWriteProtection(suite, *write, epoch, theirs) if theirs else WriteProtection(suite, *write, epoch)
-        )
+        self._read, self._write = protections(self._chosen_suite(), read, write, _FIRST_PROTECTED_EPOCH, ours, theirs)
         return self._write
 
     def _verify_data(self, label: bytes) -> bytes:

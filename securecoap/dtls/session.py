@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.dtls.alerts import ALERT_FATAL, ALERT_WARNING, Alert, encode_alert
 from securecoap.dtls.flights import FlightMessage, pack
-from securecoap.dtls.messages import DTLS_1_2
+from securecoap.dtls.messages import DTLS_1_2, HandshakeType, parse_fragments
 from securecoap.dtls.records import ContentType, ReadProtection, WriteProtection
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from securecoap.dtls.evidence import Evidence
     from securecoap.dtls.identities import Proof
-    from securecoap.dtls.parameters import PskCredential
+    from securecoap.dtls.parameters import DtlsParameters, PskCredential
     from securecoap.dtls.suites import CipherSuite
 
 __all__ = ["Role", "Session"]
@@ -54,6 +54,7 @@ class Session:
         alive: whether the endpoint still has it.
         owner: anything the layer above wants to find again.
         read: opens records.
+        write: seals them.
         seal_application: returns a record for application data.
     """
 
@@ -61,7 +62,6 @@ class Session:
         "__weakref__",
         "_final_flight",
         "_repeated_at",
-        "_write",
         "alive",
         "application_head",
         "claims",
@@ -81,6 +81,7 @@ class Session:
         "session_id",
         "source",
         "suite",
+        "write",
     )
 
     def __init__(
@@ -117,7 +118,7 @@ class Session:
         self.owner: Any = None
         self.serial = 0
         self.read = read
-        self._write = write
+        self.write = write
         self.seal_application = write.seal_application
         self._final_flight: Sequence[FlightMessage] = final_flight
         self._repeated_at = now
@@ -128,19 +129,23 @@ class Session:
 
     def alert_record(self, alert: Alert, *, fatal: bool) -> bytes:
         """Return a protected alert record."""
-        return self._write.seal(ContentType.ALERT, encode_alert(ALERT_FATAL if fatal else ALERT_WARNING, alert))
+        return self.write.seal(ContentType.ALERT, encode_alert(ALERT_FATAL if fatal else ALERT_WARNING, alert))
 
-    def repeat_final_flight(self, size: int, now: float, lifetime: float) -> list[bytes]:
-        """Answer a retransmitted Finished: ours was lost (RFC 6347 section 4.2.4).
+    def answer_handshake(self, plaintext: bytes, parameters: DtlsParameters, now: float) -> list[bytes]:
+        """Return the datagrams that answer a handshake record of this epoch."""
+        for fragment in parse_fragments(plaintext):
+            if fragment.message_type == HandshakeType.FINISHED:
+                return self._repeat_final_flight(parameters, now)
+            if fragment.message_type in (HandshakeType.HELLO_REQUEST, HandshakeType.CLIENT_HELLO):
+                # Renegotiation is refused for good (RFC 5746 section 4.5); a fresh handshake begins in epoch 0.
+                return [self.alert_record(Alert.NO_RENEGOTIATION, fatal=False)]
+        return []
 
-        Args:
-            size: bytes of a datagram.
-            now: the time.
-            lifetime: seconds for which the flight is kept after the handshake.
-        """
-        if now - self.established_at > lifetime:
+    def _repeat_final_flight(self, parameters: DtlsParameters, now: float) -> list[bytes]:
+        """Answer a retransmitted Finished: ours was lost (RFC 6347 section 4.2.4)."""
+        if now - self.established_at > parameters.final_flight_lifetime:
             self._final_flight = ()
         if now - self._repeated_at < _REPEAT_INTERVAL or not self._final_flight:
             return []
         self._repeated_at = now
-        return pack(self._final_flight, size)
+        return pack(self._final_flight, parameters.datagram_size)

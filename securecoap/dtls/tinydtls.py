@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from securecoap.dtls.admission import Admission, Admitted
 from securecoap.dtls.alerts import ALERT_FATAL, Alert, HandshakeFault, alert_name, encode_alert, parse_alert
 from securecoap.dtls.cookie import CookieJar
-from securecoap.dtls.engine import DtlsEvents, EndReason
+from securecoap.dtls.engine import DtlsEvents, EndReason, SavedSession
 from securecoap.dtls.messages import (
     ClientHello,
     Fragment,
@@ -155,6 +155,17 @@ class TinydtlsEndpoint:
         self._handshakes.drop_all()
         for session in self.sessions():
             self.close(session)
+
+    def save(self, _now: float) -> list[SavedSession]:
+        """Nothing can be saved: tinydtls does not show its keys."""
+        return []
+
+    def ask_again(self, _evidence: bytes) -> None:
+        """Nothing was saved."""
+
+    def restore(self, _saved: SavedSession, _answer: object, _now: float, _elapsed: float) -> bool:
+        """Nothing was saved."""
+        return False
 
     def next_timeout(self) -> float | None:
         """Return when ``handle_timeout`` has to be called."""
@@ -331,7 +342,7 @@ class TinydtlsEndpoint:
         """Do what a call into tinydtls has brought about."""
         association, role = handshake.association, handshake.role
         if role is Role.SERVER:
-            handshake.answered = handshake.answered or any(_is_server_hello(one) for one in association.sent)
+            handshake.answered = handshake.answered or association.says_hello()
         self._flush(association, handshake.peer)
         if handshake not in self._handshakes:
             return  # cancelled while it was sending
@@ -390,7 +401,3 @@ class TinydtlsEndpoint:
         self._sessions.remove(session)
         session.association.free()
         self._events.session_ended(session, reason)
-
-
-def _is_server_hello(datagram: bytes) -> bool:
-    return datagram[13:14] == bytes((HandshakeType.SERVER_HELLO,)) and datagram[0] == ContentType.HANDSHAKE

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from securecoap.dtls.messages import HandshakeType
+from securecoap.dtls.records import ContentType
 from securecoap.errors import ConfigurationError
 
 __all__ = ["LONGEST_IDENTITY", "LONGEST_KEY", "LONGEST_WRITE", "Association", "load_tinydtls"]
@@ -87,6 +89,10 @@ class Association:
         self._context.write(self._session, data)
         sealed, self.sent = self.sent, []
         return sealed[0] if len(sealed) == 1 else None
+
+    def says_hello(self) -> bool:
+        """Say whether a ServerHello is in ``sent``."""
+        return any(one[0] == ContentType.HANDSHAKE and one[13] == HandshakeType.SERVER_HELLO for one in self.sent)
 
     def say_goodbye(self) -> None:
         """Have a close_notify in ``sent``."""

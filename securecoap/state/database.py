@@ -90,7 +90,7 @@ class Database:
         """
         if self._file is not None:
             return
-        if strict and not self._exists():
+        if strict and not self.exists():
             raise StateError(f"no state in {self.directory}, and it was asked not to begin anew")
         try:
             make_private_directory(self.directory)
@@ -160,6 +160,26 @@ class Database:
             raise
         return [None if place is None else Claim(place, chunks[place.row], windows.get(place.row)) for place in places]
 
+    def exists(self) -> bool:
+        """Whether there is a store; a file without a byte is what a crash leaves before the first commit."""
+        return self._path.exists() and self._path.stat().st_size > 0
+
+    def take_sessions(self, endpoint: str, forget_before: float) -> list[tuple[float, bytes]]:
+        """Delete and return what `save_sessions` kept, and delete everybody's that is older than ``forget_before``."""
+        rows = self.connection.execute("SELECT saved, session FROM dtls_sessions WHERE endpoint = ?", (endpoint,))
+        taken = [(float(saved), bytes(session)) for saved, session in rows if saved >= forget_before]
+        self.connection.execute(
+            "DELETE FROM dtls_sessions WHERE endpoint = ? OR saved < ?", (endpoint, float(forget_before))
+        )
+        return taken
+
+    def save_sessions(self, endpoint: str, saved: float, sessions: Sequence[bytes]) -> None:
+        """Keep sessions for the next start of this endpoint."""
+        self.connection.executemany(
+            "INSERT INTO dtls_sessions (endpoint, saved, session) VALUES (?, ?, ?)",
+            [(endpoint, float(saved), session) for session in sessions],
+        )
+
     def close(self) -> None:
         """Close the files. Locks that are still held are given up."""
         self._disconnect()
@@ -167,10 +187,6 @@ class Database:
             self._locks.close()
             self._locks = None
         self._file = None
-
-    def _exists(self) -> bool:
-        # A file without a byte is what a crash leaves between the file's making and its first commit.
-        return self._path.exists() and self._path.stat().st_size > 0
 
     def _wait_for_setup(self, locks: RangeLocks) -> None:
         deadline = time.monotonic() + _BUSY
@@ -180,7 +196,7 @@ class Database:
             time.sleep(_TICK)
 
     def _set_up(self, labels: Sequence[str], *, strict: bool) -> None:
-        if strict and not self._exists():
+        if strict and not self.exists():
             raise StateError(f"no state in {self.directory}, and it was asked not to begin anew")
         with suppress(FileExistsError):
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -189,13 +205,7 @@ class Database:
         if schema.version(connection) == 0:
             if strict:
                 raise StateError(f"the state in {self.directory} is empty, and it was asked not to begin anew")
-            _log.warning(
-                "No state in %s: it is made now, and these security contexts start anew, with sequence number 0: %s. "
-                "For new credentials this is as it should be. If one of them was used before, its peers refuse its "
-                "messages at best, and nonces are used twice at worst: give it new keys, or restore the directory.",
-                self.directory,
-                ", ".join(labels[:_NAMED]) + (f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else ""),
-            )
+            _warn(self.directory, labels)
         schema.migrate(connection)
         connection.execute("COMMIT")
         sync_directory(self.directory)
@@ -257,6 +267,18 @@ class Database:
             return [answer for key in keys for answer in self.connection.execute(one, (key,))]
         wanted = set(keys)
         return [answer for answer in self.connection.execute(query) if answer[0] in wanted]
+
+
+def _warn(directory: Path, labels: Sequence[str]) -> None:
+    """Say which security contexts start anew; a store that is made for anything else is nothing to worry about."""
+    if labels:
+        _log.warning(
+            "No state in %s: it is made now, and these security contexts start anew, with sequence number 0: %s. "
+            "For new credentials this is as it should be. If one of them was used before, its peers refuse its "
+            "messages at best, and nonces are used twice at worst: give it new keys, or restore the directory.",
+            directory,
+            ", ".join(labels[:_NAMED]) + (f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else ""),
+        )
 
 
 class _Place:

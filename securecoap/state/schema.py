@@ -40,6 +40,17 @@ STEPS: Sequence[Sequence[str]] = (
         )
         """,
     ),
+    (
+        # Rows are there from an orderly shutdown to the next start only: whoever takes them deletes them first.
+        """
+        CREATE TABLE dtls_sessions (
+            endpoint TEXT NOT NULL CHECK (typeof(endpoint) = 'text'),
+            saved REAL NOT NULL CHECK (typeof(saved) = 'real'),
+            session BLOB NOT NULL CHECK (typeof(session) = 'blob')
+        )
+        """,
+        "CREATE INDEX dtls_sessions_of ON dtls_sessions (endpoint)",
+    ),
 )
 
 _MIGRATIONS = """

@@ -10,11 +10,11 @@ import asyncio
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from securecoap.errors import StateError
 from securecoap.state.basedir import BasedirHome
-from securecoap.state.database import Database, connect
+from securecoap.state.database import DATABASE, Database, connect
 from securecoap.state.handle import wait_closed
 from securecoap.state.location import default_state_directory
 from securecoap.state.protocol import DEFAULT_WAIT, StateRequest
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from securecoap.state.protocol import ContextState, SavedWindow
 
 __all__ = ["SqliteStateStore"]
+
+T = TypeVar("T")
 
 
 class _Home:
@@ -134,6 +136,32 @@ class SqliteStateStore:
         """See `securecoap.state.protocol.StateStore.close_many`."""
         await wait_closed(cast("Sequence[tuple[Handle, SavedWindow | None]]", closings))
 
+    async def take_sessions(self, endpoint: str, forget_before: float) -> list[tuple[float, bytes]]:
+        """Return the DTLS sessions that were saved for an endpoint, each with the time; durably deleted before.
+
+        Args:
+            endpoint: as `save_sessions` was told.
+            forget_before: older ones are deleted and not returned; seconds since 1970.
+
+        Raises:
+            StateError: the store's fault: nothing may be used.
+        """
+        if not (self._directory / DATABASE).exists():
+            return []
+        home = await self._ready([])
+        database = home.database
+        return await _perform(home.worker, lambda: database.take_sessions(endpoint, forget_before), alone=False)
+
+    async def save_sessions(self, endpoint: str, saved: float, sessions: Sequence[bytes]) -> None:
+        """Keep DTLS sessions, which are in use no more and sealed, for the next start of an endpoint.
+
+        Raises:
+            StateError: they are not kept.
+        """
+        home = await self._ready([])
+        database = home.database
+        await _perform(home.worker, lambda: database.save_sessions(endpoint, saved, sessions), alone=False)
+
     async def close(self) -> None:
         """Let go of the directory; the last store that does so closes the handles that are still open there."""
         if self._closed:
@@ -205,9 +233,9 @@ async def _finish(home: _Home | BasedirHome) -> None:
     home.worker.close()
 
 
-async def _perform(worker: ThreadWorker, run: Callable[[], None]) -> None:
+async def _perform(worker: ThreadWorker, run: Callable[[], T], *, alone: bool = True) -> T:
     loop = asyncio.get_running_loop()
-    outcome: asyncio.Future[None] = loop.create_future()
+    outcome: asyncio.Future[T] = loop.create_future()
 
     def done(result: Any) -> None:
         if outcome.cancelled():
@@ -215,10 +243,10 @@ async def _perform(worker: ThreadWorker, run: Callable[[], None]) -> None:
         if isinstance(result, StateError):
             outcome.set_exception(result)
         else:
-            outcome.set_result(None)
+            outcome.set_result(result)
 
-    worker.submit(Job(run, done, loop, alone=True))
-    await outcome
+    worker.submit(Job(run, done, loop, alone=alone))
+    return await outcome
 
 
 def _forked() -> None:

@@ -29,6 +29,7 @@ from securecoap.transports.dtls_attempts import AddressedCredentials, Attempt
 from securecoap.transports.dtls_credentials import ServerStore, engine_credential
 from securecoap.transports.dtls_engines import open_engine
 from securecoap.transports.dtls_routes import UnprovenRoute
+from securecoap.transports.dtls_saved import open_sessions, seal_sessions
 from securecoap.transports.dtls_watch import SessionWatch
 from securecoap.transports.failure_log import FailureLog
 from securecoap.transports.resolver import Resolver, hostinfo
@@ -36,7 +37,7 @@ from securecoap.wire import numbers
 from securecoap.wire.message import CON, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from securecoap.credentials import DtlsPsk
     from securecoap.credentials.dtls_peers import DtlsPeers
@@ -370,6 +371,15 @@ class DtlsInterface:
         # The loop may call a little early; what is due at that moment is due.
         self._engine.handle_timeout(max(self._time(), self._armed_for))
         self._arm()
+
+    async def restore(self, rows: Sequence[tuple[float, bytes]]) -> None:
+        """Go on with sessions that `save` returned; they have been deleted durably."""
+        await open_sessions(self._engine, rows, self._time)
+        self._arm()
+
+    def save(self) -> list[bytes]:
+        """End the sessions of clients that can go on after a restart; return what is to be written."""
+        return [] if self._closed else seal_sessions(self._engine, self._time())
 
     async def shutdown(self) -> None:
         """Say goodbye in every session, end every handshake, and close the socket."""

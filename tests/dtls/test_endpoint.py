@@ -219,7 +219,7 @@ def test_renegotiation_is_refused_and_the_session_goes_on(side, message):
     couple = established()
     session = getattr(couple, f"{side}_session")
     other = "client" if side == "server" else "server"
-    record = session._write.seal(ContentType.HANDSHAKE, encode_handshake(HandshakeType(message), 0, b""))
+    record = session.write.seal(ContentType.HANDSHAKE, encode_handshake(HandshakeType(message), 0, b""))
     source = SERVER if side == "server" else CLIENT
     getattr(couple, other).receive(record, source, couple.now)
     answer = getattr(couple, f"{other}_events").sent[-1]
@@ -229,7 +229,7 @@ def test_renegotiation_is_refused_and_the_session_goes_on(side, message):
 
 def test_a_session_that_runs_out_of_numbers_ends():
     couple = established()
-    couple.client_session._write.next_number = 2 << 48
+    couple.client_session.write.next_number = 2 << 48
     assert not couple.client.send(couple.client_session, b"x")
     assert [reason for _, reason in couple.client_events.ended] == [EndReason.EXHAUSTED]
 

@@ -9,6 +9,7 @@ import pytest
 from securecoap.config import Limits
 from securecoap.dtls.certificate_messages import encode_certificate, encode_signed
 from securecoap.dtls.certificates import SERVER as SERVER_AUTH
+from securecoap.dtls.client_offer import offered_extensions
 from securecoap.dtls.endpoint import Endpoint
 from securecoap.dtls.extensions import Extension, encode_server_name
 from securecoap.dtls.groups import GROUPS
@@ -147,13 +148,12 @@ def test_a_raw_public_key_goes_before_a_certificate_if_the_client_takes_both(mon
     credentials, server = all_modes()
     couple = Couple(credentials["raw"], server_keys=server)
     both = bytes((2, CertificateType.X509, CertificateType.RAW_PUBLIC_KEY))
-    original = ClientHandshake._offered_extensions
 
-    def offered(self, suites):
+    def offered(*arguments):
         types = dict.fromkeys((Extension.SERVER_CERTIFICATE_TYPE, Extension.CLIENT_CERTIFICATE_TYPE), both)
-        return original(self, suites) | types
+        return offered_extensions(*arguments) | types
 
-    monkeypatch.setattr(ClientHandshake, "_offered_extensions", offered)
+    monkeypatch.setattr("securecoap.dtls.handshake_client.offered_extensions", offered)
     couple.connect()
     assert_connected(couple)
     assert handshake_extensions(couple, HandshakeType.SERVER_HELLO)[Extension.SERVER_CERTIFICATE_TYPE] == b"\x02"

@@ -403,7 +403,7 @@ def test_a_session_out_of_numbers_ends():
     async def test(ends: Ends) -> None:
         server, client = ends.serve(), ends.client()
         remote = await connect(client, server)
-        remote.session._write.next_number = 2 << 48
+        remote.session.write.next_number = 2 << 48
         client.send(message_to(remote))
         error, at = await client._above.errors.get()
         assert isinstance(error, SessionEnded)

@@ -1,0 +1,86 @@
+"""Where a server's DTLS sessions are between its end and its next start: the state directory, by what was bound.
+
+Only for a server that was told a state directory and whose port does not change; with others nothing could go on. It
+is written at an orderly shutdown only, and deleted durably before anything of it is used. Must not know what is in a
+session.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from securecoap.errors import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from securecoap.settings import Settings
+    from securecoap.state import SqliteStateStore
+    from securecoap.wire.uri import ParsedUri
+
+__all__ = ["SavedSessions"]
+
+_LIFETIME: Final = 30 * 86_400.0
+"""Seconds after which what nobody has taken is deleted."""
+
+_log = logging.getLogger(__name__)
+
+
+class SavedSessions:
+    """The saved sessions of one context.
+
+    Args:
+        settings: say where the state is, if it is to be kept.
+        worker: the number of this process among those that share its ports.
+    """
+
+    def __init__(self, settings: Settings, worker: int = 0) -> None:
+        self._settings = settings
+        self._worker = worker
+        self._store: SqliteStateStore | None = None
+
+    async def take(self, bind: ParsedUri) -> list[tuple[float, bytes]]:
+        """Return what was saved for a bind, durably deleted; before its first datagram.
+
+        Raises:
+            StateError: the state cannot be read or written.
+        """
+        if not self._is_kept(bind):
+            return []
+        return await self._open().take_sessions(self._name(bind), time.time() - _LIFETIME)
+
+    async def restore(self, saved: list[tuple[float, bytes]], interface: Any) -> None:
+        """Have a `DtlsInterface` go on with what `take` returned."""
+        if saved:
+            await interface.restore(saved)
+
+    async def keep(self, opened: Iterable[tuple[ParsedUri, Any]]) -> None:
+        """Save what can go on of each bind's `DtlsInterface`, which is shut down after this.
+
+        A fault is logged: then the peers have to shake hands again.
+        """
+        for bind, interface in opened:
+            saved = interface.save() if self._is_kept(bind) else []
+            if saved:
+                try:
+                    await self._open().save_sessions(self._name(bind), time.time(), saved)
+                except StateError as error:
+                    _log.warning("%d DTLS sessions are lost: %s", len(saved), error)
+        store, self._store = self._store, None
+        if store is not None:
+            await store.close()
+
+    def _is_kept(self, bind: ParsedUri) -> bool:
+        return bind.scheme == "coaps" and bind.port != 0 and self._settings.state is not None
+
+    def _name(self, bind: ParsedUri) -> str:
+        return f"{bind.scheme}://{bind.host} {bind.port} {self._worker}"
+
+    def _open(self) -> SqliteStateStore:
+        if self._store is None:
+            from securecoap.state import SqliteStateStore  # noqa: PLC0415  # only where there is something to keep
+
+            self._store = SqliteStateStore(self._settings.state, strict=self._settings.strict_state)
+        return self._store
