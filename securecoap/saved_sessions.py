@@ -40,19 +40,20 @@ class SavedSessions:
         self._settings = settings
         self._worker = worker
         self._store: SqliteStateStore | None = None
+        self._taken: list[tuple[float, bytes]] = []
 
-    async def take(self, bind: ParsedUri) -> list[tuple[float, bytes]]:
-        """Return what was saved for a bind, durably deleted; before its first datagram.
+    async def take(self, bind: ParsedUri) -> None:
+        """Take what was saved for a bind, durably deleted; before its first datagram.
 
         Raises:
             StateError: the state cannot be read or written.
         """
-        if not self._is_kept(bind):
-            return []
-        return await self._open().take_sessions(self._name(bind), time.time() - _LIFETIME)
+        if self._is_kept(bind):
+            self._taken = await self._open().take_sessions(self._name(bind), time.time() - _LIFETIME)
 
-    async def restore(self, saved: list[tuple[float, bytes]], interface: Any) -> None:
-        """Have a `DtlsInterface` go on with what `take` returned."""
+    async def restore(self, interface: Any) -> None:
+        """Have the bind's `DtlsInterface` go on with what `take` took, once."""
+        saved, self._taken = self._taken, []
         if saved:
             await interface.restore(saved)
 

@@ -71,7 +71,7 @@ class TinydtlsEndpoint:
         lookup: the server's keys by identity; ``None`` for an endpoint that is only a client.
 
     Raises:
-        ConfigurationError: dtlssocket is not installed, or the identity hint is longer than it can be.
+        ConfigurationError: dtlssocket is not installed, or an identity hint is configured.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class TinydtlsEndpoint:
             self.close(session)
 
     def save(self, _now: float) -> list[SavedSession]:
-        """Nothing can be saved: tinydtls does not show its keys."""
+        """Return nothing: tinydtls does not show its keys."""
         return []
 
     def ask_again(self, _evidence: bytes) -> None:
@@ -330,12 +330,9 @@ class TinydtlsEndpoint:
         """
         if record[0] == ContentType.CHANGE_CIPHER_SPEC:
             handshake.changed_cipher = True
-        elif (
-            record[0] == ContentType.HANDSHAKE
-            and record[4] == EPOCH
-            and handshake.changed_cipher
-            and handshake.peer not in self._by_peer
-        ):
+            return
+        is_finished = record[0] == ContentType.HANDSHAKE and record[4] == EPOCH
+        if is_finished and handshake.changed_cipher and handshake.peer not in self._by_peer:
             self._refuse(handshake, Alert.DECRYPT_ERROR, "the client's Finished was made with another key")
 
     def _settle(self, handshake: TinydtlsHandshake, now: float) -> None:

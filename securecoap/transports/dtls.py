@@ -122,18 +122,15 @@ class DtlsInterface:
         self._receive = self._engine.receive
         timing = parameters or TransportParameters()
         self._ack_timeout = timing.ack_timeout
-        patience = 2 * timing.ack_timeout * timing.ack_random_factor
-        self._watch = SessionWatch(loop, patience, self._ask, self._expire)
+        self._watch = SessionWatch(loop, timing, self._ask, self._expire)
         self._attempts: dict[SocketAddress, Attempt] = {}
         self._addressed = AddressedCredentials()
         self._dialled: set[SocketAddress] = set()
         self._timer: Timer | None = None
         self._armed_for = 0.0
-        self._failures = FailureLog(loop.time)
-        self._closed = False
-        self._socket = DatagramSocket(
-            open_socket(host, port), loop, self._received, self._failed, packet_info=packet_info
-        )
+        self._failures, self._closed = FailureLog(loop.time), False
+        sock = open_socket(host, port)
+        self._socket = DatagramSocket(sock, loop, self._received, self._failed, packet_info=packet_info)
         self.address = self._socket.address
         self._resolver = Resolver(loop, self._socket.family)
 

@@ -14,6 +14,7 @@ from securecoap.dtls.session import Role
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from securecoap.config import TransportParameters
     from securecoap.dtls.engine import DtlsSession
     from securecoap.interfaces import Scheduler
     from securecoap.transports.dtls_address import DtlsAddress
@@ -29,7 +30,7 @@ class SessionWatch:
 
     Args:
         scheduler: time and timers.
-        patience: seconds for which a server may be silent while something is expected of it.
+        timing: how long a server may be silent while something is expected of it: two transmissions.
         ask: called with a server that was silent for longer, and again while it is.
         expire: called with a session whose credential is not valid any more.
     """
@@ -37,12 +38,12 @@ class SessionWatch:
     def __init__(
         self,
         scheduler: Scheduler,
-        patience: float,
+        timing: TransportParameters,
         ask: Callable[[DtlsAddress], None],
         expire: Callable[[DtlsSession], None],
     ) -> None:
         self._time = scheduler.time
-        self._patience = patience
+        self._patience = 2 * timing.ack_timeout * timing.ack_random_factor
         self._ask = ask
         self._expire = expire
         self._silences: Deadlines[DtlsAddress] = Deadlines(scheduler, self._listen)
