@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from securecoap.config import Limits, TransportParameters
     from securecoap.context import Context
+    from securecoap.core.bodies import BodySink, BodySource
     from securecoap.credentials.map import CredentialsMap
     from securecoap.errors import CoapError
     from securecoap.resources import (
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         require_content_format,
         validated,
     )
+    from securecoap.wire.block import Block
     from securecoap.wire.codes import Code
     from securecoap.wire.groups import ALL_COAP_NODES_IPV4, ALL_COAP_NODES_LINK_LOCAL, ALL_COAP_NODES_SITE_LOCAL
     from securecoap.wire.message import Message
@@ -36,6 +38,9 @@ __all__ = [
     "ALL_COAP_NODES_IPV4",
     "ALL_COAP_NODES_LINK_LOCAL",
     "ALL_COAP_NODES_SITE_LOCAL",
+    "Block",
+    "BodySink",
+    "BodySource",
     "CoapError",
     "Code",
     "Context",
@@ -61,6 +66,9 @@ _HOMES = {
     "ALL_COAP_NODES_IPV4": "wire.groups",
     "ALL_COAP_NODES_LINK_LOCAL": "wire.groups",
     "ALL_COAP_NODES_SITE_LOCAL": "wire.groups",
+    "Block": "wire.block",
+    "BodySink": "core.bodies",
+    "BodySource": "core.bodies",
     "CoapError": "errors",
     "Code": "wire.codes",
     "Context": "context",

@@ -36,7 +36,12 @@ class _Answer:
 
     def __await__(self) -> Generator[_Answer, None, Message]:
         try:
-            self._steps.send(self._pipe)
+            head = self._steps.head
+            if head is None:
+                self._steps.send(self._pipe)
+            else:
+                self._steps.head = None
+                self.response = head
             if self.response is None and self.error is None:
                 yield self
         finally:
@@ -67,12 +72,20 @@ class Steps:
         send: hands a request to the layers below.
         loop: time.
         span: seconds to wait for each response.
+        head: the response to the first request, if that was sent and answered already.
     """
 
-    __slots__ = ("_answer", "_coroutine", "_deadline", "_loop", "_result", "_span", "_timer", "send")
+    __slots__ = ("_answer", "_coroutine", "_deadline", "_loop", "_result", "_span", "_timer", "head", "send")
 
-    def __init__(self, send: Callable[[RequestPipe], object], loop: asyncio.AbstractEventLoop, span: float) -> None:
+    def __init__(
+        self,
+        send: Callable[[RequestPipe], object],
+        loop: asyncio.AbstractEventLoop,
+        span: float,
+        head: Message | None = None,
+    ) -> None:
         self.send = send
+        self.head = head
         self._loop = loop
         self._span = span
         self._coroutine: Coroutine[Any, Any, Any] | None = None

@@ -37,11 +37,13 @@ class HeldBody:
         self.size: int | None = len(body)
 
     async def read(self, size: int) -> tuple[bytes, bool]:
+        """See `BodySource`."""
         start = self._position
         self._position = end = start + size
         return self._body[start:end], end < len(self._body)
 
     async def rewind(self) -> bool:
+        """See `BodySource`."""
         self._position = 0
         return True
 
