@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 
 import pytest
@@ -192,3 +193,41 @@ def test_any_message_gives_a_value_or_one_error(data: bytes, position: int, chan
     for message_4 in (data, b""):
         with pytest.raises(EdhocError):
             initiator.finish(message_4)
+
+
+def mutated(chance: random.Random, data: bytes) -> bytes:
+    """A few bytes changed, added or left out; or other bytes."""
+    if chance.random() < 0.3:
+        return chance.randbytes(chance.randrange(100))
+    changed = bytearray(data)
+    for _ in range(chance.randrange(1, 4)):
+        position = chance.randrange(len(changed) + 1)
+        changed[position : position + chance.randrange(2)] = chance.randbytes(chance.randrange(2))
+    return bytes(changed)
+
+
+def test_what_is_inside_may_be_anything_too() -> None:
+    """Plaintexts that only the other side could encrypt: whoever has a credential can still send nonsense."""
+    chance = random.Random(9528)
+    id_i, id_r = TRACE_2["id_cred_i_cbor"], TRACE_2["id_cred_r_cbor"]
+    for _ in range(60):
+        initiator = Initiator(INITIATOR)
+        message_1 = initiator.message_1(b"\x0e")
+        server = by_hand.Responder(message_1, message_1[4:36], TRACE_2["SK_R"], CRED_R.encoded, os.urandom(32), b"\x27")
+        server.message_2(id_r, b"\x32")
+        plaintext = mutated(chance, server.plaintext_2)
+        if plaintext != server.plaintext_2:
+            with pytest.raises(EdhocError):  # noqa: PT012  # either step may find it
+                initiator.take_message_2(server.message_2(id_r, b"\x32", plaintext))
+                initiator.message_3(CRED_R)
+        client = by_hand.Initiator(TRACE_2["SK_I"], CRED_I.encoded, TRACE_2["X_private"], b"\x37")
+        responder = Responder(RESPONDER)
+        responder.take_message_1(client.message_1)
+        client.take_message_2(responder.message_2(b"\x27"), CRED_R.x, id_r, CRED_R.encoded, b"\x27")
+        good = b"\x2b" + by_hand.bstr(client.run.message_3_mac(id_i, CRED_I.encoded))
+        plaintext = mutated(chance, good)
+        if plaintext != good:
+            aead, nonce, aad = client.run.aead_3()
+            with pytest.raises(EdhocError):  # noqa: PT012  # either step may find it
+                responder.take_message_3(by_hand.bstr(aead.encrypt(nonce, plaintext, aad)))
+                responder.finish(CRED_I)
