@@ -7,10 +7,11 @@ them share the server, the security contexts and the credentials. What a layer d
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 import weakref
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from securecoap.binds import SCHEMES, default_binds, parse_bind, require_dtls, require_loopback
 from securecoap.calls import UNSET, Calls, within
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
     from securecoap.wire.uri import ParsedUri
 
 __all__ = ["Context"]
+
+_log = logging.getLogger(__name__)
+
+_STATE_PATIENCE: Final = 30.0
 
 
 class Context(Calls):
@@ -177,7 +182,8 @@ class Context(Calls):
         """End every request, observation and session, and close state and sockets. Harmless when done already.
 
         Whoever ignores that it is cancelled (a handler, or whatever reads or writes a body) is waited for no longer
-        than ``close_timeout``, and then finds everything closed.
+        than ``close_timeout``, and then finds everything closed. A disk that does not answer gets 30 seconds; what it
+        did not save is void, and costs an Echo after the next start.
         """
         self._is_closing = True  # a handler that is being cancelled opens nothing any more
         patience = self._settings.close_timeout
@@ -196,7 +202,11 @@ class Context(Calls):
         await self._saved_sessions.keep(zip(self._binds, (stack.manager.interface for stack in stacks), strict=False))
         for stack in stacks:
             await stack.shutdown()
-        await self._keyring.close()
+        try:
+            async with asyncio.timeout(_STATE_PATIENCE):
+                await self._keyring.close()
+        except TimeoutError:
+            _log.error("the state of security contexts could not be saved in time; they will begin with Echo")
         if self._closed is not None:
             self._closed.set()
 

@@ -417,6 +417,25 @@ async def test_closing_amid_a_handshake() -> None:
 
 
 @virtual
+async def test_closing_with_a_disk_that_hangs(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was not saved is void: that fails closed."""
+
+    async def close(_: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("securecoap.keyring.Keyring.close", close)
+    with silent_peer():
+        client = Context.client()
+        await client.start()
+        before = asyncio.get_running_loop().time()
+        await client.shutdown()
+        assert asyncio.get_running_loop().time() - before == pytest.approx(30)
+        assert "begin with Echo" in caplog.text
+
+
+@virtual
 async def test_closing_twice_and_at_the_same_time() -> None:
     with silent_peer():
         context = Context.client()
