@@ -82,6 +82,9 @@ class Arena:
     def mutate(self, mode: str, count: int) -> None:
         """Stop a handshake of this mode at some state, and send mutated datagrams to both sides."""
         couple = self.couple(mode)
+        if self.rng.random() < 0.4:  # what is stopped and mutated is a resumption then
+            couple.connect()
+            self.tally["resumptions"] += 1
         steps = self.rng.randrange(MOST_STEPS)
         delivered = 0
 
@@ -237,7 +240,7 @@ def expected_claims(mode: str) -> tuple[str, ...]:
 
 def seal_anything(session: Any, content_type: int, plaintext: bytes) -> bytes:
     """A record with any content type, sealed with a session's keys."""
-    write = session._write
+    write = session.write
     try:
         record: bytes = write.seal(content_type, plaintext)
     except KeyError:  # a content type that has no header here
