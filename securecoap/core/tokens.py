@@ -14,7 +14,7 @@ from securecoap.config import Limits
 from securecoap.core.by_address import ByAddress
 from securecoap.core.problems import bad_option
 from securecoap.core.silence import QuietExchange, unwanted_classes
-from securecoap.errors import SessionEnded, Unreachable
+from securecoap.errors import RequestFailed, SessionEnded, Unreachable
 from securecoap.interfaces import EndpointAddress, Exchange
 from securecoap.wire import numbers
 from securecoap.wire.codes import DEFAULT_RESPONSE_CODES, SAFE_METHODS, Code
@@ -365,10 +365,14 @@ class TokenManager:
             self._incoming.discard(incoming.request.remote, incoming)
 
     def close(self) -> None:
-        """End the interest in every incoming request; outgoing ones are failed by the layer below."""
+        """End the interest in every incoming request, and fail our own."""
         for remote in list(self._incoming):
             for incoming in self._incoming.of(remote):
                 incoming.end_interest()
+        error = RequestFailed("the endpoint was closed")
+        for remote in list(self._outgoing):
+            for outgoing in self._outgoing.of(remote):
+                outgoing.failed(error)
 
 
 def _is_suppressed(request: Message, code: int) -> bool:
