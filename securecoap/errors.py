@@ -140,10 +140,10 @@ class Unreachable(RequestFailed, OSError):
 
 
 class HandshakeFailed(RequestFailed):
-    """A DTLS handshake did not complete.
+    """A handshake did not complete: of DTLS, or EDHOC's exchange of keys.
 
     Attributes:
-        alert: the name of the alert that ended it (RFC 5246 section 7.2), ``None`` for a time-out.
+        alert: the name of the alert that ended it (RFC 5246 section 7.2), ``None`` for a time-out, and for EDHOC.
     """
 
     def __init__(self, text: str, alert: str | None = None) -> None:

@@ -6,6 +6,7 @@ is given; time, chance and the credentials of the moment are handed in.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from securecoap.edhoc.identifiers import Identifiers
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from securecoap.oscore.context import SecurityContext
 
 __all__ = ["EdhocEndpoint"]
+
+_log = logging.getLogger(__name__)
 
 
 class EdhocEndpoint:
@@ -80,6 +83,8 @@ class EdhocEndpoint:
 
     def tree(self, root: ResourceTree | Resource | None, make_echo: Callable[[EndpointAddress], bytes]) -> EdhocTree:
         """The application's resources with ``/.well-known/edhoc``, for which ``make_echo`` makes Echo values."""
+        for one in self._credentials.edhoc.unheard:
+            _log.warning("%s: the server presents another own-cred, and does not accept this peer", one.label)
         return EdhocTree(root, EdhocResource(self.exchanges, make_echo))
 
     def update(self, credentials: CredentialsMap) -> None:

@@ -22,7 +22,7 @@ from securecoap.errors import CredentialsMissing
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Initiator", "Output", "Responder", "anonymous_identity", "claims_set_of", "is_available", "kid_of"]
+__all__ = ["Initiator", "Output", "Responder", "anonymous_identity", "claims_set_of", "kid_of", "parse_claims_set"]
 
 _KEY_LENGTH: Final = 16  # of suite 2's application AEAD, AES-CCM-16-64-128 (appendix A.1)
 _SALT_LENGTH: Final = 8
@@ -44,15 +44,6 @@ class Output:
     salt: bytes = field(repr=False)
     sender_id: bytes
     recipient_id: bytes
-
-
-def is_available() -> bool:
-    """Whether lakers is installed."""
-    try:
-        _load()
-    except CredentialsMissing:
-        return False
-    return True
 
 
 def _load() -> Any:

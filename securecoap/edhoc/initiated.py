@@ -15,11 +15,14 @@ from securecoap.wire.codes import Code, dotted
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Hashable
+    from typing import TypeAlias
 
     from securecoap.credentials.models import EdhocOscore
     from securecoap.edhoc.sessions import Sessions
+    from securecoap.interfaces import EndpointAddress
     from securecoap.oscore.context import SecurityContext
+
+    Key: TypeAlias = tuple[bytes, EndpointAddress]
 
 __all__ = ["InitiatorSession"]
 
@@ -28,6 +31,7 @@ class InitiatorSession(Session):
     """A session that we began; an `Agreement`.
 
     Attributes:
+        key: the key of the credential, and the address.
         pending: whether message_3 may not have arrived.
         opened: done when requests may go out that do not carry message_3.
         doubted: whether the server seems to have lost it.
@@ -35,15 +39,7 @@ class InitiatorSession(Session):
     """
 
     __slots__ = (
-        "_carrier",
-        "_claimed",
-        "_message_3",
-        "_sessions",
-        "doubted",
-        "failure",
-        "opened",
-        "pending",
-        "renew_at",
+        "_carrier", "_claimed", "_message_3", "_sessions", "doubted", "failure", "key", "opened", "pending", "renew_at",
     )  # fmt: skip
 
     def __init__(
@@ -51,14 +47,15 @@ class InitiatorSession(Session):
         sessions: Sessions,
         context: SecurityContext,
         credential: EdhocOscore,
-        peer: Hashable,
+        key: Key,
         numbers: FreshNumbers,
         renew_at: float,
         expires_at: float,
         message_3: bytes | None,
         opened: asyncio.Future[None],
     ) -> None:
-        super().__init__(context, credential, peer, numbers, expires_at)
+        super().__init__(context, credential, key, numbers, expires_at)
+        self.key = key
         self._sessions = sessions
         self._message_3 = message_3
         self._carrier: object | None = None

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from securecoap.credentials.ccs import Ccs
     from securecoap.credentials.models import EdhocIdentity, EdhocOscore
     from securecoap.edhoc.identifiers import Identifiers
+    from securecoap.edhoc.initiated import Key
     from securecoap.edhoc.sessions import Sessions
-    from securecoap.interfaces import EndpointAddress, RequestInterface, Scheduler
+    from securecoap.interfaces import RequestInterface, Scheduler
     from securecoap.oscore.context import SecurityContext
     from securecoap.wire.message import Message
 
@@ -66,8 +67,8 @@ class Initiations:
         self._identifiers = identifiers
         self._scheduler = scheduler
         self._parameters = parameters
-        self._current: dict[tuple[bytes, EndpointAddress], InitiatorSession] = {}
-        self._running: dict[tuple[bytes, EndpointAddress], _Run] = {}
+        self._current: dict[Key, InitiatorSession] = {}
+        self._running: dict[Key, _Run] = {}
         self._claims: Deadlines[InitiatorSession] = Deadlines(scheduler, self._look_after)
 
     async def agree(self, credential: EdhocOscore, message: Message, requests: RequestInterface) -> SecurityContext:
@@ -96,7 +97,7 @@ class Initiations:
 
     async def _join(
         self,
-        key: tuple[bytes, EndpointAddress],
+        key: Key,
         credential: EdhocOscore,
         message: Message,
         requests: RequestInterface,
@@ -119,7 +120,7 @@ class Initiations:
             raise SessionEnded("the endpoint was closed")
         run.task.result()
 
-    def _leave(self, key: tuple[bytes, EndpointAddress], run: _Run) -> None:
+    def _leave(self, key: Key, run: _Run) -> None:
         if self._running.get(key) is run:
             del self._running[key]
         if run.task.done() and not run.task.cancelled():
@@ -127,7 +128,7 @@ class Initiations:
 
     async def _exchange(
         self,
-        key: tuple[bytes, EndpointAddress],
+        key: Key,
         credential: EdhocOscore,
         message: Message,
         requests: RequestInterface,
@@ -136,7 +137,7 @@ class Initiations:
         session = None
         try:
             async with asyncio.timeout(HANDSHAKE_SECONDS):
-                session = await self._run(c_i, credential, message, requests)
+                session = await self._run(c_i, key, credential, message, requests)
         except TimeoutError as error:
             raise error if isinstance(error, CoapError) else HandshakeFailed("EDHOC: no answer in time") from None
         except EdhocError as error:
@@ -154,7 +155,7 @@ class Initiations:
                 self.sessions.end_at(former, self._scheduler.time() + self._parameters.max_transmit_wait)
 
     async def _run(
-        self, c_i: bytes, credential: EdhocOscore, message: Message, requests: RequestInterface
+        self, c_i: bytes, key: Key, credential: EdhocOscore, message: Message, requests: RequestInterface
     ) -> InitiatorSession:
         identity = credential.own or anonymous_identity()
         initiator = Initiator(identity)
@@ -184,7 +185,7 @@ class Initiations:
         now = self._scheduler.time()
         lifetime = self.sessions.lifetime(credential)
         session = InitiatorSession(
-            self.sessions, context, credential, (credential.key, message.remote), numbers,
+            self.sessions, context, credential, key, numbers,
             now + lifetime * _RENEWED, now + lifetime,
             message_3 if combined else None, self._scheduler.create_future(),
         )  # fmt: skip
@@ -194,9 +195,8 @@ class Initiations:
     def session_ended(self, session: Session) -> None:
         """A session is over: it is not used for anything new, and whoever waits for it begins another."""
         if isinstance(session, InitiatorSession):
-            for key, current in list(self._current.items()):
-                if current is session:
-                    del self._current[key]
+            if self._current.get(session.key) is session:
+                del self._current[session.key]
             session.open()
 
     async def close(self) -> None:
