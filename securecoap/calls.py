@@ -68,6 +68,8 @@ class Calls:
 
     async def _response(self, request: ClientRequest, timeout: float | None) -> Message:
         try:
+            if timeout is None or timeout == UNSET:
+                return await request.response
             async with within(timeout):
                 return await request.response
         except RequestTimeout:

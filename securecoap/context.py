@@ -23,7 +23,7 @@ from securecoap.core.plumbing import Ping
 from securecoap.core.serving import Server
 from securecoap.core.silence import SUCCESS, unwanted_classes
 from securecoap.core.transfer import Transfer
-from securecoap.errors import ConfigurationError, RequestFailed, Unreachable
+from securecoap.errors import CoapError, ConfigurationError, RequestFailed, Unreachable
 from securecoap.keyring import Keyring
 from securecoap.saved_sessions import SavedSessions
 from securecoap.settings import ClientSettings, ServerSettings, takes
@@ -126,7 +126,15 @@ class Context(Calls):
         echo = EchoValues(self._random, self._loop.time)
         limits, parameters = self._settings.limits, self._settings.parameters
         has_cache = self._settings.cache
-        self._common = Common(self._choose, self._loop, parameters, limits, self._random, has_cache=has_cache)
+        self._common = Common(
+            self._choose,
+            self._loop,
+            parameters,
+            limits,
+            self._random,
+            recognize=self._recognize,
+            has_cache=has_cache,
+        )
         self._server = Server(
             self._keyring.tree(self._settings.site, echo.make),
             self._loop,
@@ -279,6 +287,19 @@ class Context(Calls):
         if await stack.tokens.fill_or_recognize_remote(message):
             return stack.tokens
         raise Unreachable("no endpoint of this context carries such a request")
+
+    def _recognize(self, message: Message) -> RequestInterface | None:
+        """The stack that carries a message, with the message's remote set, where that takes no waiting."""
+        stack = self._client_stacks.get(message.scheme or "")
+        if stack is None or message.remote is not None:
+            return None
+        try:
+            known = stack.tokens.recognize_remote(message)
+        except CoapError:
+            known = False  # it is found again, and told, where there is somebody to be told
+        if not known:
+            message.remote = None
+        return stack.tokens if known else None
 
     def _client_stack(self, scheme: str) -> Stack:
         stack = self._client_stacks.get(scheme)

@@ -212,6 +212,9 @@ class MessageInterface(Protocol):
     def send(self, message: Message) -> None:
         """Send to ``message.remote``; ``message.encode()`` is the datagram. Losses are not reported."""
 
+    def recognize_remote(self, message: Message) -> EndpointAddress | None:
+        """As `determine_remote`, where that takes no waiting, and nothing is made or sent; ``None``: ask that one."""
+
     async def determine_remote(self, message: Message) -> EndpointAddress | None:
         """The address for the message's URI or ``unresolved_remote``, ready for use (a DTLS handshake is complete).
 
@@ -255,6 +258,9 @@ class TokenInterface(Protocol):
         The message is the caller's gift: type, Message ID and datagram are set on it. Returns what to call when
         interest in the message ends (it is then not retransmitted any more), or ``None``.
         """
+
+    def recognize_remote(self, message: Message) -> bool:
+        """As `fill_or_recognize_remote`, where that takes no waiting; ``False``: ask that one."""
 
     async def fill_or_recognize_remote(self, message: Message) -> bool:
         """Set ``message.remote`` if this interface carries the message, ready for use; ``False`` if it does not.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from securecoap.access import Access
 from securecoap.config import TransportParameters
@@ -146,6 +146,15 @@ class Keyring:
         if self._edhoc is None or self.credentials is None or not self.credentials.edhoc:
             return site
         return self._edhoc.tree(site, make_echo)
+
+    def known(self, message: Message) -> SecurityContext | Literal[False] | None:
+        """See `securecoap.oscore.layer.ContextSource.known`."""
+        selection = self.select(message)
+        if selection is None or selection.oscore is None:
+            return None
+        if selection.oscore.kind != "oscore" or self._contexts is None:
+            return False
+        return self._contexts.known(cast("OscoreContext", selection.oscore)) or False
 
     async def for_request(self, message: Message) -> SecurityContext | KeyAgreement | None:
         """See `securecoap.oscore.layer.ContextSource.for_request`."""

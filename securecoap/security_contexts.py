@@ -116,6 +116,10 @@ class SecurityContexts:
         found = self._credentials.find_oscore(kid, None, time.time())
         return [self._derivations[one.key][0] for one in found if one.key in self._derivations]
 
+    def known(self, credential: OscoreContext) -> SecurityContext | None:
+        """The context for a credential, if it is open."""
+        return self._contexts.get(credential.key)
+
     async def for_request(self, credential: OscoreContext) -> SecurityContext:
         """The context with which a request of ours is protected; see `ContextSource.for_request`.
 

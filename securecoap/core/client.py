@@ -1,7 +1,9 @@
 """A request of the application: addressing, blocks, Echo, a second try after a lost session, and observation.
 
-`ClientRequest` is the `Request` of the design: one task that puts single exchanges together. What is special about an
-observation is in `securecoap.core.observer`; that it outlives an outage is decided here.
+`ClientRequest` is the `Request` of the design. A plain request to a peer that is known goes out at once, and its answer
+ends it: no task, no timer of its own. Whatever needs more (an address, a session, blocks, Echo, a second try) is put
+together from single exchanges by one task, which takes over what has come. What is special about an observation is in
+`securecoap.core.observer`; that it outlives an outage is decided here.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from errno import ECONNREFUSED
 from typing import TYPE_CHECKING, Final
 
 from securecoap.core.observer import ClientObservation, Observer
-from securecoap.core.plumbing import exchange
+from securecoap.core.plumbing import RequestPipe, exchange
 from securecoap.core.silence import QuietExchange, unwanted_classes
 from securecoap.core.stepping import Steps
 from securecoap.core.transfer import Transfer
@@ -25,16 +27,18 @@ from securecoap.errors import (
     SessionEnded,
     Unreachable,
 )
+from securecoap.wire import numbers
 from securecoap.wire.codes import Code
+from securecoap.wire.message import Message
 
 if TYPE_CHECKING:
     from securecoap.core.common import Common
-    from securecoap.core.plumbing import RequestPipe
     from securecoap.interfaces import EndpointAddress, RequestInterface
-    from securecoap.wire.message import Message
 
 __all__ = ["ClientRequest"]
 
+_NOT_PLAIN: Final = sum(1 << number for number in (numbers.BLOCK1, numbers.NO_RESPONSE, numbers.OBSERVE))
+_NOT_WHOLE: Final = 1 << numbers.BLOCK2 | 1 << numbers.BLOCK1 | 1 << numbers.ECHO
 _PAUSE: Final = (5.0, 15.0)
 """Seconds before a broken observation is registered anew, at random (RFC 7641 section 3.3.1); doubled each time."""
 _LONGEST_PAUSE: Final = 120.0
@@ -84,18 +88,80 @@ class ClientRequest:
         self.observation = ClientObservation(self._cancel) if message.options.observe == 0 else None
         self.response: asyncio.Future[Message] = loop.create_future()
         self.response.add_done_callback(self._response_done)
-        self._task: asyncio.Task[None] = loop.create_task(self._run())
+        self._pipe: RequestPipe | None = None
+        self._head: Message | Exception | None = None
+        self._task: asyncio.Task[None] | None = None
+        if self.observation is not None or not self._begin():
+            self._task = loop.create_task(self._run())
 
     def _response_done(self, response: asyncio.Future[Message]) -> None:
         if response.cancelled():
             self.cancel()
+
+    # Without a task.
+
+    def _begin(self) -> bool:
+        """Send the request now, if nothing has to be waited for but its answer."""
+        message = self._message
+        if (
+            self._token
+            or self._cache is not None
+            or message.confirmable is False
+            or message.options.present & _NOT_PLAIN
+            or not self._transfer.is_plain(message)
+        ):
+            return False
+        request = Message.inner(message.code or 0, message.options.snapshot(), message.payload, None, b"")
+        request.scheme, request.unresolved_remote = message.scheme, message.unresolved_remote
+        request.remote, request.confirmable = message.remote, message.confirmable
+        interface = self._common.recognize(request)
+        if interface is None:
+            return False
+        self._performed_at = self._loop.time()
+        self._interface = interface
+        self._remote = request.remote
+        pipe = self._pipe = RequestPipe(request, self._answered, self._failed)
+        self._common.patience.add(pipe)
+        interface.request(pipe)
+        return True
+
+    def _answered(self, response: Message, _is_last: bool) -> None:
+        """The answer, or the first part of it, is here."""
+        self._end_pipe()
+        if response.options.present & _NOT_WHOLE:
+            self._go_on(response)
+        elif not self.response.done():
+            self.response.set_result(response)
+
+    def _failed(self, error: Exception) -> None:
+        self._end_pipe()
+        if isinstance(error, (SessionEnded, Unreachable)):
+            self._go_on(error)  # it may be worth a second try
+        else:
+            self._conclude(error)
+
+    def _end_pipe(self) -> None:
+        pipe, self._pipe = self._pipe, None
+        if pipe is not None:
+            self._common.patience.discard(pipe)
+            pipe.end_interest()
+
+    def _go_on(self, head: Message | Exception) -> None:
+        """What came is not all: a task goes on with it."""
+        if not self.response.done():
+            self._head = head
+            self._task = self._loop.create_task(self._run())
+
+    # With one.
 
     def cancel(self) -> None:
         """End the request or observation; an observation is deregistered."""
         self._cancel(tell_server=True)
 
     def _cancel(self, tell_server: bool) -> None:
-        self._task.cancel()
+        self._end_pipe()
+        if self._task is not None:
+            self._task.cancel()
         observer, self._observer = self._observer, None
         if observer is not None:
             if tell_server:
@@ -115,11 +181,12 @@ class ClientRequest:
     @property
     def is_done(self) -> bool:
         """Whether nothing is under way any more."""
-        return self._task.done()
+        return self._pipe is None and (self._task is None or self._task.done())
 
     async def wait_done(self, seconds: float | None = None) -> None:
         """Return when nothing is under way any more, or after that time."""
-        await asyncio.wait([self._task], timeout=seconds)
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=seconds)
 
     async def _run(self) -> None:
         try:
@@ -191,8 +258,15 @@ class ClientRequest:
                 self._end_observer()
 
     async def _perform(self) -> None:
+        head, self._head = self._head, None
+        if isinstance(head, Exception):
+            raise head
         message = self._message.copy()
         message.remote = self._message.remote
+        if head is not None:
+            message.remote = self._remote
+            self._deliver(await self._transferred(message, head))
+            return
         self._performed_at = self._loop.time()
         refused = self._remote
         try:
@@ -231,11 +305,11 @@ class ClientRequest:
         elif self.observation is not None:
             self.observation.put(response)
 
-    async def _transferred(self, message: Message) -> Message:
-        """The response to a request of any size."""
+    async def _transferred(self, message: Message, head: Message | None = None) -> Message:
+        """The response to a request of any size; ``head`` is what has come already."""
         if self._token or unwanted_classes(message) or not self._transfer.holds_bodies:
             return await self._transfer.perform(message, self._ask)
-        steps = Steps(self._send, self._loop, self._span)
+        steps = Steps(self._send, self._loop, self._span, head)
         return await steps.run(self._transfer.perform(message, steps.ask))
 
     async def _ask(self, message: Message) -> Message:

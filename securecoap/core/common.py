@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from securecoap.core.cache import ResponseCache
 from securecoap.core.extended_tokens import ExtendedTokens
+from securecoap.core.patience import Patience
+from securecoap.core.plumbing import RequestPipe, time_out
 from securecoap.core.request_tags import RequestTags
 from securecoap.core.silence import SilentRequests
 
@@ -28,6 +30,7 @@ class Common:
 
     Args:
         choose: sets a message's remote and returns who sends it.
+        recognize: the same, where that takes no waiting; ``None`` where it does.
         loop: runs the work.
         parameters: default time limits: RFC 7252's span for a Confirmable request, ``non_timeout`` for another.
         limits: bounds; uses those of bodies, groups, the cache and silent requests.
@@ -39,10 +42,12 @@ class Common:
         silent: requests that nobody waits for.
         extended_tokens: which peers take long tokens.
         cache: responses that may be used again, or ``None``.
+        patience: how long a Confirmable request waits that costs no task.
     """
 
     __slots__ = (
-        "cache", "choose", "extended_tokens", "limits", "loop", "parameters", "randomness", "silent", "tags",
+        "cache", "choose", "extended_tokens", "limits", "loop", "parameters", "patience", "randomness", "recognize",
+        "silent", "tags",
     )  # fmt: skip
 
     def __init__(
@@ -53,9 +58,12 @@ class Common:
         limits: Limits,
         randomness: Randomness,
         *,
+        recognize: Callable[[Message], RequestInterface | None] = lambda _: None,
         has_cache: bool = False,
     ) -> None:
         self.choose = choose
+        self.recognize = recognize
+        self.patience: Patience[RequestPipe] = Patience(loop, parameters.max_transmit_wait, time_out)
         self.loop = loop
         self.parameters = parameters
         self.limits = limits
@@ -67,6 +75,7 @@ class Common:
 
     def close(self) -> None:
         """Let go of everything."""
+        self.patience.close()
         self.silent.close()
         if self.cache is not None:
             self.cache.clear()

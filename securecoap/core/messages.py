@@ -267,6 +267,11 @@ class MessageManager:
 
     # What goes out.
 
+    def recognize_remote(self, message: Message) -> bool:
+        """See `TokenInterface.recognize_remote`."""
+        message.remote = self._interface.recognize_remote(message)
+        return message.remote is not None
+
     async def fill_or_recognize_remote(self, message: Message) -> bool:
         """Ask the interface for the address."""
         remote = await self._interface.determine_remote(message)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from securecoap.interfaces import Cancel
     from securecoap.wire.message import Message
 
-__all__ = ["Ping", "RequestPipe", "exchange"]
+__all__ = ["Ping", "RequestPipe", "exchange", "time_out"]
 
 
 class RequestPipe:
@@ -65,6 +65,12 @@ class RequestPipe:
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback()
+
+
+def time_out(pipe: RequestPipe) -> None:
+    """There was no response in time."""
+    pipe.add_exception(RequestTimeout("there was no response in time"))
+    pipe.end_interest()
 
 
 async def exchange(

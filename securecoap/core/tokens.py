@@ -326,6 +326,10 @@ class TokenManager:
 
     # What goes out.
 
+    def recognize_remote(self, message: Message) -> bool:
+        """See `TokenInterface.recognize_remote`."""
+        return self.below.recognize_remote(message)
+
     async def fill_or_recognize_remote(self, message: Message) -> bool:
         """See `TokenInterface.fill_or_recognize_remote`."""
         return await self.below.fill_or_recognize_remote(message)

@@ -66,6 +66,11 @@ class Transfer:
         """Whether request and response are whole messages for the application."""
         return self._source is None and self._sink is None and self._part is None
 
+    def is_plain(self, message: Message) -> bool:
+        """Whether a request is a message, and asks for a response of any size."""
+        largest = self._exponent == LARGEST_EXPONENT
+        return largest and len(message.payload) <= 16 << LARGEST_EXPONENT and self.holds_bodies
+
     async def perform(self, message: Message, ask: Ask) -> Message:
         """Send the request and its body; the response, with its body unless that went to the sink.
 

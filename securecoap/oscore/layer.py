@@ -8,7 +8,7 @@ module knows no credentials and no storage: contexts come from a `ContextSource`
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 from weakref import WeakValueDictionary
 
 from securecoap.config import Limits
@@ -68,6 +68,9 @@ class ContextSource(Protocol):
         Raises:
             AgreementRefused: it completes nothing.
         """
+
+    def known(self, message: Message) -> SecurityContext | Literal[False] | None:
+        """As `for_request`, where that takes no waiting; ``False`` where it does."""
 
     async def for_request(self, message: Message) -> SecurityContext | KeyAgreement | None:
         """The context for a request of ours, ready to be used; ``None`` if OSCORE is not meant for it.
@@ -155,6 +158,18 @@ class OscoreLayer:
             self.above.dispatch_error(error, address)
 
     # What goes out.
+
+    def recognize_remote(self, message: Message) -> bool:
+        """See `TokenInterface.recognize_remote`."""
+        context = self._contexts.known(message)
+        if context is False or not self._below.recognize_remote(message):
+            return False
+        if context is None:
+            return True
+        if context.derivation is not None or message.remote.is_multicast:
+            return False
+        message.remote = OscoreAddress(context, message.remote)
+        return True
 
     async def fill_or_recognize_remote(self, message: Message) -> bool:
         """Set the address, with the context on it that the message's URI asks for; see `TokenInterface`.

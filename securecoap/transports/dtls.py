@@ -256,6 +256,20 @@ class DtlsInterface:
                 return await self._wait(peer, attempt)
             await asyncio.wait([attempt.future])  # one session for each peer: another credential's turn comes later
 
+    def recognize_remote(self, message: Message) -> DtlsAddress | None:
+        """The address of a live session that can be used at once; see `MessageInterface.recognize_remote`."""
+        if message.remote is not None or message.scheme != "coaps":
+            return None
+        selected = self._select(message)
+        peer = self._resolver.known(f"coaps://{message.unresolved_remote}")
+        if selected is None or peer is None or peer in self._attempts:
+            return None
+        session = self._engine.session(peer)
+        if session is None or self._watch.is_doubtful(session.owner):
+            return None
+        owner: DtlsAddress = session.owner
+        return owner if session.source.session_key == self._addressed.find(selected, message).session_key else None
+
     def _connect(self, peer: SocketAddress, credential: DtlsCredential) -> Attempt:
         if self._closed:
             raise RequestFailed("the endpoint is closed")

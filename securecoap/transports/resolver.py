@@ -24,6 +24,10 @@ _AVOIDED: Final = 256
 """Addresses that are remembered as refusing. Beyond it the oldest is forgotten."""
 _AVOIDANCE: Final = 30.0
 """Seconds for which an address that refused is passed over."""
+_KNOWN: Final = 1024
+"""Authorities whose addresses are remembered. Beyond it the oldest is forgotten."""
+_KNOWN_FOR: Final = 10.0
+"""Seconds for which what the system said of a name is taken to be so. How long it really holds is not told to us."""
 
 
 class Resolver:
@@ -38,6 +42,18 @@ class Resolver:
         self._loop = loop
         self._family = family
         self._refused_at: dict[SocketAddress, float] = {}
+        self._known: dict[str, tuple[float, list[SocketAddress]]] = {}  # by URI: until when, and what
+
+    def known(self, uri: str) -> SocketAddress | None:
+        """As `resolve`, if that takes no waiting because it was asked lately; ``None`` otherwise."""
+        found = self._known.get(uri)
+        if found is None:
+            return None
+        until, addresses = found
+        if self._loop.time() >= until:
+            del self._known[uri]
+            return None
+        return min(addresses, key=self._rank) if self._refused_at else addresses[0]
 
     def refused(self, peer: SocketAddress) -> None:
         """The network says that nobody is there."""
@@ -53,6 +69,9 @@ class Resolver:
             Unreachable: there is none.
             UriError: the authority is malformed.
         """
+        known = self.known(uri)
+        if known is not None:
+            return known
         parsed = parse_uri(uri)
         flags = socket.AI_NUMERICHOST if is_ip_literal(parsed.host) else 0
         try:
@@ -67,6 +86,9 @@ class Resolver:
                 addresses.append((f"::ffff:{address[0]}", address[1], 0, 0))
         if not addresses:
             raise Unreachable(f"{parsed.host} has no address that this endpoint can reach")
+        if len(self._known) >= _KNOWN:
+            del self._known[next(iter(self._known))]
+        self._known[uri] = (float("inf") if flags else self._loop.time() + _KNOWN_FOR, addresses)
         return min(addresses, key=self._rank)
 
     def _rank(self, address: SocketAddress) -> float:

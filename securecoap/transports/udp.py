@@ -187,6 +187,13 @@ class UdpInterface:
         peer = await self._resolver.resolve(f"coap://{message.unresolved_remote}")
         return self._address(peer)
 
+    def recognize_remote(self, message: Message) -> EndpointAddress | None:
+        """The address of a destination that needs no waiting; see `MessageInterface.recognize_remote`."""
+        if message.remote is not None or message.scheme != "coap" or self.is_multicast:
+            return None
+        peer = self._resolver.known(f"coap://{message.unresolved_remote}")
+        return None if peer is None else self._known.get(peer) or self._address(peer)
+
     async def shutdown(self) -> None:
         """Close the socket."""
         self._socket.close()

@@ -7,11 +7,13 @@ rules beyond the format. Bytes that are no message raise `FormatError` and nothi
 
 from __future__ import annotations
 
+from functools import lru_cache
 from struct import Struct
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.errors import FormatError
+from securecoap.wire import numbers
 from securecoap.wire.codes import CODES, code_text
 from securecoap.wire.options import Options, decode_options
 from securecoap.wire.uri import compose_uri, is_ip_literal, parse_uri
@@ -113,14 +115,13 @@ class Message:
         Raises:
             UriError: the URI cannot be used.
         """
-        parsed = parse_uri(uri)
-        self.scheme = parsed.scheme
-        self.unresolved_remote = parsed.hostinfo
+        self.scheme, self.unresolved_remote, found = _destination(uri)
         options = self.options
-        # Section 6.4 step 5: a literal address is the datagram's own destination and is not said again.
-        options.uri_host = None if is_ip_literal(parsed.host) else parsed.host
-        options.uri_path = parsed.path
-        options.uri_query = parsed.query
+        if not options.pairs:
+            self.options = found.copy()
+            return
+        for number in (numbers.URI_HOST, numbers.URI_PATH, numbers.URI_QUERY):
+            options.replace(number, found.get_all(number))
 
     @property
     def uri(self) -> str | None:
@@ -230,6 +231,19 @@ class Message:
         kind = "" if self.mtype is None else _TYPE_NAMES[self.mtype] + " "
         code = "no code" if self.code is None else code_text(self.code)
         return f"<Message {kind}{code} {self.options!r}, payload of {len(self.payload)} bytes, remote {self.remote!r}>"
+
+
+@lru_cache(maxsize=512)
+def _destination(uri: str) -> tuple[str, str, Options]:
+    """Scheme, authority and options of an absolute URI: clients ask for the same few again and again."""
+    parsed = parse_uri(uri)
+    options = Options()
+    # Section 6.4 step 5: a literal address is the datagram's own destination and is not said again.
+    options.uri_host = None if is_ip_literal(parsed.host) else parsed.host
+    options.uri_path = parsed.path
+    options.uri_query = parsed.query
+    options.encode()
+    return parsed.scheme, parsed.hostinfo, options.snapshot()
 
 
 _NO_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType({})

@@ -253,8 +253,21 @@ class Options:
     def copy(self) -> Options:
         """The same options, free to be changed."""
         options = Options.__new__(Options)
-        options._assign(self.pairs)
+        options.pairs = self.pairs
+        options.present = self.present
+        options._encoded = self._encoded
+        options._path = self._path
+        options._request_fault = self._request_fault
+        options._response_fault = self._response_fault
         options._frozen = False
+        return options
+
+    def snapshot(self) -> Options:
+        """The same options, which nobody changes any more."""
+        if self._frozen:
+            return self
+        options = self.copy()
+        options._frozen = True
         return options
 
     def encode(self) -> bytes:

@@ -226,6 +226,9 @@ class Contexts:
     def derivations(self, kid: bytes) -> list[Any]:
         return [one for one in self.bases if one._recipient_id == kid]
 
+    def known(self, message: Message) -> Any:
+        return False if isinstance(self.client, Exception) else self.client
+
     async def for_request(self, message: Message) -> Any:
         if isinstance(self.client, Exception):
             raise self.client

@@ -309,6 +309,9 @@ class Bases(Contexts):
     def find(self, kid: bytes, kid_context: bytes | None) -> list[Any]:
         return [one for one in super().find(kid, None) if kid_context in (None, one.kid_context)]
 
+    def known(self, message: Message) -> Any:
+        return False
+
     async def for_request(self, message: Message) -> Any:
         return self.bases[0].for_request()
 

@@ -1,0 +1,31 @@
+"""Many who wait, one timer."""
+
+from __future__ import annotations
+
+import asyncio
+
+from securecoap.core.patience import Patience
+from tests.simulation.clock import VirtualLoop, virtual
+
+
+@virtual
+async def test_each_waits_for_its_span() -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    start = loop.time()
+    told: list[tuple[float, str]] = []
+    patience: Patience[str] = Patience(loop, 10.0, lambda item: told.append((loop.time() - start, item)))
+    for name in "abcd":
+        patience.add(name)
+        await asyncio.sleep(2)
+    patience.discard("b")
+    patience.discard("b")
+    assert len(loop.timers()) == 1
+    await asyncio.sleep(30)
+    assert [(round(when, 3), name) for when, name in told] == [(10, "a"), (14, "c"), (16, "d")]
+    assert len(patience) == 0
+    patience.add("e")
+    patience.close()
+    await asyncio.sleep(30)
+    assert len(told) == 3
+    assert not loop.timers()
