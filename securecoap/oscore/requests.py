@@ -97,7 +97,8 @@ class IncomingRequests:
         was_received = False
         for context in self._contexts.find(kid, kid_context):
             window = context.window
-            is_new = window.accepts(number)
+            # Above the window nothing was received: most requests are there, and are spared the call.
+            is_new = (number > window.highest and not window.void) or window.accepts(number)
             if context.retired:
                 continue
             if not is_new and not window.void:
