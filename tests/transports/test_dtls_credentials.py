@@ -118,7 +118,7 @@ def test_one_key_in_two_entries_is_a_fault():
 def test_a_client_knows_its_servers_by_their_keys():
     data = {"coaps://*/*": {**rpk("sensor", {":gateway": public_pem(OTHER)}), "claims": ["mine"]}}
     chosen = CredentialsMap.from_dict(data).select("coaps", "h", None, (), 1, now=NOW.timestamp()).dtls
-    offered = engine_credential(chosen)
+    offered: Any = engine_credential(chosen)
     assert offered.judge((spki(OTHER),)) == Proof(
         public_key_name(spki(OTHER)).encode(), ("coaps://*/*", ":gateway", "mine")
     )
@@ -199,8 +199,8 @@ def test_expired_entries_are_not_used():
 )
 def test_a_client_checks_the_authority_of_its_uri(uri, san, good):
     chosen = CredentialsMap.from_dict({"coaps://*/*": x509(None)}).select("coaps", "h", None, (), 1, now=0).dtls
-    offered = engine_credential(dtls_credentials.replace(chosen, authority=uri))
-    verdict = offered.judge((AUTHORITY.issue(OTHER, san),))
+    offered: Any = engine_credential(dtls_credentials.replace(chosen, authority=uri))
+    verdict: Any = offered.judge((AUTHORITY.issue(OTHER, san),))
     assert isinstance(verdict, Proof) is good
     if not good:
         assert verdict.alert is Alert.BAD_CERTIFICATE
@@ -210,7 +210,7 @@ def test_a_client_checks_the_authority_of_its_uri(uri, san, good):
 def test_peer_names_of_a_client_stand_for_the_authority():
     entry = x509(None, **{"peer-names": ["gateway.example"]})
     chosen = CredentialsMap.from_dict({"coaps://*/*": entry}).select("coaps", "h", None, (), 1, now=0).dtls
-    offered = engine_credential(dtls_credentials.replace(chosen, authority="192.0.2.2"))
+    offered: Any = engine_credential(dtls_credentials.replace(chosen, authority="192.0.2.2"))
     assert isinstance(offered.judge((AUTHORITY.issue(OTHER, "gateway.example"),)), Proof)
     assert isinstance(offered.judge((AUTHORITY.issue(OTHER, "192.0.2.2"),)), Refusal)
 
