@@ -115,14 +115,17 @@ class ClientRequest:
         request.scheme, request.unresolved_remote = message.scheme, message.unresolved_remote
         request.remote, request.confirmable = message.remote, message.confirmable
         interface = self._common.recognize(request)
-        if interface is None:
+        if interface is None or request.remote.is_multicast:
             return False
         self._performed_at = self._loop.time()
         self._interface = interface
         self._remote = request.remote
         pipe = self._pipe = RequestPipe(request, self._answered, self._failed)
         self._common.patience.add(pipe)
-        interface.request(pipe)
+        try:
+            interface.request(pipe)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the one who waits has to see it
+            self._failed(error)
         return True
 
     def _answered(self, response: Message, _is_last: bool) -> None:
