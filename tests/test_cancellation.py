@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from securecoap import Context, Message, ObservableResource, Resource, Site, TransportParameters
-from securecoap.errors import RequestFailed, RequestTimeout, StateError
+from securecoap.errors import ConfigurationError, RequestFailed, RequestTimeout, StateError
 from securecoap.oscore.sender import Sender
 from securecoap.wire.codes import Code
 from tests.core.helpers import ACK, RST, Plain, Slow, kinds, site_of
@@ -22,6 +22,7 @@ from tests.oscore import vectors
 from tests.oscore.fakes import Contexts
 from tests.simulation.clock import VirtualLoop, settle, virtual
 from tests.simulation.endpoints import Pair
+from tests.transports.test_udp import usable_group
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator
@@ -414,6 +415,27 @@ async def test_closing_amid_a_handshake() -> None:
         assert peer.received() == 1
         await asyncio.sleep(LONG)
         assert peer.received() == 0
+    nothing_is_left(loop)
+
+
+@virtual
+async def test_closing_amid_a_group_request() -> None:
+    loop = asyncio.get_running_loop()
+    group = usable_group(4)
+    with silent_peer():
+        client = Context.client()
+        await client.start()
+        members = client.ask_group(f"coap://{group}:9/x")
+        waiting = asyncio.ensure_future(anext(members))
+        await settle()
+        assert not waiting.done()
+        before = loop.time()
+        await client.shutdown()
+        assert loop.time() - before < 0.1
+        with pytest.raises(StopAsyncIteration):
+            await waiting
+        with pytest.raises(ConfigurationError):
+            await anext(client.ask_group(f"coap://{group}:9/x"))
     nothing_is_left(loop)
 
 

@@ -21,10 +21,8 @@ from securecoap.errors import (
     Unauthorized,
 )
 from securecoap.resources import Resource, Site
-from securecoap.wire import numbers
 from securecoap.wire.codes import Code
 from securecoap.wire.message import Message, NoResponse
-from securecoap.wire.options import encode_options
 from tests.simulation.clock import settle, virtual
 from tests.simulation.endpoints import Pair
 
@@ -305,18 +303,6 @@ async def test_hop_limit(options: bytes, code: Code) -> None:
     async with Pair(site_of(x=Plain())) as pair:
         pair.network.inject("stranger", "server", wire(CON, GET, 1, b"t", PATH_X + options))
         assert pair.answers[-1].code == code
-
-
-@pytest.mark.parametrize("number", [128, 132, 136, 140])
-@virtual
-async def test_reserved_location_options(number: int) -> None:
-    """R054: beside Location-Path or -Query they would say more of a location than is understood here."""
-    async with Pair(site_of(x=Plain())) as pair:
-        for location in (numbers.LOCATION_PATH, numbers.LOCATION_QUERY, None):
-            there = [] if location is None else [(location, b"a")]
-            options = encode_options(sorted([(11, b"x"), (number, b"y"), *there]))
-            pair.network.inject("stranger", "server", wire(CON, GET, location or 1, b"t", options))
-            assert pair.answers[-1].code == (Code.CONTENT if location is None else Code.BAD_OPTION)
 
 
 @virtual
