@@ -1,8 +1,8 @@
 """1,000 observers of one resource: registering them, telling them of a change, and what each of them is kept for.
 
 The generator (obsgen.c) has a socket for each observer, acknowledges at once, and is the same for every server. Every
-server has its observers at the same time; a round is one PUT to each server in turn, so that a noisy machine is noisy
-for all. CPU time is that of the server's process, from /proc.
+server has answered plain requests for a second, and has its observers at the same time; a round is one PUT to each
+server in turn, so that a noisy machine is noisy for all. CPU time is that of the server's process, from /proc.
 """
 
 from __future__ import annotations
@@ -82,6 +82,8 @@ def measure_observers(options: argparse.Namespace, directory: Path, generator: P
             if name == "libcoap":
                 put = ["coap-client-notls", "-m", "put", "-e", "00000", f"coap://127.0.0.1:{server.port}/obs"]
                 subprocess.run(put, check=True, capture_output=True, timeout=20)
+            warm = [str(generator.with_name("loadgen")), "-w", "32", "-d", "1", "127.0.0.1", str(server.port)]
+            subprocess.run(["taskset", "-c", str(load_core), *warm], check=True, capture_output=True)
             observers[name] = Observers(server, generator, load_core, options.rounds + 1)
         for _ in range(options.rounds + 1):
             for one in observers.values():
