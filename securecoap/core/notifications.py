@@ -67,7 +67,9 @@ def make(request: Message, response: Message, number: int, exponent: int) -> Not
     options = request.options
     found = response.options
     pairs, payload = found.pairs, response.payload
-    content_format = found.content_format if code == Code.CONTENT else UNKNOWN
+    content_format: int | None = UNKNOWN
+    if code == Code.CONTENT:
+        content_format = found.content_format if pairs else None
     if options.present & found.present & _ETAG and code == Code.CONTENT and found.etag in options.etags:
         code, payload, content_format = Code.VALID, b"", UNKNOWN
         pairs = tuple([pair for pair in pairs if pair[0] in _REFRESHED])

@@ -212,7 +212,7 @@ class Server:
             request.options.present & _OBSERVE
             and request.options.observe == 0
             and request.code in (Code.GET, Code.FETCH)
-            and getattr(resource, "is_observable", hasattr(resource, "add_observation"))
+            and _is_observable(resource)
             and ((block2 := request.options.block2) is None or block2.number == 0)
             and self._observations.has_room(request.remote)
             and not unwanted_classes(request) & SUCCESS  # nobody would hear of it
@@ -365,6 +365,11 @@ class Server:
             _, stubborn = await asyncio.wait(tasks, timeout=patience)
             for task in stubborn:
                 _logger.error("a handler ignores that it is cancelled: %r", task.get_coro())
+
+
+def _is_observable(resource: Resource) -> bool:
+    is_observable: bool | None = getattr(resource, "is_observable", None)
+    return hasattr(resource, "add_observation") if is_observable is None else is_observable
 
 
 def _cancel(task: asyncio.Task[Any]) -> None:
