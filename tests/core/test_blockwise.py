@@ -6,6 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from securecoap.config import Limits
 from securecoap.core.blockwise import Assemblies, request_key, response_key
@@ -536,3 +538,45 @@ async def test_the_entity_tag_of_a_body_is_made_once(monkeypatch: pytest.MonkeyP
         assert (answer.payload, answer.options.etag) == (BODY, b"tag")
         assert len(pair.requests) == 313
     assert digested == [5000]  # one for each small block would let a stranger buy much work with few bytes
+
+
+ANY_BLOCK = st.none() | st.builds(Block, st.integers(0, 6) | st.just(0xFFFFF), st.booleans(), st.integers(0, 7))
+ANY_REQUEST = st.tuples(
+    st.sampled_from([Code.GET, Code.PUT, Code.POST, Code.FETCH]),
+    st.sampled_from([0, 1, 15, 16, 17, 32, 64, 200]),
+    ANY_BLOCK,
+    ANY_BLOCK,
+    st.sampled_from([(), (b"",), (b"a", b"b")]),
+    st.none() | st.sampled_from([0, 500, 0xFFFFFFFF]),
+    st.booleans(),
+)
+REFUSALS = {
+    Code.BAD_REQUEST,
+    Code.REQUEST_ENTITY_INCOMPLETE,
+    Code.REQUEST_ENTITY_TOO_LARGE,
+    Code.SERVICE_UNAVAILABLE,
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(ANY_REQUEST, min_size=1, max_size=12))
+def test_whatever_comes_is_answered_within_the_bounds(requests: list[Any]) -> None:
+    """R075, R093: a value or one of the documented errors, and never more than the limits say."""
+
+    @virtual
+    async def talk() -> None:
+        limits = Limits(body_bytes=400, assembly_bytes=600, assemblies=3)
+        async with Pair(site_of(x=Body(BODY[:300])), limits=limits) as pair:
+            table = pair.server.server._assemblies
+            for code, size, block1, block2, tags, size1, if_none_match in requests:
+                options = {"block1": block1, "block2": block2, "request_tag": tags, "size1": size1}
+                payload = b"" if code == Code.GET else bytes(size)
+                response = await one(pair, code, payload, **options, if_none_match=if_none_match)
+                assert response.code in REFUSALS or (response.code or 0) < 96
+                assert len(response.payload) <= 1024
+                assert table.held_bytes == sum(held.size for held in table._table.values()) <= 600
+                assert len(table) <= 3
+            await asyncio.sleep(300)
+            assert (len(table), table.held_bytes) == (0, 0)
+
+    talk()

@@ -253,3 +253,24 @@ async def test_it_goes_with_the_session() -> None:
         assert len(outer._bodies) == 1
         path.pair.server.manager.dispatch_error(SessionEnded("over"), path.pair.server.interface.address("proxy"))
         assert len(outer._bodies) == 0
+
+
+@virtual
+async def test_an_unprotected_block_does_not_get_into_a_protected_body() -> None:
+    """R092: nor the other way round; the address says which security a block had."""
+    async with Path() as path:
+        sent: list[int] = []
+
+        def interfere(datagram: Any) -> bool:
+            if datagram.source == "client" and len(datagram.data) > 500 and not sent:
+                sent.append(1)
+                options = Message(uri_path=("x",), block1=Block(1, False, 6)).options.encode()
+                path.pair.network.inject("client", "server", wire(CON, Code.POST, 9, b"t", options, b"forged"))
+            return False
+
+        path.pair.network.drop = interfere
+        response = await path.pair.client.ask(Code.POST, "x", BODY).response
+        assert sent
+        assert response.payload == BODY
+        assert [request.payload for request in path.body.requests] == [BODY]
+        assert Code.REQUEST_ENTITY_INCOMPLETE in {one.code for one in path.pair.answers}
