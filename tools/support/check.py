@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from support.architecture import check_all, public_names, read_modules
 from support.environment import ROOT, in_environment, make_environment, say
+from support.mutation import BREAKS, check_breaks
 from support.requirements import TABLE, check_requirements, pending_lines, read_rows
 
 if TYPE_CHECKING:
@@ -101,10 +102,11 @@ def _architecture() -> bool:
 
 
 def _requirements() -> bool:
-    """Each row of the behaviour checklist has tests that are there; what is pending is said."""
-    faults = check_requirements(ROOT)
+    """Each row of the behaviour checklist has tests that are there, and breaks that fit; what is pending is said."""
+    faults = [f"{TABLE}: {fault}" for fault in check_requirements(ROOT)]
+    faults += [f"{BREAKS}: {fault}" for fault in check_breaks(ROOT)]
     for fault in faults:
-        print(f"{TABLE}: {fault}")
+        print(fault)
     for line in pending_lines(read_rows(ROOT)[0]):
         print(f"  {line}")
     return not faults

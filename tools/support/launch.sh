@@ -1,5 +1,5 @@
-# Sourced by tools/demo, tools/test, tools/check and tools/bench/run: finds a Python that is new enough, then runs one
-# module of those under tools with it. $PYTHON, if set, is the only one tried.
+# Sourced by tools/demo, tools/test, tools/check, tools/mutation and tools/bench/run: finds a Python that is new
+# enough, then runs one module of those under tools with it. $PYTHON, if set, is the only one tried.
 
 launch() { # TOOLS_DIRECTORY MODULE [ARGUMENT...]
     tools=$1
