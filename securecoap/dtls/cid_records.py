@@ -34,6 +34,8 @@ CONNECTION_ID_START: Final = 11
 """Where in a record its connection ID begins."""
 _HEAD: Final = bytes((ContentType.TLS12_CID,)) + DTLS_1_2.to_bytes(2, "big")
 _TYPES: Final = {content_type: bytes((content_type,)) for content_type in ContentType}
+_TABLE: Final = 2048
+_LENGTHS: Final = tuple(length.to_bytes(2, "big") for length in range(_TABLE))
 _pack_end: Final = struct.Struct("!HQ").pack  # length, explicit nonce
 
 
@@ -69,20 +71,22 @@ class CidWriteProtection(WriteProtection):
         self.next_number = number + 1
         number8 = number.to_bytes(8, "big")
         named = number8 + self.connection_id
-        sealed = self._encrypt(self._salt + number8, inner, self._additional + named + length.to_bytes(2, "big"))
+        length2 = _LENGTHS[length] if length < _TABLE else length.to_bytes(2, "big")
+        sealed = self._encrypt(self._salt + number8, inner, self._additional + named + length2)
         return _HEAD + named + _pack_end(length + self._tag_and_nonce, number) + sealed
 
 
 class CidReadProtection(ReadProtection):
     """Opens the records of one epoch in which the peer has to put ``connection_id``; no other record is one of them."""
 
-    __slots__ = ("_additional", "_body")
+    __slots__ = ("_additional", "_body", "_head")
 
     def __init__(self, suite: CipherSuite, key: bytes, implicit_iv: bytes, epoch: int, connection_id: bytes) -> None:
         super().__init__(suite, key, implicit_iv, epoch)
         self.connection_id = connection_id
         self._additional = _additional_start(connection_id)
         self._body = RECORD_HEADER_LENGTH + len(connection_id)
+        self._head = _HEAD + epoch.to_bytes(2, "big")
 
     def open_application(self, datagram: bytes) -> bytes | None:  # noqa: ARG002  # no datagram has this form here
         """Refuse: a record without the connection ID is invalid (section 3)."""
@@ -101,6 +105,35 @@ class CidReadProtection(ReadProtection):
     def unwrap(self, record: Record, datagram: bytes) -> tuple[int, bytes] | None:
         """Return the real content type and the plaintext, without padding; ``None`` as ``ReadProtection.open``."""
         return self.open_at(datagram, record.start, record.end) if self.fits(record, datagram) else None
+
+    def open_alone(self, datagram: bytes) -> tuple[int, bytes] | None:
+        """As ``unwrap``, for a datagram that is one record. The caller has found this by its connection ID."""
+        body = self._body
+        length = len(datagram) - body - self._minimum
+        if not 0 < length < _TABLE or datagram[:5] != self._head:
+            return None
+        if datagram[body - 2 : body] != (length + self._minimum).to_bytes(2, "big"):
+            return None
+        named = datagram[3 : body - 2]
+        number = int.from_bytes(named[:8], "big")
+        ahead = number - self.highest
+        if ahead <= 0 and self._seen(ahead):
+            return None
+        try:
+            inner = self._decrypt(
+                self._salt + datagram[body : body + 8],
+                datagram[body + 8 :],
+                self._additional + named + _LENGTHS[length],
+            )
+        except InvalidTag:
+            return None
+        self._note(number, ahead)
+        return (inner[-1], inner[:-1]) if inner[-1] else self._without_padding(inner)
+
+    @staticmethod
+    def _without_padding(inner: bytes) -> tuple[int, bytes] | None:
+        inner = inner.rstrip(b"\0")
+        return (inner[-1], inner[:-1]) if inner else None
 
     def open_at(self, datagram: bytes, start: int, end: int) -> tuple[int, bytes] | None:
         """As ``unwrap``. The caller has checked type, version, epoch, connection ID and length."""
@@ -124,11 +157,7 @@ class CidReadProtection(ReadProtection):
         if length > MAX_PLAINTEXT:
             return None
         self._note(number, ahead)
-        if not inner or not inner[-1]:
-            inner = inner.rstrip(b"\0")
-            if not inner:
-                return None
-        return inner[-1], inner[:-1]
+        return self._without_padding(inner)
 
 
 def protections(

@@ -160,6 +160,14 @@ class Handshake:
         self._sends_protected = False
 
     @property
+    def role(self) -> Role:
+        """Which side this end is."""
+        return self.ROLE
+
+    def free(self) -> None:
+        """Let go of what it holds: there is nothing but memory."""
+
+    @property
     def deadline(self) -> float:
         """When ``handle_timeout`` wants to be called."""
         flight = self._flight

@@ -267,6 +267,10 @@ class ReadProtection:
         """Say whether a record of this epoch is a replay, or too old to tell."""
         return self._seen((self.epoch << 48 | record.sequence) - self.highest)
 
+    def open_alone(self, datagram: bytes) -> tuple[int, bytes] | None:  # noqa: ARG002  # as ``fits``
+        """As ``unwrap``, for a datagram that is one record with a connection ID; no other is opened."""
+        return None
+
     def unwrap(self, record: Record, datagram: bytes) -> tuple[int, bytes] | None:
         """Return content type and plaintext of a record of this epoch; ``None`` where ``open`` says so."""
         if not self.fits(record, datagram):

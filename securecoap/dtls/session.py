@@ -50,7 +50,7 @@ class Session:
         session_id: under which it may be resumed, empty for none.
         established_at: when Finished was verified.
         last_seen: when the latest authentic record came.
-        application_head: the first five bytes of each application record that can be meant for it.
+        application_head: the first five bytes of each application record that can be meant for it, if those tell.
         alive: whether the endpoint still has it.
         owner: anything the layer above wants to find again.
         read: opens records.
@@ -112,8 +112,8 @@ class Session:
         self.established_at = now
         self.last_seen = now
         self.connection_id = read.connection_id
-        content_type = ContentType.TLS12_CID if read.connection_id else ContentType.APPLICATION_DATA
-        self.application_head = bytes((content_type,)) + DTLS_1_2.to_bytes(2, "big") + self.epoch.to_bytes(2, "big")
+        head = bytes((ContentType.APPLICATION_DATA,)) + DTLS_1_2.to_bytes(2, "big") + self.epoch.to_bytes(2, "big")
+        self.application_head = b"with a connection ID" if read.connection_id else head
         self.alive = True
         self.owner: Any = None
         self.serial = 0

@@ -18,6 +18,7 @@ from securecoap.dtls.admission import Admission, Admitted
 from securecoap.dtls.alerts import ALERT_FATAL, Alert, HandshakeFault, alert_name, encode_alert, parse_alert
 from securecoap.dtls.cookie import CookieJar
 from securecoap.dtls.engine import DtlsEvents, EndReason, SavedSession
+from securecoap.dtls.handshake_table import HandshakeTable
 from securecoap.dtls.messages import (
     ClientHello,
     Fragment,
@@ -30,14 +31,8 @@ from securecoap.dtls.pending import Pending
 from securecoap.dtls.records import ContentType, Record, parse_records, plaintext_record
 from securecoap.dtls.session import Role
 from securecoap.dtls.sessions import SessionTable
-from securecoap.dtls.tinydtls_association import (
-    LONGEST_IDENTITY,
-    LONGEST_KEY,
-    Association,
-    load_tinydtls,
-)
-from securecoap.dtls.tinydtls_handshakes import TinydtlsHandshake, TinydtlsHandshakes
-from securecoap.dtls.tinydtls_session import EPOCH, TinydtlsSession, why_not_tinydtls
+from securecoap.dtls.tinydtls_association import LONGEST_IDENTITY, LONGEST_KEY, Association, load_tinydtls
+from securecoap.dtls.tinydtls_session import EPOCH, TinydtlsHandshake, TinydtlsSession, why_not_tinydtls
 from securecoap.errors import ConfigurationError, HandshakeFailed
 
 if TYPE_CHECKING:
@@ -94,7 +89,9 @@ class TinydtlsEndpoint:
         self._serials = count(1)
         self._sessions: SessionTable[TinydtlsSession] = SessionTable(self._parameters.idle_timeout)
         self._by_peer = self._sessions.by_peer
-        self._handshakes = TinydtlsHandshakes(self._parameters.limits.dtls_handshakes)
+        self._handshakes: HandshakeTable[TinydtlsHandshake, TinydtlsHandshake] = HandshakeTable(
+            self._parameters.limits.dtls_handshakes
+        )
 
     @property
     def session_count(self) -> int:
@@ -307,8 +304,11 @@ class TinydtlsEndpoint:
     def _begin(self, peer: Hashable, role: Role, own: bytes, keys: dict[bytes, bytes], now: float) -> TinydtlsHandshake:
         association = Association(self._tinydtls, own, keys)
         expires_at = now + self._parameters.handshake_time_limit
-        handshake = TinydtlsHandshake(peer, role, association, keys, expires_at, next(self._serials))
-        self._handshakes.add(handshake)
+        handshake = TinydtlsHandshake(peer, role, association, keys, expires_at)
+        if role is Role.CLIENT:
+            self._handshakes.add_client(handshake)
+        else:
+            self._handshakes.add_server(handshake)
         return handshake
 
     def _feed(self, handshake: TinydtlsHandshake, record: bytes, now: float) -> None:

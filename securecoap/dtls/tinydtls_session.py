@@ -1,10 +1,11 @@
-"""What a session of tinydtls is to a transport, and which credentials it can have.
+"""What a session and a handshake of tinydtls are, and which credentials it can have.
 
-Must not know handshakes or tables.
+Must not know records or tables.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.dtls.records import SequenceExhausted
@@ -14,10 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from securecoap.dtls.parameters import PskCredential
+    from securecoap.dtls.pending import Pending
     from securecoap.dtls.session import Role
     from securecoap.dtls.tinydtls_association import Association
 
-__all__ = ["EPOCH", "TinydtlsSession", "why_not_tinydtls"]
+__all__ = ["EPOCH", "TinydtlsHandshake", "TinydtlsSession", "why_not_tinydtls"]
 
 EPOCH: Final = 1
 """Of every session: tinydtls does not tell, and refuses renegotiation."""
@@ -87,3 +89,33 @@ class TinydtlsSession:
         if record is None:
             raise SequenceExhausted
         return record
+
+
+@dataclass(slots=True, eq=False)
+class TinydtlsHandshake:
+    """One attempt. A client's credential is known from the start, a server's when the identity has come.
+
+    Attributes:
+        keys: the association's: a server's is filled in when the identity has come.
+        answered: whether the server's hello is out (or, for a client, all of its flight has come).
+        changed_cipher: whether the client's ChangeCipherSpec has come, after its identity.
+        pending: the question for the key; ``held`` has what came meanwhile.
+    """
+
+    peer: Hashable
+    role: Role
+    association: Association
+    keys: dict[bytes, bytes]
+    expires_at: float
+    serial: int = 0
+    client_random: bytes = b""
+    credential: PskCredential | None = None
+    identity: bytes = b""
+    answered: bool = False
+    changed_cipher: bool = False
+    pending: Pending | None = None
+    held: list[bytes] = field(default_factory=list)
+
+    def free(self) -> None:
+        """Let go of the context."""
+        self.association.free()

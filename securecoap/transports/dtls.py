@@ -144,7 +144,7 @@ class DtlsInterface:
     def _received(self, data: bytes, peer: SocketAddress, local: bytes | None) -> None:
         # Without packet information a peer is its socket address; with it, a peer at each of our addresses.
         self._receive(data, peer if local is None or peer in self._dialled else (peer, local), self._time())
-        if data[:1] != b"\x17":  # application data sets no deadline
+        if data[:1] != b"\x17" and data[:1] != b"\x19":  # what is sealed sets no deadline
             self._arm()
 
     def application_data(self, session: DtlsSession, data: bytes) -> None:
@@ -194,7 +194,7 @@ class DtlsInterface:
             return
         if remote.unproven is None or remote.unproven.spend(len(record)):
             self._socket.send(record, remote.peer, remote.local)
-        if not remote.silent_since and (message.mtype == CON or _expects_answer(message)):
+        if remote.is_server and not remote.silent_since and (message.mtype == CON or _expects_answer(message)):
             self._watch.expect(remote)
 
     def transmit(self, datagram: bytes, peer: Any) -> None:

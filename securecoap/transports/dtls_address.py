@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from securecoap.dtls.session import Role
 from securecoap.interfaces import EndpointAddress
 from securecoap.transports.resolver import host_text, hostinfo
 from securecoap.transports.udp import packed_host
@@ -28,6 +29,7 @@ class DtlsAddress(EndpointAddress):
     Attributes:
         interface: the bound endpoint.
         session: the engine's.
+        is_server: whether the peer is the server of the session.
         peer: the peer's socket address.
         local: packed packet information with our address that was asked, or ``None``.
         silent_since: when a message went out that expects an answer, with nothing heard since; 0 for none.
@@ -36,8 +38,8 @@ class DtlsAddress(EndpointAddress):
     """
 
     __slots__ = (
-        "authenticated_claims", "confirmed", "grants", "interface", "local", "local_host", "local_port", "peer",
-        "session", "silent_since", "unproven", "watched",
+        "authenticated_claims", "confirmed", "grants", "interface", "is_server", "local", "local_host", "local_port",
+        "peer", "session", "silent_since", "unproven", "watched",
     )  # fmt: skip
 
     scheme = "coaps"
@@ -48,6 +50,7 @@ class DtlsAddress(EndpointAddress):
     ) -> None:
         self.interface = interface
         self.session = session
+        self.is_server = session.role is Role.CLIENT
         self.peer = peer
         self.local = local
         self.authenticated_claims = session.claims

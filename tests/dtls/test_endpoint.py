@@ -402,7 +402,7 @@ def test_half_open_handshakes_are_bounded_and_the_oldest_goes():
     for peer in peers:
         cookie = cookie_for(couple, peer)
         couple.server.receive(hello(cookie=cookie, sequence=1), peer, couple.now)
-    assert list(couple.server._servers) == peers[2:]
+    assert [handshake.peer for handshake in couple.server._handshakes] == peers[2:]
     assert couple.server.handshake_count == 3
     couple.now += 20
     couple.server.handle_timeout(couple.now)
@@ -417,7 +417,7 @@ def test_a_flood_of_hellos_leaves_a_good_client_served():
         couple.server.receive(hello(cookie=cookie, sequence=1), peer, couple.now)
     couple.connect()
     assert_alive(couple)
-    assert len(couple.server._due._heap) < 200
+    assert len(couple.server._handshakes._due._heap) < 200
 
 
 def test_a_client_that_starts_over_has_one_handshake():

@@ -227,7 +227,7 @@ class Arena:
         for endpoint in (couple.client, couple.server):
             if endpoint.handshake_count > LIMITS.dtls_handshakes + 1 or endpoint.session_count > LIMITS.dtls_sessions:
                 raise AssertionError("a table is beyond its bound")
-            for handshake in endpoint._handshakes.values():
+            for handshake in endpoint._handshakes:
                 held = handshake._reassembly._held
                 if held > LIMITS.dtls_handshake_bytes or len(handshake._early) > 4:
                     raise AssertionError("a handshake holds more than it may")

@@ -1,0 +1,121 @@
+"""The handshakes of an endpoint that are under way, and their bound. Must not know records, sessions or an engine."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from securecoap.dtls.deadlines import Deadlines
+from securecoap.dtls.session import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator
+
+__all__ = ["HandshakeTable"]
+
+
+class _Listed(Protocol):
+    """What the table knows of a handshake."""
+
+    peer: Any
+    serial: int
+
+    @property
+    def role(self) -> Role: ...
+
+    def free(self) -> None: ...
+
+
+C = TypeVar("C", bound=_Listed)
+S = TypeVar("S", bound=_Listed)
+
+
+class HandshakeTable(Generic[C, S]):
+    """One of each side for each peer. At the bound (``Limits.dtls_handshakes``) a server's oldest one goes."""
+
+    __slots__ = ("_by_serial", "_clients", "_due", "_limit", "_serials", "_servers")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._serials = count(1)
+        self._by_serial: dict[int, C | S] = {}
+        self._clients: dict[Hashable, C] = {}
+        self._servers: dict[Hashable, S] = {}
+        self._due = Deadlines()
+
+    def __len__(self) -> int:
+        return len(self._by_serial)
+
+    def __contains__(self, handshake: C | S) -> bool:
+        return self._by_serial.get(handshake.serial) is handshake
+
+    def __iter__(self) -> Iterator[C | S]:
+        return iter(list(self._by_serial.values()))
+
+    def client(self, peer: Hashable) -> C | None:
+        """Return the handshake in which this end is the client."""
+        return self._clients.get(peer)
+
+    def server(self, peer: Hashable) -> S | None:
+        """Return the handshake in which this end is the server."""
+        return self._servers.get(peer)
+
+    def both(self, peer: Hashable) -> list[C | S]:
+        """Return those that there are."""
+        found: tuple[C | S | None, ...] = (self._clients.get(peer), self._servers.get(peer))
+        return [handshake for handshake in found if handshake is not None]
+
+    def add_client(self, handshake: C) -> None:
+        """Take one of ours, in place of an earlier one with the same peer."""
+        earlier = self._clients.get(handshake.peer)
+        if earlier is not None:
+            self.drop(earlier)
+        self._clients[handshake.peer] = handshake
+        self._register(handshake)
+
+    def add_server(self, handshake: S) -> None:
+        """Take one that a client began, in place of an earlier one with the same peer."""
+        earlier = self._servers.get(handshake.peer)
+        if earlier is not None:
+            self.drop(earlier)
+        elif len(self._servers) >= self._limit:
+            self.drop(next(iter(self._servers.values())))
+        self._servers[handshake.peer] = handshake
+        self._register(handshake)
+
+    def wake(self, handshake: C | S, when: float) -> None:
+        """Have `pop_due` return it at that time."""
+        self._due.set(handshake.serial, when)
+
+    def next_due(self) -> float | None:
+        """Return when the first one is due."""
+        earliest = self._due.first()
+        return None if earliest is None else earliest[0]
+
+    def pop_due(self, now: float) -> C | S | None:
+        """Return one whose time has come."""
+        serial = self._due.pop_due(now)
+        return None if serial is None else self._by_serial[serial]
+
+    def forget(self, handshake: C | S) -> None:
+        """Take it out; what it holds goes on in a session."""
+        del self._by_serial[handshake.serial]
+        self._due.discard(handshake.serial)
+        if handshake.role is Role.CLIENT:
+            del self._clients[handshake.peer]
+        else:
+            del self._servers[handshake.peer]
+
+    def drop(self, handshake: C | S) -> None:
+        """Take it out, and let go of what it holds."""
+        self.forget(handshake)
+        handshake.free()
+
+    def drop_all(self) -> None:
+        """As `drop`, for every one."""
+        for handshake in self:
+            self.drop(handshake)
+
+    def _register(self, handshake: C | S) -> None:
+        handshake.serial = next(self._serials)
+        self._by_serial[handshake.serial] = handshake
