@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DTLS_1_0",
     "DTLS_1_2",
+    "FROM_SERVER",
     "HANDSHAKE_HEADER_LENGTH",
     "RANDOM_LENGTH",
     "ClientHello",
@@ -59,6 +60,19 @@ class HandshakeType(IntEnum):
     CERTIFICATE_VERIFY = 15
     CLIENT_KEY_EXCHANGE = 16
     FINISHED = 20
+
+
+FROM_SERVER: Final = frozenset(
+    {
+        HandshakeType.SERVER_HELLO,
+        HandshakeType.HELLO_VERIFY_REQUEST,
+        HandshakeType.SERVER_KEY_EXCHANGE,
+        HandshakeType.CERTIFICATE_REQUEST,
+        HandshakeType.SERVER_HELLO_DONE,
+        HandshakeType.NEW_SESSION_TICKET,
+    }
+)
+"""Those that only a server sends."""
 
 
 class Fragment(NamedTuple):

@@ -23,6 +23,7 @@ class _Listed(Protocol):
     peer: Any
     serial: int
     last_seen: float
+    claims: tuple[str, ...]
 
     @property
     def connection_id(self) -> bytes: ...
@@ -32,7 +33,7 @@ S = TypeVar("S", bound=_Listed)
 
 
 class SessionTable(Generic[S]):
-    """All live sessions. At the bound (``Limits.dtls_sessions``) the endpoint closes ``longest_idle``.
+    """All live sessions. At the bound (``Limits.dtls_sessions``) the endpoint closes ``first_to_go``.
 
     Args:
         idle_timeout: seconds without an authentic record after which a session has expired.
@@ -42,12 +43,13 @@ class SessionTable(Generic[S]):
         by_connection_id: sessions by the connection ID in the records that come.
     """
 
-    __slots__ = ("_by_serial", "_idle", "_idle_timeout", "by_connection_id", "by_peer")
+    __slots__ = ("_anonymous", "_by_serial", "_idle", "_idle_timeout", "by_connection_id", "by_peer")
 
     def __init__(self, idle_timeout: float) -> None:
         self.by_peer: dict[Hashable, S] = {}
         self.by_connection_id: dict[bytes, S] = {}
         self._by_serial: dict[int, S] = {}
+        self._anonymous: dict[int, S] = {}
         self._idle = Deadlines()
         self._idle_timeout = idle_timeout
 
@@ -60,6 +62,8 @@ class SessionTable(Generic[S]):
     def add(self, session: S) -> None:
         """Take a session whose serial is new. Whoever had its address or connection ID has been removed."""
         self._by_serial[session.serial] = session
+        if not session.claims:
+            self._anonymous[session.serial] = session
         self._idle.set(session.serial, session.last_seen + self._idle_timeout)
         self.by_peer[session.peer] = session
         if session.connection_id:
@@ -68,6 +72,7 @@ class SessionTable(Generic[S]):
     def remove(self, session: S) -> None:
         """Forget a session."""
         del self._by_serial[session.serial]
+        self._anonymous.pop(session.serial, None)
         self._idle.discard(session.serial)
         self._leave(session)
         if session.connection_id:
@@ -95,6 +100,16 @@ class SessionTable(Generic[S]):
                 return session
             self._idle.set(serial, expires_at)
         return None
+
+    def first_to_go(self, newcomer: S) -> S:
+        """Return the session that makes room for a new one; it may be the newcomer.
+
+        Peers that have proved nothing go first, the oldest of them before the others, and never take the place of one
+        that has. Otherwise it is the one that is idle for longest.
+        """
+        for session in self._anonymous.values():
+            return session
+        return (self.longest_idle() if newcomer.claims else None) or newcomer
 
     def longest_idle(self) -> S | None:
         """Return the session that is idle for longest: the first whose noted time is its real one."""

@@ -364,6 +364,31 @@ def test_handshakes_that_wait_are_bounded():
     assert len(couple.server_events.established) == 3
 
 
+def test_strangers_who_prove_nothing_do_not_drive_out_those_who_did():
+    """A server without authorities takes anonymous clients: they go first, and never take a proved one's place."""
+    anonymous, server = certificate_pair(client=None)
+    couple = Couple(server_keys=server, server_parameters=DtlsParameters(limits=Limits(dtls_sessions=3)))
+    couple.connect()
+    for port in range(8):
+        stranger, events = couple.add(("198.51.100.1", 1000 + port))
+        stranger.connect(SERVER, anonymous, couple.now)
+        couple.run()
+        assert len(events.established) == 1
+        assert couple.server.session_count <= 3
+    assert couple.server_session.claims == SENSOR.claims
+    assert {session.claims for session, _ in couple.server_events.ended} == {()}
+    for port in range(2):  # those who prove something drive the strangers out ...
+        friend, _ = couple.add(("198.51.100.2", 1000 + port))
+        friend.connect(SERVER, SENSOR, couple.now)
+        couple.run()
+    assert {session.claims for session in couple.server.sessions()} == {SENSOR.claims}
+    stranger, events = couple.add(("198.51.100.1", 2000))
+    stranger.connect(SERVER, anonymous, couple.now)
+    couple.run()
+    assert couple.server.session(("198.51.100.1", 2000)) is None  # ... and none comes in then
+    assert [reason.name for _, reason in events.ended] == ["CLOSED_BY_PEER"]
+
+
 # The tables.
 
 
@@ -389,9 +414,9 @@ def test_no_state_goes_around_a_proof():
     for (state, event), transition in ServerHandshake.TRANSITIONS.items():
         if ServerState.COMPLETE in transition.targets:
             assert event == HandshakeType.FINISHED
-            assert state in (ServerState.FINISHED, ServerState.RESUMED_FINISHED)
-        if ServerState.RESUMED_FINISHED in transition.targets:  # who has proved it before, and still can
-            assert event == HandshakeType.CLIENT_HELLO or state is ServerState.RESUMPTION_LOOK_UP
+            assert state in {ServerState.FINISHED, ServerState.RESUMED_FINISHED}
+        if ServerState.RESUMED_FINISHED in transition.targets:
+            assert state in {ServerState.CLIENT_HELLO, ServerState.RESUMPTION_LOOK_UP}
         if ServerState.CERTIFICATE_VERIFY in transition.targets:
             assert event == HandshakeType.CLIENT_KEY_EXCHANGE
     assert (ServerState.CERTIFICATE, HandshakeType.CLIENT_KEY_EXCHANGE) not in ServerHandshake.TRANSITIONS
