@@ -99,7 +99,8 @@ class Calls:
         Args:
             uri: absolute, ``coap`` or ``coaps``.
             options: ``accept``, ``etag`` and any other option by name; ``timeout`` in seconds for everything
-                (default: RFC 7252's span, 93 s; 10 s for Non-confirmable), ``confirmable``.
+                (default: RFC 7252's span, 93 s; 10 s for Non-confirmable), ``confirmable``. With ``no_response``
+                (RFC 7967: 2 for 2.xx, 8 for 4.xx, 16 for 5.xx) silence is an answer, and `NoResponse` returned.
 
         Raises:
             CredentialsMissing: a credential is meant for the URI and cannot be used; nothing was sent.
