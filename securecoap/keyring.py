@@ -147,12 +147,14 @@ class Keyring:
             return site
         return self._edhoc.tree(site, make_echo)
 
-    def known(self, message: Message) -> SecurityContext | Literal[False] | None:
+    def known(self, message: Message) -> SecurityContext | KeyAgreement | Literal[False] | None:
         """See `securecoap.oscore.layer.ContextSource.known`."""
         selection = self.select(message)
         if selection is None or selection.oscore is None:
             return None
-        if selection.oscore.kind != "oscore" or self._contexts is None:
+        if selection.oscore.kind == "edhoc-oscore" and self._edhoc is not None:
+            return self._edhoc.agreement(cast("EdhocOscore", selection.oscore))
+        if self._contexts is None:
             return False
         return self._contexts.known(cast("OscoreContext", selection.oscore)) or False
 

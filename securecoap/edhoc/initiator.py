@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from securecoap.edhoc.identifiers import Identifiers
     from securecoap.edhoc.initiated import Key
     from securecoap.edhoc.sessions import Sessions
-    from securecoap.interfaces import RequestInterface, Scheduler
+    from securecoap.interfaces import EndpointAddress, RequestInterface, Scheduler
     from securecoap.oscore.context import SecurityContext
     from securecoap.wire.message import Message
 
@@ -70,6 +70,13 @@ class Initiations:
         self._current: dict[Key, InitiatorSession] = {}
         self._running: dict[Key, _Run] = {}
         self._claims: Deadlines[InitiatorSession] = Deadlines(scheduler, self._look_after)
+
+    def agreed(self, key: Key) -> SecurityContext | None:
+        """See `KeyAgreement.agreed`."""
+        session = self._current.get(key)
+        if session is None or not session.opened.done() or not session.is_usable(self._scheduler.time()):
+            return None
+        return session.context
 
     async def agree(self, credential: EdhocOscore, message: Message, requests: RequestInterface) -> SecurityContext:
         """See `KeyAgreement.agree`."""
@@ -240,6 +247,10 @@ class Initiation:
             raise CredentialsMissing("edhoc-oscore has no own-cred")
         self._initiations = initiations
         self._credential = credential
+
+    def agreed(self, remote: EndpointAddress) -> SecurityContext | None:
+        """See `KeyAgreement.agreed`."""
+        return self._initiations.agreed((self._credential.key, remote))
 
     async def agree(self, message: Message, requests: RequestInterface) -> SecurityContext:
         """See `KeyAgreement.agree`."""

@@ -69,7 +69,7 @@ class ContextSource(Protocol):
             AgreementRefused: it completes nothing.
         """
 
-    def known(self, message: Message) -> SecurityContext | Literal[False] | None:
+    def known(self, message: Message) -> SecurityContext | KeyAgreement | Literal[False] | None:
         """As `for_request`, where that takes no waiting; ``False`` where it does."""
 
     async def for_request(self, message: Message) -> SecurityContext | KeyAgreement | None:
@@ -166,6 +166,11 @@ class OscoreLayer:
             return False
         if context is None:
             return True
+        if not isinstance(context, SecurityContext):
+            agreed = context.agreed(message.remote)
+            if agreed is None:
+                return False
+            context = agreed
         if context.derivation is not None or message.remote.is_multicast:
             return False
         message.remote = OscoreAddress(context, message.remote)

@@ -504,3 +504,41 @@ async def test_other_unprotected_answers_say_nothing_about_the_session() -> None
         assert agreement.refused(Code.SERVICE_UNAVAILABLE, b"") is None
         assert (await pair.client.get("who")).payload == DEVICE
         assert len(pair.sent("message_1")) == 1
+
+
+@virtual
+async def test_a_session_that_is_there_takes_no_waiting() -> None:
+    async with Agreed(limits=Limits(edhoc_session_seconds=1000.0)) as pair:
+
+        def recognized() -> Any:
+            message = Message(Code.GET)
+            message.scheme, message.unresolved_remote = "coap", "server"
+            return message.remote if pair.client.tokens.recognize_remote(message) else None
+
+        assert recognized() is None
+        slow = pair.client.ask(Code.PUT, "who", b"1")
+        await asyncio.sleep(0.03)
+        assert recognized() is None  # message_3 may not have arrived
+        assert (await slow.response).remote == recognized()
+        await asyncio.sleep(950)
+        assert recognized() is None  # the next request makes a new one
+        assert len(pair.sent("message_1")) == 1
+
+
+@virtual
+async def test_somebody_on_the_way_may_ask_the_first_request_for_an_echo() -> None:
+    """RFC 9175 section 2.3: it is sent again, with message_3, which nobody has seen yet."""
+    async with Agreed() as pair:
+        pair.network.drop = lambda sent: kind(sent.message) == "combined"
+        request = pair.client.ask(Code.POST, "who", b"x")
+        await asyncio.sleep(0.1)
+        (first,) = pair.sent("combined")
+        challenge = Message.inner(Code.UNAUTHORIZED, Message(echo=b"value").options, b"", None, first.message.token)
+        challenge.mtype, challenge.mid = 2, first.mid
+        pair.network.drop = None
+        pair.network.inject("server", "client", challenge.encode())
+        assert (await request.response).payload == b"x"
+        second = pair.sent("combined")[1].message
+        assert second.options.echo == b"value"
+        assert pair.who.executed == [b"x"]
+        assert len(pair.sent("message_1")) == 1
