@@ -38,7 +38,7 @@ __all__ = ["IncomingRequests"]
 _log = logging.getLogger(__name__)
 
 _ECHO_LENGTH: Final = 8
-_ATTEMPTS: Final = 8  # of decryption, for one message
+_ATTEMPTS: Final = 16  # of decryption, for one message: as many as may share a kid
 # Windows are asked before anything is decrypted (section 7.4), so that a wrong key can look like this, too.
 _REPLAY: Final = "its Partial IV was received before, or it has another key"
 _UNDECRYPTED: Final = "it does not decrypt"

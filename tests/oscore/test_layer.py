@@ -351,7 +351,7 @@ def test_attempts_are_bounded():
         context.aead_recipient = Counting()
     server.contexts.contexts = others
     server.receive(C4["protected"], CLIENT)
-    assert len(attempts) == 8
+    assert len(attempts) == 16
     assert server.below.take().code == 0x80
 
 

@@ -118,7 +118,7 @@ def test_decryption_attempts_are_few_however_many_share_a_kid() -> None:
     for context in server.contexts.contexts:
         context.aead_recipient = Aead()
     server.receive(request_of(1), Address("peer"))
-    assert len(attempts) == 8
+    assert len(attempts) == 16
     assert server.below.take().code == 0x80
 
 
