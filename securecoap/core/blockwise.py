@@ -30,6 +30,8 @@ Key: TypeAlias = tuple[Any, ...]
 
 _BLOCK1: Final = 1 << numbers.BLOCK1
 _BLOCK2: Final = 1 << numbers.BLOCK2
+_IF_NONE_MATCH: Final = 1 << numbers.IF_NONE_MATCH
+_SIZE1: Final = 1 << numbers.SIZE1
 _LARGEST_EXPONENT: Final = 6
 _DEFAULT_MAX_AGE: Final = 60
 _CONTINUE: Final = OptionTemplate((), numbers.BLOCK1)
@@ -187,10 +189,9 @@ class Assemblies:
         if block1 is not None:
             body = self._add_block(request, block1)
             if body is None:
-                exponent = min(block1.size_exponent, self._exponent)
-                return Message.inner(
-                    Code.CONTINUE, _CONTINUE.options(Block(block1.number, True, exponent).encode()), b"", None, b""
-                )
+                value = block1.number << 4 | 8 | min(block1.size_exponent, self._exponent)
+                options = _CONTINUE.options(value.to_bytes(value.bit_length() + 7 >> 3, "big"))
+                return Message.inner(Code.CONTINUE, options, b"", None, b"")
             request.payload = body
         elif block2 is not None and block2.number:
             kept = self._kept(request, block2)
@@ -254,7 +255,8 @@ class Assemblies:
         number, more, exponent = block
         if exponent == BERT_EXPONENT:
             raise BadRequest("block size exponent 7 is not for this transport")
-        if number and request.options.if_none_match:
+        options = request.options
+        if number and options.present & _IF_NONE_MATCH:
             raise BadRequest("If-None-Match belongs to the first block")  # section 2.10
         payload = request.payload
         length = len(payload)
@@ -274,13 +276,13 @@ class Assemblies:
             self.discard(key)
             raise RequestEntityIncomplete
         limit = self._limits.body_bytes
-        if start + length > limit or (more and (request.options.size1 or 0) > limit):
+        if start + length > limit or (more and options.present & _SIZE1 and (options.size1 or 0) > limit):
             self.discard(key)
             raise RequestEntityTooLarge(size1=limit)
         if assembly is None:
-            assembly = _Assembly(if_none_match=request.options.if_none_match)
+            assembly = _Assembly(if_none_match=options.if_none_match)
             self._create(key, assembly, length)
-        else:
+        elif self._bytes + length > self._limits.assembly_bytes:
             self._make_room(request.remote, length, keep=key)
         assembly.body += payload
         self._bytes += length

@@ -54,7 +54,7 @@ class Block(NamedTuple):
         if len(value) > 3:
             raise FormatError(f"a Block option has 0 to 3 bytes, not {len(value)}")
         number = int.from_bytes(value, "big")
-        return cls(number >> 4, number & 8 != 0, number & 7)
+        return tuple.__new__(cls, (number >> 4, number & 8 != 0, number & 7))
 
     def encode(self) -> bytes:
         """The option value in its shortest form: empty for block 0, no more, 16 bytes.
