@@ -11,7 +11,7 @@ import socket
 import struct
 import subprocess
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
@@ -26,6 +26,7 @@ class Relay:
         self.server_port = port
         self.datagrams: list[tuple[bool, bytes]] = []
         """Each as (whether it went to the server, bytes), in order."""
+        self._moves = 0
         self._front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._front.bind(("127.0.0.1", 0))
         self.port: int = self._front.getsockname()[1]
@@ -39,6 +40,10 @@ class Relay:
     def __exit__(self, *_: object) -> None:
         self._wake.close()
         self._thread.join()
+
+    def move(self) -> None:
+        """From now on be at other ports for the server, as a translator that has forgotten; the old ones are dead."""
+        self._moves += 1
 
     @property
     def everything(self) -> bytes:
@@ -65,7 +70,7 @@ class Relay:
         return done.stdout.splitlines()
 
     def _forward(self) -> None:
-        clients: dict[tuple[str, int], socket.socket] = {}
+        clients: dict[tuple[Any, int], socket.socket] = {}  # by client, and how often all have moved
         with selectors.DefaultSelector() as selector, self._front, self._woken:
             selector.register(self._front, selectors.EVENT_READ, None)
             selector.register(self._woken, selectors.EVENT_READ, "stop")
@@ -77,23 +82,25 @@ class Relay:
                         return
                     if key.data is None:
                         data, source = self._front.recvfrom(65536)
-                        if source not in clients:
+                        place = (source, self._moves)
+                        if place not in clients:
                             back = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
                             back.connect(("127.0.0.1", self.server_port))
-                            selector.register(back, selectors.EVENT_READ, source)
-                            clients[source] = back
+                            selector.register(back, selectors.EVENT_READ, place)
+                            clients[place] = back
                         self.datagrams.append((True, data))
-                        self._deliver(clients[source], data, None)
+                        self._deliver(clients[place], data, None)
                     else:
-                        self._return(clients[key.data], key.data)
+                        self._return(clients[key.data], *key.data)
 
-    def _return(self, back: socket.socket, client: tuple[str, int]) -> None:
+    def _return(self, back: socket.socket, client: tuple[str, int], moves: int) -> None:
         try:
             data = back.recv(65536)
         except ConnectionRefusedError:
             return  # the server is not there (yet, or any more), as on any network
-        self.datagrams.append((False, data))
-        self._deliver(self._front, data, client)
+        if moves == self._moves:
+            self.datagrams.append((False, data))
+            self._deliver(self._front, data, client)
 
     @staticmethod
     def _deliver(sock: socket.socket, data: bytes, address: tuple[str, int] | None) -> None:

@@ -515,6 +515,28 @@ def test_an_engine_that_is_not_there_is_refused():
     run(test)
 
 
+@pytest.mark.parametrize(
+    ("at_client", "at_server"), [("tinydtls", "tinydtls"), ("tinydtls", "python"), ("python", "tinydtls")]
+)
+def test_both_engines_carry_requests(at_client, at_server):
+    pytest.importorskip("DTLSSocket")
+
+    async def test(ends: Ends) -> None:
+        server, client = ends.serve(engine=at_server), ends.client(engine=at_client)
+        remote = await connect(client, server)
+        client.send(message_to(remote))
+        request = await server._above.messages.get()
+        assert request.remote.authenticated_claims == (":sensor-17", "reader")
+        server.send(message_to(request.remote, ACK, 1, Code.CONTENT))
+        assert (await client._above.messages.get()).remote is remote
+        assert server.save() == [] or at_server == "python"
+        assert client.end_sessions(lambda credential: True) == 1
+        with pytest.raises(SessionEnded):
+            await client.determine_remote(message_to(remote))
+
+    run(test)
+
+
 def nat(client: DtlsInterface, server: DtlsInterface) -> list[bytes]:
     """Let what the client sends come from another port of this host, whose owner collects what goes there."""
     stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
