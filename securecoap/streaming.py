@@ -7,6 +7,7 @@ slow disk does not stop the event loop. Nothing here knows blocks.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import secrets
 from collections import deque
@@ -38,7 +39,7 @@ Sink: TypeAlias = "str | os.PathLike[str] | BinaryIO | BodySink"
 
 def _has_coroutines(thing: object, *names: str) -> bool:
     """Whether it is a `BodySource` or `BodySink` (a file has methods of the same names, which are plain)."""
-    return all(asyncio.iscoroutinefunction(getattr(thing, name, None)) for name in names)
+    return all(inspect.iscoroutinefunction(getattr(thing, name, None)) for name in names)
 
 
 def _position(file: BinaryIO) -> int | None:

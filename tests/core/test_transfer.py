@@ -10,7 +10,7 @@ import pytest
 from securecoap.config import Limits, TransportParameters
 from securecoap.core.request_tags import RequestTags
 from securecoap.core.transfer import Transfer
-from securecoap.errors import RequestTimeout, TransferFailed
+from securecoap.errors import RequestTimeout, SessionEnded, TransferFailed
 from securecoap.resources import Resource
 from securecoap.wire.block import Block
 from securecoap.wire.codes import Code
@@ -600,3 +600,84 @@ async def test_a_server_that_falls_silent() -> None:
         pair.network.drop = lambda sent: sent.time > 1000.05
         with pytest.raises(RequestTimeout):
             await pair.client.put("x", BODY)
+
+
+# When the request is made again, because its session was lost.
+
+
+class Bytes:
+    """A source that may be read again, or not."""
+
+    def __init__(self, body: bytes, *, again: bool = True) -> None:
+        self.body = body
+        self.size: int | None = len(body)
+        self.position = 0
+        self.again = again
+
+    async def read(self, size: int) -> tuple[bytes, bool]:
+        start, self.position = self.position, self.position + size
+        return self.body[start : self.position], self.position < len(self.body)
+
+    async def rewind(self) -> bool:
+        self.position = 0
+        return self.again
+
+
+class Parts:
+    """A sink that may forget, or not."""
+
+    def __init__(self, *, again: bool = True) -> None:
+        self.body = b""
+        self.again = again
+
+    async def write(self, part: bytes) -> None:
+        self.body += part
+
+    async def restart(self) -> bool:
+        self.body = b""
+        return self.again
+
+
+class Breaking(Scripted):
+    """Loses its session after some answers, once."""
+
+    def __init__(self, after: int, *answers: Message) -> None:
+        super().__init__(*answers)
+        self.after = after
+
+    async def __call__(self, message: Message) -> Message:
+        self.after -= 1
+        if self.after == -1:
+            raise SessionEnded("over")
+        return await super().__call__(message)
+
+
+@pytest.mark.parametrize("again", [True, False])
+@virtual
+async def test_a_source_and_a_sink_begin_again_with_the_request(again: bool) -> None:
+    first = part(0, True)
+    answers = [acknowledged(0), *(acknowledged(number) for number in range(4)), first, part(1, False, 5)]
+    first.options.block1 = Block(4, False, 6)
+    source, sink = Bytes(BODY, again=again), Parts()
+    transfer = Transfer(1 << 20, RequestTags(), source=source, sink=sink)
+    server = Breaking(1, *answers)
+    with pytest.raises(SessionEnded):
+        await transfer.perform(request(Code.FETCH), server)
+    if not again:
+        with pytest.raises(TransferFailed, match="cannot be read twice"):
+            await transfer.perform(request(Code.FETCH), server)
+        return
+    response = await transfer.perform(request(Code.FETCH), server)
+    assert (response.payload, sink.body) == (b"", bytes(69))
+    assert b"".join(message.payload for message in server.asked[1:6]) == BODY
+
+
+@virtual
+async def test_a_sink_that_cannot_forget() -> None:
+    sink = Parts(again=False)
+    transfer = Transfer(1 << 20, RequestTags(), sink=sink)
+    server = Breaking(2, part(0, True), part(1, True))
+    with pytest.raises(SessionEnded):
+        await transfer.perform(request(Code.GET), server)
+    with pytest.raises(TransferFailed, match="handed on"):
+        await transfer.perform(request(Code.GET), server)
