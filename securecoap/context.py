@@ -28,6 +28,7 @@ from securecoap.keyring import Keyring
 from securecoap.saved_sessions import SavedSessions
 from securecoap.settings import ClientSettings, ServerSettings, takes
 from securecoap.stacks import Stack, StackBuilder
+from securecoap.wire import numbers
 from securecoap.wire.codes import BODILESS_METHODS, Code
 from securecoap.wire.message import Message
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from securecoap.wire.uri import ParsedUri
 
 __all__ = ["Context"]
+
+_OBSERVE: Final = 1 << numbers.OBSERVE
 
 _log = logging.getLogger(__name__)
 
@@ -268,7 +271,7 @@ class Context(Calls):
             raise ConfigurationError("the context is not running; use it in 'async with'")
         if message.code is None or not 0 < message.code < 32:
             raise ConfigurationError("a request needs a method as its code")
-        if message.options.observe == 0 and unwanted_classes(message) & SUCCESS:
+        if message.options.present & _OBSERVE and message.options.observe == 0 and unwanted_classes(message) & SUCCESS:
             raise ConfigurationError("an observation whose notifications are not wanted (No-Response)")
         if has_body and message.code in BODILESS_METHODS:
             raise ConfigurationError(f"{Code(message.code).name} has no payload (RFC 7252 section 5.5); FETCH has one")

@@ -15,12 +15,11 @@ from securecoap.transports.udp import UdpInterface
 
 if TYPE_CHECKING:
     import asyncio
-    import random
 
     from securecoap.core.cache import ResponseCache
     from securecoap.core.echo import EchoValues
     from securecoap.core.serving import Server
-    from securecoap.interfaces import MessageDispatcher, MessageInterface
+    from securecoap.interfaces import MessageDispatcher, MessageInterface, Randomness
     from securecoap.keyring import Keyring
     from securecoap.settings import ClientSettings, ServerSettings
 
@@ -69,7 +68,7 @@ class StackBuilder:
         keyring: Keyring,
         server: Server,
         echo: EchoValues,
-        randomness: random.Random,
+        randomness: Randomness,
         loop: asyncio.AbstractEventLoop,
         cache: ResponseCache | None,
     ) -> None:

@@ -13,6 +13,7 @@ from errno import ECONNREFUSED
 from typing import TYPE_CHECKING, Final
 
 from securecoap.core.observer import ClientObservation, Observer
+from securecoap.core.observers import Subscription
 from securecoap.core.plumbing import RequestPipe, exchange
 from securecoap.core.silence import QuietExchange, unwanted_classes
 from securecoap.core.stepping import Steps
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientRequest"]
 
+_OBSERVE: Final = 1 << numbers.OBSERVE
 _NOT_PLAIN: Final = sum(1 << number for number in (numbers.BLOCK1, numbers.NO_RESPONSE, numbers.OBSERVE))
 _NOT_WHOLE: Final = 1 << numbers.BLOCK2 | 1 << numbers.BLOCK1 | 1 << numbers.ECHO
 _PAUSE: Final = (5.0, 15.0)
@@ -76,7 +78,7 @@ class ClientRequest:
         self._token = message.token
         self._span = parameters.non_timeout if message.confirmable is False else parameters.max_transmit_wait
         self._patience = parameters.observation_patience
-        self._observer: Observer | None = None
+        self._subscription: Subscription | None = None
         self._interface: RequestInterface | None = None
         self._was_repeated = False
         self._was_rerouted = False
@@ -85,7 +87,11 @@ class ClientRequest:
         self._resend_after = parameters.ack_timeout
         self._pauses = 0
         self._heard_at = float("-inf")
-        self.observation = ClientObservation(self._cancel) if message.options.observe == 0 else None
+        self.observation = (
+            ClientObservation(self._cancel)
+            if message.options.present & _OBSERVE and message.options.observe == 0
+            else None
+        )
         self.response: asyncio.Future[Message] = loop.create_future()
         self.response.add_done_callback(self._response_done)
         self._pipe: RequestPipe | None = None
@@ -165,12 +171,9 @@ class ClientRequest:
         self._end_pipe()
         if self._task is not None:
             self._task.cancel()
-        observer, self._observer = self._observer, None
-        if observer is not None:
-            if tell_server:
-                observer.deregister()
-            else:
-                observer.end()
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            subscription.leave(tell_server=tell_server)
         if self.observation is not None:
             self.observation.end()
         if not self.response.done():
@@ -202,7 +205,7 @@ class ClientRequest:
         except CoapError as error:
             self._conclude(error)
         except asyncio.CancelledError:
-            self._end_observer()
+            self._end_subscription()
             raise
         except Exception as error:  # noqa: BLE001  # whatever it is, the one who waits has to see it
             self._conclude(error)
@@ -210,7 +213,7 @@ class ClientRequest:
             self._conclude(None)
 
     def _conclude(self, error: Exception | None) -> None:
-        self._end_observer()
+        self._end_subscription()
         observation = self.observation
         if not self.response.done():
             self.response.set_exception(error or RequestFailed("there was no response"))
@@ -225,7 +228,7 @@ class ClientRequest:
         Raises:
             CoapError: the error given: it is a plain request, or nothing was heard for too long.
         """
-        self._end_observer()
+        self._end_subscription()
         is_address_gone = isinstance(error, SessionEnded) and self._message.remote is not None
         if self.observation is None or not self.response.done() or is_address_gone:
             raise error
@@ -251,14 +254,14 @@ class ClientRequest:
                 if not safe or self._message.remote is not None or self._was_repeated:
                     raise
                 self._was_repeated = True  # until something comes again: an observation may outlive many sessions
-                self._end_observer()
+                self._end_subscription()
             except Unreachable:
                 # The name may have another address. Later than this a retransmission may have been carried out.
                 only_once = self._loop.time() < self._performed_at + self._resend_after
                 if self._message.remote is not None or self._was_rerouted or not only_once:
                     raise
                 self._was_rerouted = True
-                self._end_observer()
+                self._end_subscription()
 
     async def _perform(self) -> None:
         head, self._head = self._head, None
@@ -288,17 +291,22 @@ class ClientRequest:
             else:
                 self._deliver(await self._cache.perform(message, self._transferred))
             return
-        observer = self._observer = Observer(
+        subscription = self._common.observers.join(
             message,
-            self._send,
-            self._ask,
             self._deliver,
-            loop=self._loop,
-            randomness=self._common.randomness,
-            span=self._span,
-            limit=self._common.limits.body_bytes,
+            lambda deliver: Observer(
+                message,
+                self._send,
+                self._ask,
+                deliver,
+                loop=self._loop,
+                randomness=self._common.randomness,
+                span=self._span,
+                limit=self._common.limits.body_bytes,
+            ),
         )
-        await observer.run()
+        self._subscription = subscription
+        await subscription.run()
 
     def _deliver(self, response: Message) -> None:
         self._was_repeated = False
@@ -330,8 +338,8 @@ class ClientRequest:
             raise RequestFailed("the request has no interface")
         self._interface.request(pipe)
 
-    def _end_observer(self) -> None:
-        observer, self._observer = self._observer, None
-        if observer is not None:
-            self._heard_at = max(self._heard_at, observer.heard_at)
-            observer.end()
+    def _end_subscription(self) -> None:
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            self._heard_at = max(self._heard_at, subscription.heard_at)
+            subscription.leave(tell_server=False)

@@ -146,15 +146,17 @@ class OutgoingRequest(Exchange):
 
     def stop_sending(self) -> None:
         """The request itself has done its work: something came back. Harmless when called again."""
-        if self.cancel is not None:
-            self.cancel()
+        cancel, self.cancel = self.cancel, None
+        if cancel is not None:
+            cancel()
 
     def end(self) -> None:
         """Interest ended, or the last response came."""
         if not self.ended:
             self.ended = True
             self.manager.forget_outgoing(self)
-        self.stop_sending()
+        if self.cancel is not None:
+            self.stop_sending()
 
 
 class QuietRequest(OutgoingRequest):

@@ -7,7 +7,7 @@ message again until somebody ends it. It never sees what comes in; `securecoap.c
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from securecoap.core.deadlines import Deadlines
 from securecoap.errors import RequestFailed, RequestTimeout
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from securecoap.core.peers import Peer
     from securecoap.interfaces import Cancel, EndpointAddress, MessageInterface, Randomness, Scheduler
     from securecoap.wire.message import Message
+
+_RANDOM_POOL: Final = 512  # bytes, for two for each time-out: the system is asked seldom
 
 __all__ = ["Outgoing", "Transmission"]
 
@@ -64,6 +66,8 @@ class Transmission:
         self._lifetime = parameters.exchange_lifetime
         self._limits = limits
         self._retransmissions = Deadlines(scheduler, self._retransmit)
+        self._span = parameters.max_transmit_span
+        self._pool = b""
         self._for_strangers = 0
         self._closed = False
 
@@ -123,10 +127,12 @@ class Transmission:
                 outgoing.gives_up_at = before.gives_up_at
             else:
                 parameters = self._parameters
-                outgoing.timeout = self._random.uniform(
-                    parameters.ack_timeout, parameters.ack_timeout * parameters.ack_random_factor
-                )
-                outgoing.gives_up_at = now + parameters.max_transmit_span
+                if len(self._pool) < 2:
+                    self._pool = self._random.randbytes(_RANDOM_POOL)
+                chance, self._pool = self._pool[:2], self._pool[2:]
+                part = (chance[0] << 8 | chance[1]) / 0xFFFF
+                outgoing.timeout = parameters.ack_timeout * (1 + (parameters.ack_random_factor - 1) * part)
+                outgoing.gives_up_at = now + self._span
             if peer.outstanding is None:
                 peer.outstanding = {}
             peer.outstanding[mid] = outgoing

@@ -408,18 +408,20 @@ async def test_answers_to_safe_requests_leave_first() -> None:
 
 @virtual
 async def test_full_of_unsafe_requests() -> None:
-    """A stranger's unsafe request gets 5.03, unexecuted; a confirmed peer's and safe ones are served."""
+    """A stranger's unsafe request is not carried out until an Echo shows that it is none; others are served."""
     resource = Plain()
     async with Pair(site_of(x=resource), limits=Limits(deduplication_bytes=5_000)) as pair:
         for mid in range(200):
             pair.network.inject("stranger", "server", wire(CON, POST, mid, b"t", PATH_X, b"x"))
         codes = [one.code for one in pair.answers]
-        refused = codes.index(0xA3)
-        assert set(codes[refused:]) == {0xA3}
+        refused = codes.index(Code.UNAUTHORIZED)
+        assert set(codes[refused:]) == {Code.UNAUTHORIZED}
         assert len(resource.seen) == refused
         assert stored(pair) <= 5_000 + 1_000
         pair.network.inject("stranger", "server", wire(NON, POST, 999, b"t", PATH_X))
-        assert len(pair.answers) == 200  # for NON there is silence
+        assert len(pair.answers) == 201
+        assert (pair.answers[-1].mtype, pair.answers[-1].code) == (NON, Code.UNAUTHORIZED)
+        assert len(resource.seen) == refused
         for mid in range(300, 400):
             pair.network.inject("other", "server", wire(CON, GET, mid, b"t", PATH_X))
             assert pair.answers[-1].code == CONTENT
@@ -438,7 +440,7 @@ async def test_a_full_table_does_not_lock_oscore_out() -> None:
     async with Pair(site_of(x=Plain()), limits=Limits(deduplication_bytes=5_000)) as pair:
         for mid in range(200):
             pair.network.inject("stranger", "server", wire(CON, POST, mid, b"t", PATH_X, b"x"))
-        assert pair.answers[-1].code == 0xA3
+        assert pair.answers[-1].code == Code.UNAUTHORIZED
         for mid in range(100):
             pair.network.inject("device", "server", wire(CON, POST, mid, b"t", b"\x90\x21x", b"x"))
             assert pair.answers[-1].code == CHANGED
@@ -470,7 +472,7 @@ async def test_a_confirmed_peer_whose_address_was_made_anew(first: bool) -> None
         interface.address("friend").confirmed = not first
         for mid in range(100):
             pair.network.inject("stranger", "server", wire(CON, POST, mid, b"t", PATH_X, b"x"))
-        assert pair.answers[-1].code == 0xA3
+        assert pair.answers[-1].code == Code.UNAUTHORIZED
         pair.network.inject("friend", "server", wire(CON, POST, 2, b"t", PATH_X))
         assert pair.answers[-1].code == CHANGED
         for number in range(100):
