@@ -78,15 +78,23 @@ _PDU = re.compile(
 )
 
 
+def shown(log: str) -> list[Pdu]:
+    """Every message that the log shows."""
+    return [
+        Pdu(kind, code, mid, token, tuple(options.split(", ")) if options else (), payload)
+        for kind, code, mid, token, options, payload in _PDU.findall(log)
+    ]
+
+
 def libcoap(base: str, path: str, *arguments: str | Path) -> list[Pdu]:
     """Run it; the messages, without the copies that it shows to its own layers."""
     printed = run(program("coap-client-notls"), "-U", "-v", "7", "-B", "20", *arguments, f"{base}{path}")
     found: dict[tuple[str, str, str], Pdu] = {}
-    for kind, code, mid, token, options, payload in _PDU.findall(printed):
-        key = (kind, code, mid)
+    for pdu in shown(printed):
+        key = (pdu.type, pdu.code, pdu.mid)
         # What the library has put together is shown once more under the application's token: the first is the wire's.
-        if key not in found or code[0].isalpha():
-            found[key] = Pdu(kind, code, mid, token, tuple(options.split(", ")) if options else (), payload)
+        if key not in found or pdu.code[0].isalpha():
+            found[key] = pdu
     assert found, printed
     return list(found.values())
 
@@ -246,7 +254,7 @@ def test_libcoap_obs_01_02_09_12(base: str, kind: str, start: Callable[..., Prog
         assert libcoap(base, "/obs", "-m", "put", "-t", "0", "-e", value)[-1].code == "2.04"
         observer.wait_for(rf"Observe:.*'{value}'")
     assert observer.wait_for_end() == 0
-    pdus = [Pdu(*one[:4], tuple(one[4].split(", ")), one[5]) for one in _PDU.findall(observer.output)]
+    pdus = shown(observer.output)
     registered = next(pdu for pdu in pdus if "Observe:0" in pdu.options)
     farewell = next(pdu for pdu in pdus if "Observe:1" in pdu.options)
     assert farewell.token == registered.token
