@@ -259,20 +259,18 @@ def _fit(credentials: tuple[Credential, ...], request: _Request) -> Selection | 
         return f"a dtls credential is for coaps, not {request.scheme}"
     if request.scheme in ("coaps+tcp", "coaps+ws") and not request.proxied:
         return f"{request.scheme} is not usable yet"
-    if oscore and isinstance(oscore[0], EdhocOscore) and (unfit := _unfit_edhoc(oscore[0], request)):
+    if oscore and isinstance(oscore[0], EdhocOscore) and (unfit := _unfit_edhoc(oscore[0])):
         return unfit
     return Selection(dtls[0] if dtls else None, oscore[0] if oscore else None)
 
 
-def _unfit_edhoc(credential: EdhocOscore, request: _Request) -> str | None:
+def _unfit_edhoc(credential: EdhocOscore) -> str | None:
     if (credential.suite, credential.method) != (SUITE, METHOD):
         return f"edhoc-oscore is usable with suite {SUITE} and method {METHOD} only"
     if credential.own is None and not credential.own_anonymous:
         return "edhoc-oscore has no own-cred"
     if credential.peer is None and not credential.peer_anyone:
         return "edhoc-oscore has no peer-cred: the server could be anybody"
-    if request.proxied:
-        return "EDHOC does not reach through a proxy yet"
     return None
 
 

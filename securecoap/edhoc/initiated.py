@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from securecoap.interfaces import EndpointAddress
     from securecoap.oscore.context import SecurityContext
 
-    Key: TypeAlias = tuple[bytes, EndpointAddress]
+    Key: TypeAlias = tuple[bytes, EndpointAddress, str]
 
 __all__ = ["InitiatorSession"]
 
@@ -31,7 +31,7 @@ class InitiatorSession(Session):
     """A session that we began; an `Agreement`.
 
     Attributes:
-        key: the key of the credential, and the address.
+        key: the key of the credential, the address, and the authority behind it if that is a proxy.
         pending: whether message_3 may not have arrived.
         opened: done when requests may go out that do not carry message_3.
         doubted: whether the server seems to have lost it.

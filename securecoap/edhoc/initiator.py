@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from securecoap.core.deadlines import Deadlines
 from securecoap.edhoc.engine import Initiator, anonymous_identity, claims_set_of, parse_claims_set
 from securecoap.edhoc.initiated import InitiatorSession
-from securecoap.edhoc.letters import Letters
+from securecoap.edhoc.letters import Letters, authority_behind
 from securecoap.edhoc.messages import NEW_SESSION, EdhocError, encode_identifier
 from securecoap.edhoc.sessions import FreshNumbers, Session
 from securecoap.errors import CoapError, ConfigurationError, CredentialsMissing, HandshakeFailed, SessionEnded
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from securecoap.edhoc.identifiers import Identifiers
     from securecoap.edhoc.initiated import Key
     from securecoap.edhoc.sessions import Sessions
-    from securecoap.interfaces import EndpointAddress, RequestInterface, Scheduler
+    from securecoap.interfaces import RequestInterface, Scheduler
     from securecoap.oscore.context import SecurityContext
     from securecoap.wire.message import Message
 
@@ -71,8 +71,9 @@ class Initiations:
         self._running: dict[Key, _Run] = {}
         self._claims: Deadlines[InitiatorSession] = Deadlines(scheduler, self._look_after)
 
-    def agreed(self, key: Key) -> SecurityContext | None:
+    def agreed(self, credential: EdhocOscore, message: Message) -> SecurityContext | None:
         """See `KeyAgreement.agreed`."""
+        key = (credential.key, message.remote, authority_behind(message))
         session = self._current.get(key)
         if session is None or not session.opened.done() or not session.is_usable(self._scheduler.time()):
             return None
@@ -80,7 +81,7 @@ class Initiations:
 
     async def agree(self, credential: EdhocOscore, message: Message, requests: RequestInterface) -> SecurityContext:
         """See `KeyAgreement.agree`."""
-        key = (credential.key, message.remote)
+        key = (credential.key, message.remote, authority_behind(message))
         while True:
             session = self._current.get(key)
             if session is None or not session.is_usable(self._scheduler.time()):
@@ -248,9 +249,9 @@ class Initiation:
         self._initiations = initiations
         self._credential = credential
 
-    def agreed(self, remote: EndpointAddress) -> SecurityContext | None:
+    def agreed(self, message: Message) -> SecurityContext | None:
         """See `KeyAgreement.agreed`."""
-        return self._initiations.agreed((self._credential.key, remote))
+        return self._initiations.agreed(self._credential, message)
 
     async def agree(self, message: Message, requests: RequestInterface) -> SecurityContext:
         """See `KeyAgreement.agree`."""

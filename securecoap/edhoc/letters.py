@@ -15,23 +15,36 @@ from securecoap.errors import HandshakeFailed
 from securecoap.wire.codes import Code, dotted
 from securecoap.wire.content_formats import CID_EDHOC_CBOR_SEQ
 from securecoap.wire.message import Message
+from securecoap.wire.uri import compose_uri, parse_uri
 
 if TYPE_CHECKING:
     import asyncio
 
     from securecoap.interfaces import RequestInterface, Scheduler
 
-__all__ = ["Letters"]
+__all__ = ["Letters", "authority_behind"]
 
 _NOTHING: Final = 26
 """No-Response for every class (RFC 7967 section 2.1)."""
+_WHERE: Final = ("uri_host", "uri_port", "proxy_scheme")
+
+
+def authority_behind(message: Message) -> str:
+    """Whom a proxy is asked to send a request to; empty if the request goes to its peer."""
+    options = message.options
+    if options.proxy_uri is not None:
+        behind = parse_uri(options.proxy_uri)
+        return compose_uri(behind.scheme, behind.host, behind.port)
+    if options.proxy_scheme is not None:
+        return f"{options.proxy_scheme}://{options.uri_host}:{options.uri_port}"
+    return ""
 
 
 class Letters:
     """See the module.
 
     Args:
-        message: the request; its remote is the address, and its Uri-Host and Uri-Port are taken over.
+        message: the request; its remote is the address, and what says where it goes behind that is taken over.
         requests: sends.
         scheduler: makes futures.
     """
@@ -45,11 +58,15 @@ class Letters:
 
     def _compose(self, payload: bytes) -> Message:
         options = self._message.options
-        post = Message(Code.POST, payload, uri_path=EDHOC_PATH, content_format=CID_EDHOC_CBOR_SEQ)
-        if options.uri_host is not None:
-            post.options.uri_host = options.uri_host
-        if options.uri_port is not None:
-            post.options.uri_port = options.uri_port
+        post = Message(Code.POST, payload, content_format=CID_EDHOC_CBOR_SEQ)
+        if options.proxy_uri is not None:
+            behind = parse_uri(options.proxy_uri)
+            post.options.proxy_uri = compose_uri(behind.scheme, behind.host, behind.port, EDHOC_PATH)
+        else:
+            post.options.uri_path = EDHOC_PATH
+            for name in _WHERE:
+                if (value := getattr(options, name)) is not None:
+                    setattr(post.options, name, value)
         post.remote = self._message.remote
         return post
 

@@ -13,7 +13,7 @@ from securecoap.errors import FormatError
 
 if TYPE_CHECKING:
     from securecoap.errors import CoapError
-    from securecoap.interfaces import EndpointAddress, RequestInterface
+    from securecoap.interfaces import RequestInterface
     from securecoap.oscore.context import SecurityContext
     from securecoap.wire.message import Message
 
@@ -35,8 +35,8 @@ class AgreementRefused(FormatError):
 class KeyAgreement(Protocol):
     """How a context comes about with the peer at a given address."""
 
-    def agreed(self, remote: EndpointAddress) -> SecurityContext | None:
-        """The context with the peer at that address, if requests may go out under it now."""
+    def agreed(self, message: Message) -> SecurityContext | None:
+        """The context for a request, whose remote is known, if it may go out at once."""
 
     async def agree(self, message: Message, requests: RequestInterface) -> SecurityContext:
         """The context for a request, whose remote is the address that will carry it.

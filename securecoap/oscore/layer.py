@@ -167,7 +167,7 @@ class OscoreLayer:
         if context is None:
             return True
         if not isinstance(context, SecurityContext):
-            agreed = context.agreed(message.remote)
+            agreed = context.agreed(message)
             if agreed is None:
                 return False
             context = agreed

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.processes import free_ports
 
+from securecoap import Code, Context, Message, Resource, Site
 from securecoap.credentials.ccs import private_scalar, public_x
 from securecoap.edhoc.messages import parse_message_1
 from securecoap.wire import numbers
-from securecoap.wire.message import Message
 from tests.interop.harness import LARGE, PEERS, Ours, aiocoap_program, run
 from tests.interop.relay import Relay
 
@@ -213,3 +214,40 @@ def test_wireshark_sees_the_option_and_oscore(
     assert "OSCORE" in with_code[2]
     assert "21" in with_code[2] or "EDHOC" in with_code[2]
     assert "OSCORE" in with_code[3]
+
+
+def test_through_aiocoaps_proxy(start: Callable[..., Program], tmp_path: Path) -> None:
+    """The proxy carries message_1 and the combined request (RFC 9668 section 3.1: Safe-to-Forward), and sees nothing."""
+    port = free_ports()
+    proxy = start(aiocoap_program("aiocoap-proxy"), "--forward", "--bind", f"127.0.0.1:{port}")
+    proxy.wait_until_bound(port)
+    server_side = {":device": edhoc(GATEWAY, key_file(tmp_path, "server", SERVER_KEY), DEVICE)}
+
+    class Who(Resource):
+        def render_get(self, request: Message) -> Message:
+            return Message(payload=" ".join(request.remote.authenticated_claims).encode())
+
+    async def ask(relay: Relay, server_port: int) -> list[bytes]:
+        device = edhoc(DEVICE, key_file(tmp_path, "device", DEVICE_KEY), GATEWAY)
+        known = {f"coap://127.0.0.1:{server_port}/*": device, f"coap://127.0.0.1:{relay.port}/*": {"unprotected": True}}
+        async with Context.client(known, state=tmp_path / "client") as client:
+            answers = []
+            for _ in range(2):
+                message = Message(
+                    Code.GET, uri=f"coap://127.0.0.1:{relay.port}", proxy_scheme="coap", uri_host="127.0.0.1",
+                    uri_port=server_port, uri_path=("secret-place",),
+                )  # fmt: skip
+                answers.append((await client.request(message).response).payload)
+            return answers
+
+    async def run_both() -> tuple[list[bytes], Relay]:
+        site = Site()
+        site.add("/secret-place", Who())
+        async with Context.server(site, ["coap://127.0.0.1:0"], server_side, state=tmp_path / "server") as server:
+            with Relay(port) as relay:
+                return await ask(relay, int(server.endpoints[0].rpartition(":")[2])), relay
+
+    answers, relay = asyncio.run(run_both())
+    assert answers == [b":device"] * 2
+    assert kinds(relay) == ["message_1", "combined", "oscore"]
+    assert b"secret-place" not in relay.everything
