@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from securecoap.oscore.layer import OscoreLayer
     from securecoap.state.protocol import ContextState, StateStore
 
-__all__ = ["SecurityContexts"]
+__all__ = ["SecurityContexts", "derive"]
 
 _EXPIRY_INTERVAL: Final = 3600.0
 """Seconds between two looks at a credential that ends some day: clocks may be set."""
@@ -149,7 +149,7 @@ class SecurityContexts:
         if not wanted:
             return
         with uncollected():
-            derived = [_derive(one) for one in wanted]
+            derived = [derive(one) for one in wanted]
             names = [name for _, name in derived]
             requests = [StateRequest(name, one.label, one.basedir) for one, name in zip(wanted, names, strict=True)]
             handles = await self._open_store().open_many(requests, wait=self._wait)
@@ -157,7 +157,7 @@ class SecurityContexts:
                 self._adopt(credential, context, handle)
 
     async def _open(self, credential: OscoreContext) -> None:
-        context, name = _derive(credential)
+        context, name = derive(credential)
         store = self._open_store()
         handle = await store.open(name, label=credential.label, basedir=credential.basedir, wait=self._wait)
         self._adopt(credential, context, handle)
@@ -276,7 +276,7 @@ class SecurityContexts:
         await store.close()
 
 
-def _derive(credential: OscoreContext) -> tuple[SecurityContext, bytes]:
+def derive(credential: OscoreContext) -> tuple[SecurityContext, bytes]:
     """The security context of a credential, without state, and the fingerprint under which its state is kept."""
     algorithm = ALGORITHMS[credential.algorithm.number]
     keys = derive_keys(

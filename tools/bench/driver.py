@@ -53,7 +53,7 @@ def main() -> int:
     parser.add_argument(
         "what",
         nargs="*",
-        help="plain, dtls, oscore, handshakes, certificates, memory, observe, blocks, clients, inprocess "
+        help="plain, dtls, oscore, handshakes, certificates, memory, observe, blocks, clients, contexts, inprocess "
         "(default: plain, dtls, oscore, handshakes, memory)",
     )
     parser.add_argument(
@@ -80,7 +80,9 @@ def main() -> int:
             directory = Path(scratch) / str(index)
             directory.mkdir()
             say(f"{mode}: {', '.join(options.servers.split(','))}")
-            if mode == "inprocess":
+            if mode == "contexts":
+                results[mode] = measure_contexts()
+            elif mode == "inprocess":
                 from bench.inprocess import measure
 
                 results[mode] = measure(profile=options.profile)
@@ -211,6 +213,15 @@ class Load:
             )
         result: dict[str, Any] = json.loads(done.stdout)
         return result
+
+
+def measure_contexts() -> dict[str, float]:
+    """What 100,000 OSCORE contexts from a file cost, in a process of their own."""
+    done = subprocess.run([sys.executable, "-m", "bench.contexts"], check=True, capture_output=True, text=True)
+    figures: dict[str, float] = json.loads(done.stdout)
+    for name, value in figures.items():
+        print(f"  {name:<20}{value:12.2f}")
+    return figures
 
 
 def measure_memory(options: argparse.Namespace, directory: Path) -> dict[str, float]:
