@@ -86,7 +86,10 @@ class Initiations:
             session = self._current.get(key)
             if session is None or not session.is_usable(self._scheduler.time()):
                 await self._join(key, credential, message, requests)
-            elif session.opened.done():
+                session = self._current.get(key)
+                if session is None or not session.is_usable(self._scheduler.time()):
+                    raise SessionEnded("the EDHOC session was over as soon as it was there")
+            if session.opened.done():
                 return session.context
             elif session.is_unclaimed:
                 session.claim()

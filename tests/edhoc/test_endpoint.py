@@ -420,6 +420,16 @@ async def test_a_credential_that_expires_ends_its_sessions(monkeypatch: pytest.M
         assert len(pair.responder.sessions) == len(pair.responder.identifiers) == 0
 
 
+@virtual
+async def test_a_session_that_lasts_no_time_is_not_asked_for_again_and_again() -> None:
+    async with Agreed(limits=Limits(edhoc_session_seconds=0.0)) as pair:
+        with pytest.raises(SessionEnded):
+            await pair.client.post("who", b"x")
+        assert len(pair.sent("message_1")) == 1
+        await asyncio.sleep(1)
+        assert len(pair.initiator.identifiers) == 0
+
+
 # Recovery.
 
 
