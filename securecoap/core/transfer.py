@@ -84,6 +84,8 @@ class Transfer:
         if self._exponent < LARGEST_EXPONENT and message.options.block2 is None:
             message = message.copy(block2=Block(0, more=False, size_exponent=self._exponent))
         progress = self._progress if self._source is None else None  # that of the larger body
+        if progress is not None and message.options.size2 is None:
+            message = message.copy(size2=0)  # RFC 7959 section 4: asks how large it will be
         restarts = 0
         while True:
             try:

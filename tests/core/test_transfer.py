@@ -468,6 +468,19 @@ async def test_the_server_scales_what_the_client_asks_for() -> None:
         assert (response.options.block2, response.payload) == (Block(32, True, 2), BODY[2048:2112])
 
 
+@virtual
+async def test_who_wants_to_see_progress_asks_for_the_size() -> None:
+    """R091: a hint, in the first request only; the body may turn out otherwise."""
+    first = part(0, True)
+    first.options.size2 = 1000
+    server = Scripted(first, part(1, True), part(2, False, 9))
+    steps: list[tuple[int, int | None]] = []
+    response = await perform(server, request(Code.GET), progress=lambda *step: steps.append(step))
+    assert [message.options.size2 for message in server.asked] == [0, None, None]
+    assert steps == [(64, 1000), (128, 1000), (137, 137)]
+    assert len(response.payload) == 137
+
+
 # Several transfers of one client.
 
 

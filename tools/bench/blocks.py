@@ -123,7 +123,7 @@ def measure_blocks(rounds: int, directory: Path, cores: tuple[int, int]) -> dict
 
 
 def _ours(directory: Path, core: int) -> Server:
-    command = [sys.executable, Path(__file__).with_name("block_server.py")]
+    command = [sys.executable, str(Path(__file__).with_name("block_server.py"))]
     program = Program(command, cores={core}, directory=directory, environment={"XDG_STATE_HOME": str(directory)})
     port = int(program.wait_for(r"^listening \S+:(\d+)")[1])
     return Server("securecoap", "plain", program, port)

@@ -27,7 +27,7 @@ async def _securecoap(uri: str) -> None:
 
 
 async def _aiocoap(uri: str) -> None:
-    import aiocoap  # likewise
+    import aiocoap  # type: ignore[import-not-found]  # likewise
 
     coap = await aiocoap.Context.create_client_context()
     await _serve(
