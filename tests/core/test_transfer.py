@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -683,6 +684,47 @@ async def test_a_source_and_a_sink_begin_again_with_the_request(again: bool) -> 
     response = await transfer.perform(request(Code.FETCH), server)
     assert (response.payload, sink.body) == (b"", bytes(69))
     assert b"".join(message.payload for message in server.asked[1:6]) == BODY
+
+
+@virtual
+async def test_a_body_on_its_way_is_not_held() -> None:
+    """Ten megabytes up and ten down, and a few kilobytes of them at a time; no limit of held bodies counts."""
+    count = 10_000
+
+    class Endless:
+        size = None
+        sent = 0
+
+        async def read(self, size: int) -> tuple[bytes, bool]:
+            self.sent += 1
+            return bytes(size), self.sent < count
+
+        async def rewind(self) -> bool:
+            return False
+
+    class Counting(Parts):
+        received = 0
+
+        async def write(self, part: bytes) -> None:
+            self.received += len(part)
+
+    async def server(message: Message) -> Message:
+        block1, block2 = message.options.block1, message.options.block2
+        if block1 is not None and block1.more:
+            return acknowledged(block1.number)
+        number = 0 if block2 is None else block2.number
+        answer = part(number, number < count - 1, 1024, exponent=6)
+        answer.options.block1 = block1
+        return answer
+
+    sink = Counting()
+    transfer = Transfer(5_000, RequestTags(), source=Endless(), sink=sink)
+    tracemalloc.start()
+    await transfer.perform(request(Code.FETCH), server)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sink.received == count * 1024
+    assert peak < 200_000
 
 
 @virtual
