@@ -2,8 +2,8 @@
 
     tools/bench/run contexts
 
-A process of its own, so that memory is only theirs. Times are CPU time. The cost of one HMAC-SHA-256 in the same process
-says how busy the machine is: a context needs five, of which three share their beginning.
+A process of its own, so that memory is only theirs. Times are CPU time. The cost of one HMAC-SHA-256 in the same
+process says how busy the machine is: a context needs five, of which three share their beginning.
 """
 
 from __future__ import annotations
