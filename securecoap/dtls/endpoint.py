@@ -19,12 +19,12 @@ from securecoap.dtls.alerts import Alert, HandshakeFault, advice, alert_name, pa
 from securecoap.dtls.cid_records import CONNECTION_ID_START
 from securecoap.dtls.connection_id import CONNECTION_ID_LENGTH, ConnectionIds
 from securecoap.dtls.cookie import CookieJar
-from securecoap.dtls.deadlines import Deadlines
 from securecoap.dtls.engine import DtlsEvents, EndReason, SavedSession
 from securecoap.dtls.evidence import Evidence, ask_again, believed
-from securecoap.dtls.handshake import Environment, Handshake
+from securecoap.dtls.handshake import Environment
 from securecoap.dtls.handshake_client import ClientHandshake
 from securecoap.dtls.handshake_server import ServerHandshake
+from securecoap.dtls.handshake_table import HandshakeTable
 from securecoap.dtls.messages import FROM_SERVER, HandshakeType
 from securecoap.dtls.parameters import DtlsParameters, KeyLog, PskLookup, RandomSource
 from securecoap.dtls.records import (
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Endpoint"]
 
+_WITH_CONNECTION_ID: Final = bytes((ContentType.TLS12_CID,))
 _CONNECTION_ID: Final = slice(CONNECTION_ID_START, CONNECTION_ID_START + CONNECTION_ID_LENGTH)
 
 
@@ -89,10 +90,8 @@ class Endpoint:
         self._application_data = events.application_data
         self._events = events
         self._serials = count(1)
-        self._handshakes: dict[int, Handshake] = {}
-        self._clients: dict[Hashable, ClientHandshake] = {}
-        self._servers: dict[Hashable, ServerHandshake] = {}
-        self._due = Deadlines()
+        limits = self._parameters.limits
+        self._handshakes: HandshakeTable[ClientHandshake, ServerHandshake] = HandshakeTable(limits.dtls_handshakes)
 
     @property
     def session_count(self) -> int:
@@ -122,6 +121,10 @@ class Endpoint:
                 session.last_seen = now
                 self._application_data(session, plaintext)
                 return
+        elif datagram[:1] == _WITH_CONNECTION_ID:
+            session = self._by_connection_id.get(datagram[_CONNECTION_ID])
+            if session is not None and self._receive_alone(session, datagram, peer, now):
+                return
         for record in parse_records(datagram, CONNECTION_ID_LENGTH):
             if record.epoch == 0:
                 self._receive_plaintext(record, datagram, peer, now)
@@ -130,18 +133,16 @@ class Endpoint:
 
     def connect(self, peer: Hashable, credential: ClientCredential, now: float) -> None:
         """Begin a handshake beside whatever session there is, in place of one that ``connect`` began before."""
-        self.cancel(peer)
         offer = self._offers.find(peer, credential, now)
         handshake = ClientHandshake(peer, credential, self._environment, now, offer)
-        self._clients[peer] = handshake
-        self._register(handshake)
+        self._handshakes.add_client(handshake)
         self._run(handshake, handshake.start, now)
 
     def cancel(self, peer: Hashable) -> None:
         """Drop a handshake that ``connect`` began; nothing more is sent or told."""
-        handshake = self._clients.get(peer)
+        handshake = self._handshakes.client(peer)
         if handshake is not None:
-            self._forget(handshake)
+            self._handshakes.drop(handshake)
 
     def close(self, session: Session, reason: EndReason = EndReason.CLOSED) -> None:
         """Send close_notify and end the session."""
@@ -155,8 +156,7 @@ class Endpoint:
 
     def shutdown(self) -> None:
         """Close every session and drop every handshake."""
-        for handshake in list(self._handshakes.values()):
-            self._forget(handshake)
+        self._handshakes.drop_all()
         for session in self._sessions:
             self.close(session)
 
@@ -183,15 +183,12 @@ class Endpoint:
 
     def next_timeout(self) -> float | None:
         """Return when ``handle_timeout`` has to be called; it may be early, as idle times are not moved per record."""
-        due, expiry = self._due.first(), self._sessions.next_expiry()
-        if due is None:
-            return expiry
-        return due[0] if expiry is None else min(due[0], expiry)
+        times = (self._handshakes.next_due(), self._sessions.next_expiry())
+        return min((time for time in times if time is not None), default=None)
 
     def handle_timeout(self, now: float) -> None:
         """Retransmit flights, give up handshakes, close idle sessions: whatever is due."""
-        while (serial := self._due.pop_due(now)) is not None:
-            handshake = self._handshakes[serial]
+        while (handshake := self._handshakes.pop_due(now)) is not None:
             if now >= handshake.expires_at:
                 limit = self._parameters.handshake_time_limit
                 self._fail(handshake, None, f"not complete after {limit:g} s: {handshake.stage()}")
@@ -212,8 +209,8 @@ class Endpoint:
             if message_type == HandshakeType.CLIENT_HELLO:
                 self._receive_client_hello(record, payload, peer, now)
                 return
-            client, server = self._clients.get(peer), self._servers.get(peer)
-            target: Handshake | None = client if message_type in FROM_SERVER else server
+            client, server = self._handshakes.client(peer), self._handshakes.server(peer)
+            target: ClientHandshake | ServerHandshake | None = client if message_type in FROM_SERVER else server
             # A Certificate comes from either side; where both are under way, to whom it can mean something.
             if message_type == HandshakeType.CERTIFICATE and not (server is not None and server.expects(message_type)):
                 target = client or server
@@ -222,7 +219,7 @@ class Endpoint:
         elif content_type == ContentType.ALERT:
             alert = parse_alert(record.fragment(datagram))
             if alert is not None and alert[0]:
-                for handshake in self._handshakes_with(peer):
+                for handshake in self._handshakes.both(peer):
                     self._refused(handshake, alert[1])
         # ChangeCipherSpec says nothing that a record's epoch does not say; application data is never in the clear.
 
@@ -234,12 +231,10 @@ class Endpoint:
             if admitted is not None:
                 self._transmit(admitted, peer)
             return
-        candidate = self._servers.get(peer)
-        if candidate is not None:
-            if candidate.client_random == admitted.hello.random:
-                self._run(candidate, candidate.repeat_hello, now)
-                return
-            self._forget(candidate)
+        candidate = self._handshakes.server(peer)
+        if candidate is not None and candidate.client_random == admitted.hello.random:
+            self._run(candidate, candidate.repeat_hello, now)
+            return
         session = self._by_peer.get(peer)
         if (
             session is not None
@@ -247,13 +242,26 @@ class Endpoint:
             and now - session.established_at < self._parameters.handshake_time_limit
         ):
             return  # the very hello from which this session came, late
-        if len(self._servers) >= self._parameters.limits.dtls_handshakes:
-            self._forget(next(iter(self._servers.values())))
         environment = self._environment
         candidate = ServerHandshake(peer, admitted, environment, now, beside_session=session is not None)
-        self._servers[peer] = candidate
-        self._register(candidate)
+        self._handshakes.add_server(candidate)
         self._run(candidate, candidate.start, now)
+
+    def _receive_alone(self, session: Session, datagram: bytes, peer: Hashable, now: float) -> bool:
+        """Take a datagram that is one record with a connection ID of ours; say whether it was one."""
+        newest = session.read.highest
+        opened = session.read.open_alone(datagram)
+        if opened is None:
+            return False
+        if session.peer != peer and session.read.highest > newest:
+            self._move(session, peer)
+        session.last_seen = now
+        content_type, plaintext = opened
+        if content_type != ContentType.APPLICATION_DATA:
+            self._receive_opened(session, content_type, plaintext, now)
+        elif plaintext:
+            self._application_data(session, plaintext)
+        return True
 
     # Protected records: a live session's, or those with which a handshake ends.
 
@@ -272,8 +280,8 @@ class Endpoint:
                 session.last_seen = now
                 self._receive_opened(session, *opened, now)
                 return
-        for handshake in self._handshakes_with(peer):
-            if handshake.serial in self._handshakes:
+        for handshake in self._handshakes.both(peer):
+            if handshake in self._handshakes:
                 self._run(handshake, handshake.receive_protected, record, datagram, now)
 
     def _receive_opened(self, session: Session, content_type: int, plaintext: bytes, now: float) -> None:
@@ -295,23 +303,7 @@ class Endpoint:
 
     # Handshakes: the only places where the tables change.
 
-    def _handshakes_with(self, peer: Hashable) -> list[Handshake]:
-        found = (self._clients.get(peer), self._servers.get(peer))
-        return [handshake for handshake in found if handshake is not None]
-
-    def _register(self, handshake: Handshake) -> None:
-        handshake.serial = next(self._serials)
-        self._handshakes[handshake.serial] = handshake
-
-    def _forget(self, handshake: Handshake) -> None:
-        del self._handshakes[handshake.serial]
-        self._due.discard(handshake.serial)
-        if handshake.ROLE is Role.CLIENT:
-            del self._clients[handshake.peer]
-        else:
-            del self._servers[handshake.peer]
-
-    def _run(self, handshake: Handshake, step: Callable[..., None], *args: object) -> None:
+    def _run(self, handshake: ClientHandshake | ServerHandshake, step: Callable[..., None], *args: object) -> None:
         try:
             step(*args)
         except HandshakeFault as fault:
@@ -320,10 +312,10 @@ class Endpoint:
             self._fail(handshake, alert_name(fault.alert), f"this end refused: {fault}")
             return
         self._flush(handshake)
-        if handshake.serial not in self._handshakes:
+        if handshake not in self._handshakes:
             return  # cancelled while it was sending: the network said that nobody is there
         if handshake.session is not None:
-            self._forget(handshake)
+            self._handshakes.forget(handshake)
             if isinstance(handshake, ClientHandshake) and handshake.next_offer is not None:
                 self._offers.keep(handshake.peer, handshake.next_offer)
             self._establish(handshake.session)
@@ -332,28 +324,28 @@ class Endpoint:
         else:
             if handshake.pending is not None:
                 handshake.pending.taker = partial(self._answered, handshake)
-            self._due.set(handshake.serial, handshake.deadline)
+            self._handshakes.wake(handshake, handshake.deadline)
 
-    def _answered(self, handshake: Handshake, answer: object, now: float) -> None:
+    def _answered(self, handshake: ClientHandshake | ServerHandshake, answer: object, now: float) -> None:
         """Go on with a handshake that waited for a store; it may have ended meanwhile."""
-        if handshake.serial in self._handshakes:
+        if handshake in self._handshakes:
             self._run(handshake, handshake.resume, answer, now)
 
-    def _flush(self, handshake: Handshake) -> None:
+    def _flush(self, handshake: ClientHandshake | ServerHandshake) -> None:
         datagrams, handshake.output = handshake.output, []
         for datagram in datagrams:
             self._transmit(datagram, handshake.peer)
 
-    def _refused(self, handshake: Handshake, code: int) -> None:
+    def _refused(self, handshake: ClientHandshake | ServerHandshake, code: int) -> None:
         side = "server" if handshake.ROLE is Role.CLIENT else "client"
         hint = advice(code)
         text = f"the {side} refused: {alert_name(code)}" + (f" ({hint})" if hint else "")
         self._fail(handshake, alert_name(code), text)
 
-    def _fail(self, handshake: Handshake, alert: str | None, text: str) -> None:
-        if handshake.serial not in self._handshakes:
+    def _fail(self, handshake: ClientHandshake | ServerHandshake, alert: str | None, text: str) -> None:
+        if handshake not in self._handshakes:
             return
-        self._forget(handshake)
+        self._handshakes.forget(handshake)
         if handshake.ROLE is Role.CLIENT:
             self._offers.forget(handshake.peer)  # if that was what the server did not like
         suspect = handshake.suspect()
