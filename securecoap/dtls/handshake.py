@@ -17,6 +17,7 @@ from securecoap.dtls.flights import Flight, FlightMessage
 from securecoap.dtls.fragments import Assembled, Reassembly
 from securecoap.dtls.key_schedule import (
     KeyBlock,
+    KeyedHash,
     extended_master_secret,
     key_block,
     master_secret,
@@ -92,6 +93,7 @@ class Handshake:
         "_evidence",
         "_extended",
         "_flight",
+        "_keyed",
         "_master",
         "_message_sequence",
         "_peer_connection_id",
@@ -154,6 +156,7 @@ class Handshake:
         self._connection_id = b""
         self._peer_connection_id = b""
         self._master = b""
+        self._keyed: KeyedHash | None = None
         self._read: ReadProtection | None = None
         self._write: WriteProtection | None = None
         self._early: list[tuple[Record, bytes]] = []
@@ -323,7 +326,9 @@ class Handshake:
         """Derive record keys from the master secret, which may be an earlier session's."""
         if self.environment.key_log is not None:
             self.environment.key_log(f"CLIENT_RANDOM {self.client_random.hex()} {self._master.hex()}")
-        return key_block(self._chosen_suite(), self._master, self.client_random, self.server_random)
+        suite = self._chosen_suite()
+        self._keyed = KeyedHash(self._master, suite.prf_hash)
+        return key_block(suite, self._keyed, self.client_random, self.server_random)
 
     def _protect(self, read: tuple[bytes, bytes], write: tuple[bytes, bytes]) -> WriteProtection:
         """Set up both directions; each argument is (key, implicit nonce part)."""
@@ -332,7 +337,9 @@ class Handshake:
         return self._write
 
     def _verify_data(self, label: bytes) -> bytes:
-        return verify_data(self._master, label, self._transcript_hash(), self._chosen_suite().prf_hash)
+        if self._keyed is None:
+            raise HandshakeFault(Alert.UNEXPECTED_MESSAGE, "there is no master secret yet")
+        return verify_data(self._keyed, label, self._transcript_hash())
 
     def _check_finished(self, message: Assembled, label: bytes) -> None:
         if not compare_digest(message.body, self._verify_data(label)):
@@ -344,6 +351,7 @@ class Handshake:
             raise HandshakeFault(Alert.INTERNAL_ERROR, "a handshake ended without keys")
         self._flight = None
         self._master = b""
+        self._keyed = None
         self.session = Session(
             peer=self.peer,
             role=self.ROLE,

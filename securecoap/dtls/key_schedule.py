@@ -78,9 +78,9 @@ class KeyedHash:
         return result
 
 
-def prf(secret: bytes, label: bytes, seed: bytes, length: int, hash_name: str) -> bytes:
+def prf(secret: KeyedHash, label: bytes, seed: bytes, length: int) -> bytes:
     """P_hash of RFC 5246 section 5: ``length`` bytes out of ``secret``, ``label`` and ``seed``."""
-    digest = KeyedHash(secret, hash_name).digest
+    digest = secret.digest
     seed = label + seed
     a = digest(seed)
     output = digest(a + seed)
@@ -103,18 +103,19 @@ def psk_premaster_secret(psk: bytes, other_secret: bytes | None = None) -> bytes
 
 def master_secret(premaster: bytes, client_random: bytes, server_random: bytes, hash_name: str) -> bytes:
     """RFC 5246 section 8.1, for a peer without the Extended Master Secret."""
-    return prf(premaster, b"master secret", client_random + server_random, _MASTER_SECRET_LENGTH, hash_name)
+    key = KeyedHash(premaster, hash_name)
+    return prf(key, b"master secret", client_random + server_random, _MASTER_SECRET_LENGTH)
 
 
 def extended_master_secret(premaster: bytes, session_hash: bytes, hash_name: str) -> bytes:
     """RFC 7627 section 4: bound to every message up to the ClientKeyExchange."""
-    return prf(premaster, b"extended master secret", session_hash, _MASTER_SECRET_LENGTH, hash_name)
+    return prf(KeyedHash(premaster, hash_name), b"extended master secret", session_hash, _MASTER_SECRET_LENGTH)
 
 
-def key_block(suite: CipherSuite, master: bytes, client_random: bytes, server_random: bytes) -> KeyBlock:
+def key_block(suite: CipherSuite, master: KeyedHash, client_random: bytes, server_random: bytes) -> KeyBlock:
     """RFC 5246 section 6.3."""
     key, iv = suite.key_length, FIXED_IV_LENGTH
-    block = prf(master, b"key expansion", server_random + client_random, 2 * (key + iv), suite.prf_hash)
+    block = prf(master, b"key expansion", server_random + client_random, 2 * (key + iv))
     return KeyBlock(block[:key], block[key : 2 * key], block[2 * key : 2 * key + iv], block[2 * key + iv :])
 
 
@@ -124,6 +125,6 @@ def transcript_hash(transcript: bytes | bytearray, hash_name: str) -> bytes:
     return digest
 
 
-def verify_data(master: bytes, label: bytes, transcript_hash: bytes, hash_name: str) -> bytes:
+def verify_data(master: KeyedHash, label: bytes, transcript_hash: bytes) -> bytes:
     """The content of a Finished message (RFC 5246 section 7.4.9); ``label`` says whose it is."""
-    return prf(master, label, transcript_hash, VERIFY_DATA_LENGTH, hash_name)
+    return prf(master, label, transcript_hash, VERIFY_DATA_LENGTH)

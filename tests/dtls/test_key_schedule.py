@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from securecoap.dtls.key_schedule import key_block, prf, psk_premaster_secret, verify_data
+import hmac
+
+import pytest
+
+from securecoap.dtls.key_schedule import KeyedHash, key_block, prf, psk_premaster_secret, verify_data
 from securecoap.dtls.suites import SUITES
 
 # The TLS 1.2 PRF vector for SHA-256 that was posted to the IETF's TLS list (P. Gutmann, tls archive 2009/msg03416).
@@ -17,7 +21,7 @@ OUTPUT = bytes.fromhex(
 
 
 def test_prf_vector():
-    assert prf(SECRET, b"test label", SEED, 100, "sha256") == OUTPUT
+    assert prf(KeyedHash(SECRET, "sha256"), b"test label", SEED, 100) == OUTPUT
 
 
 def test_psk_premaster_secret_has_zeros_of_the_keys_length():
@@ -27,12 +31,20 @@ def test_psk_premaster_secret_has_zeros_of_the_keys_length():
 
 def test_key_block_order_and_sizes():
     suite = SUITES[0x00A9]
-    block = key_block(suite, SECRET, b"c" * 32, b"s" * 32)
-    whole = prf(SECRET, b"key expansion", b"s" * 32 + b"c" * 32, 72, "sha384")
+    block = key_block(suite, KeyedHash(SECRET, "sha384"), b"c" * 32, b"s" * 32)
+    whole = prf(KeyedHash(SECRET, "sha384"), b"key expansion", b"s" * 32 + b"c" * 32, 72)
     assert block.client_key + block.server_key + block.client_iv + block.server_iv == whole
     assert (len(block.server_key), len(block.client_iv)) == (32, 4)
     assert "client_key" not in repr(block)
 
 
 def test_verify_data_is_12_bytes():
-    assert len(verify_data(SECRET, b"client finished", bytes(32), "sha256")) == 12
+    assert len(verify_data(KeyedHash(SECRET, "sha256"), b"client finished", bytes(32))) == 12
+
+
+@pytest.mark.parametrize("length", [0, 1, 63, 64, 65, 127, 128, 129, 500])
+@pytest.mark.parametrize("name", ["sha256", "sha384"])
+def test_keyed_hashes_are_hmac(name, length):
+    key = bytes(range(256)) * 2
+    for message in (b"", b"m", bytes(200)):
+        assert KeyedHash(key[:length], name).digest(message) == hmac.digest(key[:length], message, name)
