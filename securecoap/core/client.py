@@ -13,7 +13,6 @@ from errno import ECONNREFUSED
 from typing import TYPE_CHECKING, Final
 
 from securecoap.core.observer import ClientObservation, Observer
-from securecoap.core.observers import Subscription
 from securecoap.core.plumbing import RequestPipe, exchange
 from securecoap.core.silence import QuietExchange, unwanted_classes
 from securecoap.core.stepping import Steps
@@ -34,6 +33,7 @@ from securecoap.wire.message import Message
 
 if TYPE_CHECKING:
     from securecoap.core.common import Common
+    from securecoap.core.observers import Subscription
     from securecoap.interfaces import EndpointAddress, RequestInterface
 
 __all__ = ["ClientRequest"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from securecoap.core.cache import ResponseCache
 from securecoap.core.extended_tokens import ExtendedTokens
+from securecoap.core.observers import Observers
 from securecoap.core.patience import Patience
 from securecoap.core.plumbing import RequestPipe, time_out
 from securecoap.core.request_tags import RequestTags
@@ -42,12 +43,13 @@ class Common:
         silent: requests that nobody waits for.
         extended_tokens: which peers take long tokens.
         cache: responses that may be used again, or ``None``.
+        observers: observations under way.
         patience: how long a Confirmable request waits that costs no task.
     """
 
     __slots__ = (
-        "cache", "choose", "extended_tokens", "limits", "loop", "parameters", "patience", "randomness", "recognize",
-        "silent", "tags",
+        "cache", "choose", "extended_tokens", "limits", "loop", "observers", "parameters", "patience", "randomness",
+        "recognize", "silent", "tags",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +65,7 @@ class Common:
     ) -> None:
         self.choose = choose
         self.recognize = recognize
+        self.observers = Observers()
         self.patience: Patience[RequestPipe] = Patience(loop, parameters.max_transmit_wait, time_out)
         self.loop = loop
         self.parameters = parameters

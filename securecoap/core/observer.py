@@ -124,6 +124,7 @@ class Observer:
 
     Attributes:
         is_established: whether a representation was delivered and the server notifies.
+        delivered: the representation that was delivered last.
     """
 
     def __init__(
@@ -152,7 +153,7 @@ class Observer:
         self._token = b""
         self._last = (0, float("-inf"))
         self._stale_at = float("inf")
-        self._delivered: Message | None = None
+        self.delivered: Message | None = None
         self._offered: Message | None = None  # the representation whose ETag the registration has
 
     @property
@@ -187,7 +188,7 @@ class Observer:
                 except TransferFailed:
                     # The state has changed on the way, of which a notification should tell (RFC 7959 section 2.6).
                     tries -= 1
-                    if self._delivered is None and self._answers.empty():
+                    if self.delivered is None and self._answers.empty():
                         if not tries:
                             raise
                         self._stale_at = now
@@ -203,7 +204,7 @@ class Observer:
         else:
             whole = await download_rest(self._message, answer, self._ask, self._limit)
         self.is_established = True
-        known, self._delivered = self._delivered, whole
+        known, self.delivered = self.delivered, whole
         if not is_reply or known is None or not _is_same(known, whole):
             self._deliver(whole)
 
@@ -229,7 +230,7 @@ class Observer:
         """Register, or register again: same token, same options but for the ETag (section 3.3.1)."""
         message = self._message.copy()
         message.remote = self._message.remote
-        delivered = self._delivered
+        delivered = self.delivered
         if not message.options.etags and delivered is not None and delivered.options.etag is not None:
             message.options.etag = delivered.options.etag
             self._offered = delivered

@@ -40,8 +40,8 @@ def secured(state: State, seed: int = 0, **network: Any) -> Pair:
     )
 
 
-async def observing(pair: Pair) -> Any:
-    request = pair.client.ask(Code.GET, "x", observe=0)
+async def observing(pair: Pair, confirmable: bool | None = None) -> Any:
+    request = pair.client.ask(Code.GET, "x", observe=0, confirmable=confirmable)
     await request.response
     return request
 
@@ -125,7 +125,7 @@ async def test_one_rendering_and_a_seal_for_each() -> None:
     state = State()
     pair = secured(state)
     async with pair:
-        requests = [await observing(pair) for _ in range(3)]
+        requests = [await observing(pair, confirmable) for confirmable in (None, True, False)]
         state.renderings = 0
         state.set(b"1")
         assert [await take(request) for request in requests] == [b"1"] * 3
