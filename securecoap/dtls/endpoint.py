@@ -119,6 +119,8 @@ class Endpoint:
             plaintext = session.read.open_application(datagram)
             if plaintext:
                 session.last_seen = now
+                if session.final_flight:
+                    session.final_flight = ()
                 self._application_data(session, plaintext)
                 return
         elif datagram[:1] == _WITH_CONNECTION_ID:
@@ -260,6 +262,8 @@ class Endpoint:
         if content_type != ContentType.APPLICATION_DATA:
             self._receive_opened(session, content_type, plaintext, now)
         elif plaintext:
+            if session.final_flight:
+                session.final_flight = ()
             self._application_data(session, plaintext)
         return True
 

@@ -48,6 +48,7 @@ class Session:
         client_random: of its handshake: tells a delayed ClientHello from a new one.
         evidence: what a client has shown, at a server's end.
         session_id: under which it may be resumed, empty for none.
+        final_flight: kept for a peer that may not have got it, until application data shows that it has.
         established_at: when Finished was verified.
         last_seen: when the latest authentic record came.
         application_head: the first five bytes of each application record that can be meant for it, if those tell.
@@ -60,7 +61,6 @@ class Session:
 
     __slots__ = (
         "__weakref__",
-        "_final_flight",
         "_repeated_at",
         "alive",
         "application_head",
@@ -70,6 +70,7 @@ class Session:
         "epoch",
         "established_at",
         "evidence",
+        "final_flight",
         "identity",
         "last_seen",
         "owner",
@@ -120,7 +121,7 @@ class Session:
         self.read = read
         self.write = write
         self.seal_application = write.seal_application
-        self._final_flight: Sequence[FlightMessage] = final_flight
+        self.final_flight: Sequence[FlightMessage] = final_flight
         self._repeated_at = now
 
     def __repr__(self) -> str:
@@ -144,8 +145,8 @@ class Session:
     def _repeat_final_flight(self, parameters: DtlsParameters, now: float) -> list[bytes]:
         """Answer a retransmitted Finished: ours was lost (RFC 6347 section 4.2.4)."""
         if now - self.established_at > parameters.final_flight_lifetime:
-            self._final_flight = ()
-        if now - self._repeated_at < _REPEAT_INTERVAL or not self._final_flight:
+            self.final_flight = ()
+        if now - self._repeated_at < _REPEAT_INTERVAL or not self.final_flight:
             return []
         self._repeated_at = now
-        return pack(self._final_flight, parameters.datagram_size)
+        return pack(self.final_flight, parameters.datagram_size)

@@ -53,7 +53,7 @@ def main() -> int:
     parser.add_argument(
         "what",
         nargs="*",
-        help="plain, dtls, oscore, handshakes, certificates, memory, observe, blocks, clients, contexts, inprocess "
+        help="plain, dtls, oscore, handshakes, certificates, memory, sessions, observe, blocks, clients, contexts, inprocess "
         "(default: plain, dtls, oscore, handshakes, memory)",
     )
     parser.add_argument(
@@ -86,6 +86,10 @@ def main() -> int:
                 from bench.inprocess import measure
 
                 results[mode] = measure(profile=options.profile)
+            elif mode == "sessions":
+                from bench.sessions import measure_sessions
+
+                results[mode] = measure_sessions(options, directory)
             elif mode == "memory":
                 from bench.observers import measure_memory_in_process
 
