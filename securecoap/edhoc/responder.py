@@ -139,10 +139,10 @@ class Exchanges:
             session, message_4 = self._complete(exchange, data)
         except EdhocError as error:
             self._identifiers.release(c_r)
-            raise AgreementRefused(f"EDHOC: {error}", error.message) from None
+            raise AgreementRefused(str(error), error.message) from None
         except ConfigurationError as error:
             self._identifiers.release(c_r)
-            raise AgreementRefused(f"EDHOC: {error}", EdhocError("the identifiers do not fit OSCORE").message) from None
+            raise AgreementRefused(str(error), EdhocError("the identifiers do not fit OSCORE").message) from None
         self._sessions.add(session)
         return message_4
 
@@ -156,7 +156,12 @@ class Exchanges:
             message_3, rest = take_byte_string(payload)
         except EdhocError as error:
             raise AgreementRefused(f"a combined request: {error}", error.message) from None
-        self.message_3(kid, message_3, remote)
+        try:
+            self.message_3(kid, message_3, remote)
+        except AgreementRefused as error:
+            if error.answer is not None:  # here it is always error code 1
+                error.answer = EdhocError(str(error)).message
+            raise
         return rest
 
     def _complete(self, exchange: _Exchange, data: bytes) -> tuple[Session, bytes]:

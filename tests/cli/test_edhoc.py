@@ -57,4 +57,4 @@ def test_others_are_not(base: str, run: Callable[..., Outcome], tmp_path: Path) 
     stranger.write_text(json.dumps({"coap://*/*": {"edhoc-oscore": entry}}))
     outcome = run("get", f"{base}/whoami", "--credentials", stranger)
     assert (outcome.status, outcome.out) == (3, b"")
-    assert "does not know our credential" in outcome.err
+    assert "the credential is not known" in outcome.err

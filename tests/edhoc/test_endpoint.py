@@ -170,8 +170,10 @@ async def test_unauthenticated_clients_prove_nothing() -> None:
         assert (await pair.client.get("who")).code == Code.FORBIDDEN
     # Without such an entry there is no session at all.
     async with Agreed(material.client(**anonymous)) as pair:
-        with pytest.raises(HandshakeFailed, match="does not know our credential"):
+        with pytest.raises(HandshakeFailed, match="the credential is not known"):
             await pair.client.get("who")
+        refusal = pair.answers[-1].message
+        assert (refusal.code, refusal.payload[0], refusal.options.content_format) == (Code.BAD_REQUEST, 1, 64)
         assert len(pair.responder.sessions) == len(pair.responder.identifiers) == 0
 
 

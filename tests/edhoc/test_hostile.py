@@ -343,6 +343,7 @@ def test_combined_requests_that_are_not_acceptable(spoil: str) -> None:
             if spoil in {"message_3", "empty", "no byte string"}:
                 assert answer.options.content_format == 64
                 assert parse_error(answer.payload) is not None
+                assert answer.payload[0] == 1
             assert len(pair.responder.sessions) == (spoil == "ciphertext")
             assert pair.who.executed == []
 
