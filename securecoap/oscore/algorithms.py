@@ -1,6 +1,6 @@
 """COSE AEAD algorithms and the key derivation of OSCORE (RFC 8613 section 3.2, RFC 9053, RFC 5869).
 
-An `Algorithm` makes AEAD objects from keys; `Extracted` is HKDF-Extract done once, from which any number of outputs is
+`make_aead` makes AEAD objects from keys; `Extracted` is HKDF-Extract done once, from which any number of outputs is
 expanded. This module knows no message, no context and no configuration.
 """
 
@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
 
-from securecoap.credentials.algorithms import AEAD_ALGORITHMS, DEFAULT_HASH
+from securecoap.credentials.algorithms import AEAD_ALGORITHMS, DEFAULT_HASH, AeadParameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ALGORITHMS", "DEFAULT_ALGORITHM", "DEFAULT_HASH", "HASHES", "Aead", "Algorithm", "Extracted"]
+__all__ = ["ALGORITHMS", "DEFAULT_ALGORITHM", "DEFAULT_HASH", "HASHES", "Aead", "Extracted", "make_aead"]
 
 
 class Aead(Protocol):
@@ -29,26 +28,6 @@ class Aead(Protocol):
 
     def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None, /) -> bytes:
         """The plaintext, if the tag verifies."""
-
-
-@dataclass(frozen=True, slots=True)
-class Algorithm:
-    """One AEAD of the COSE registry (RFC 9053 section 4); lengths in bytes.
-
-    Attributes:
-        number: the COSE algorithm number.
-        name: the registry's name.
-        maximum_id_length: the longest Sender or Recipient ID (RFC 8613 section 3.3).
-        aead: makes an `Aead` from a key of ``key_length``.
-    """
-
-    number: int
-    name: str
-    key_length: int
-    tag_length: int
-    nonce_length: int
-    maximum_id_length: int
-    aead: Callable[[bytes], Aead] = field(repr=False, compare=False)
 
 
 def _ccm8(key: bytes) -> Aead:
@@ -74,21 +53,16 @@ _FACTORIES: Final[dict[int, Callable[[bytes], Aead]]] = {
     33: _ccm16,
 }
 
-ALGORITHMS: Final[dict[int, Algorithm]] = {
-    row.number: Algorithm(
-        row.number,
-        row.name,
-        row.key_length,
-        row.tag_length,
-        row.nonce_length,
-        row.maximum_id_length,
-        _FACTORIES[row.number],
-    )
-    for row in AEAD_ALGORITHMS.values()
-}
+ALGORITHMS: Final[dict[int, AeadParameters]] = {row.number: row for row in AEAD_ALGORITHMS.values()}
 """Every AEAD that OSCORE may use, by COSE number: nonces of 7 bytes or more that may be counters (section 12.6)."""
 
 DEFAULT_ALGORITHM: Final = ALGORITHMS[10]
+
+
+def make_aead(algorithm: AeadParameters, key: bytes) -> Aead:
+    """A key of ``key_length`` bytes made ready."""
+    return _FACTORIES[algorithm.number](key)
+
 
 HASHES: Final[dict[str, str]] = {"SHA-256": "sha256", "SHA-384": "sha384", "SHA-512": "sha512"}
 """COSE's names of hash functions for HKDF, and hashlib's."""

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from securecoap.credentials.algorithms import MAXIMUM_ID_CONTEXT
 from securecoap.errors import ConfigurationError
-from securecoap.oscore.algorithms import DEFAULT_ALGORITHM, DEFAULT_HASH, Extracted
+from securecoap.oscore.algorithms import DEFAULT_ALGORITHM, DEFAULT_HASH, Extracted, make_aead
 from securecoap.oscore.option import encode_option
 from securecoap.oscore.window import DEFAULT_WINDOW, ReplayWindow
 
 if TYPE_CHECKING:
+    from securecoap.credentials.algorithms import AeadParameters
     from securecoap.errors import CoapError
     from securecoap.oscore.agreement import Agreement
-    from securecoap.oscore.algorithms import Algorithm
     from securecoap.oscore.rederivation import Rederivation
     from securecoap.oscore.sender import Sender
 
@@ -28,7 +28,6 @@ __all__ = [
     "DerivedKeys",
     "RequestIdentifiers",
     "SecurityContext",
-    "build_aad",
     "build_info",
     "derive_keys",
     "expand_keys",
@@ -68,7 +67,7 @@ def derive_keys(
     recipient_id: bytes,
     *,
     id_context: bytes | None = None,
-    algorithm: Algorithm = DEFAULT_ALGORITHM,
+    algorithm: AeadParameters = DEFAULT_ALGORITHM,
     hash_name: str = DEFAULT_HASH,
 ) -> DerivedKeys:
     """Sender Key, Recipient Key and Common IV (section 3.2.1): one extraction, three expansions."""
@@ -82,7 +81,7 @@ def expand_keys(
     recipient_id: bytes,
     *,
     id_context: bytes | None = None,
-    algorithm: Algorithm = DEFAULT_ALGORITHM,
+    algorithm: AeadParameters = DEFAULT_ALGORITHM,
 ) -> DerivedKeys:
     """`derive_keys` behind the extraction, for contexts that differ in their ID Context only."""
     length, iv_length = algorithm.key_length, algorithm.nonce_length
@@ -112,13 +111,11 @@ def _info_suffix(id_context: bytes | None, algorithm: int, kind: str, length: in
     return context + _head(0x00, algorithm) + _head(0x60, len(kind)) + kind.encode() + _head(0x00, length)
 
 
-def build_aad(algorithm: int, request_kid: bytes, partial_iv: bytes) -> bytes:
-    """The Enc_structure around ``external_aad`` (section 5.4), without Class I options, of which there are none."""
-    return _aad_prefix(algorithm, request_kid, len(partial_iv)) + partial_iv + b"\x40"
-
-
 def _aad_prefix(algorithm: int, request_kid: bytes, length: int) -> bytes:
-    """`build_aad` up to the Partial IV of ``length`` bytes; after it comes the empty string of Class I options."""
+    """The Enc_structure around ``external_aad`` (section 5.4) up to the Partial IV of ``length`` bytes.
+
+    After that comes the empty string of Class I options, of which there are none.
+    """
     array = b"\x85\x01\x81" + _head(0x00, algorithm) + _bstr(request_kid) + _head(0x40, length)
     return b"\x83\x68Encrypt0\x40" + _head(0x40, len(array) + length + 1) + array
 
@@ -197,7 +194,7 @@ class SecurityContext:
         *,
         id_context: bytes | None = None,
         kid_context: bytes | None = None,
-        algorithm: Algorithm = DEFAULT_ALGORITHM,
+        algorithm: AeadParameters = DEFAULT_ALGORITHM,
         window: ReplayWindow | None = None,
         sender: Sender | None = None,
         label: str = "",
@@ -225,8 +222,8 @@ class SecurityContext:
         self.challenge: bytes | None = None
         self.retired = False
         self.agreement: Agreement | None = None
-        self.aead_sender = algorithm.aead(keys.sender_key)
-        self.aead_recipient = algorithm.aead(keys.recipient_key)
+        self.aead_sender = make_aead(algorithm, keys.sender_key)
+        self.aead_recipient = make_aead(algorithm, keys.recipient_key)
         self._nonce_length = algorithm.nonce_length
         common_iv = int.from_bytes(keys.common_iv, "big")
         self._sender_nonce = common_iv ^ _nonce_base(sender_id, algorithm.nonce_length)
@@ -246,7 +243,7 @@ class SecurityContext:
         recipient_id: bytes,
         *,
         id_context: bytes | None = None,
-        algorithm: Algorithm = DEFAULT_ALGORITHM,
+        algorithm: AeadParameters = DEFAULT_ALGORITHM,
         hash_name: str = DEFAULT_HASH,
         window: ReplayWindow | None = None,
     ) -> SecurityContext:

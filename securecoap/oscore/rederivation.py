@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
+    from securecoap.credentials.algorithms import AeadParameters
     from securecoap.interfaces import Cancel, EndpointAddress, Randomness, Scheduler, Timer
-    from securecoap.oscore.algorithms import Algorithm
     from securecoap.oscore.layer import OscoreLayer
 
     Listener: TypeAlias = Callable[["SecurityContext | None"], None]
@@ -114,7 +114,7 @@ class Rederivation:
         *,
         scheduler: Scheduler,
         randomness: Randomness,
-        algorithm: Algorithm = DEFAULT_ALGORITHM,
+        algorithm: AeadParameters = DEFAULT_ALGORITHM,
         hash_name: str = DEFAULT_HASH,
         window: int = DEFAULT_WINDOW,
         capacity: int = 1_000,
