@@ -1,7 +1,7 @@
 """1 MiB by blocks of 1024 bytes, GET and PUT: what client and server of a library spend, and what servers alone do.
 
 ``tools/bench/run blocks``. Every round runs everything once, interleaved; figures are medians of the rounds, after one
-to warm up. First real clients: one message at a time (NSTART), so that each one wakes both processes up.
+to warm up. First real clients: one message at a time (NSTART), so that client and server take turns, on one core.
 Then the generator: the blocks of one body after the other, 32 of them outstanding, as in the other measurements.
 """
 
@@ -86,14 +86,13 @@ def measure_blocks(rounds: int, directory: Path, cores: tuple[int, int]) -> dict
     Args:
         rounds: that count.
         directory: for what servers and generator read and write.
-        cores: of the servers, and of the clients.
+        cores: of servers and clients, and of the generator.
     """
     clients: dict[str, Pair] = {}
     servers: dict[str, Server] = {}
     figures: dict[tuple[str, str], list[tuple[float, ...]]] = {}
     files = {method: _written(directory / f"{method}.requests", method) for method in METHODS}
-    pinned = ["taskset", "-c", str(cores[1])]
-    load = [*pinned, str(GENERATOR), "-w", "32", "-d", "120", "-S", str(4 * BLOCKS)]
+    load = ["taskset", "-c", str(cores[1]), str(GENERATOR), "-w", "32", "-d", "120", "-S", str(4 * BLOCKS)]
     try:
         servers["securecoap"] = _ours(directory, cores[0])
         for name in ("libcoap", "aiocoap"):
@@ -102,7 +101,15 @@ def measure_blocks(rounds: int, directory: Path, cores: tuple[int, int]) -> dict
         for (client, name), times in PAIRS.items():
             python = str(AIOCOAP / "bin" / "python") if client == "aiocoap" else sys.executable
             script = Path(__file__).with_name("transfers.py")
-            command = [*pinned, python, str(script), client, f"coap://127.0.0.1:{servers[name].port}/store"]
+            command = [
+                "taskset",
+                "-c",
+                str(cores[0]),
+                python,
+                str(script),
+                client,
+                f"coap://127.0.0.1:{servers[name].port}/store",
+            ]
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             clients[f"{client}, {name}"] = Pair(process, servers[name].program, times)
         runs: dict[str, Pair | Load] = dict(clients)
