@@ -156,23 +156,28 @@ class WriteProtection:
 
     Attributes:
         connection_id: what its records have in them, empty for none.
-        secret: key and implicit nonce part, as they were given.
+        key: as it was given.
         next_number: the next record's number, with its epoch.
         overhead: bytes of a record beside its plaintext.
     """
 
-    __slots__ = ("_encrypt", "_end", "_salt", "_tag_and_nonce", "connection_id", "next_number", "overhead", "secret")
+    __slots__ = ("_encrypt", "_end", "_salt", "_tag_and_nonce", "connection_id", "key", "next_number", "overhead")
 
     def __init__(self, suite: CipherSuite, key: bytes, implicit_iv: bytes, epoch: int) -> None:
         aead: Aead = suite.aead(key)
         self.connection_id = b""
-        self.secret = (key, implicit_iv)
+        self.key = key
         self._encrypt = aead.encrypt
         self._salt = implicit_iv
         self._tag_and_nonce = _EXPLICIT_NONCE_LENGTH + suite.tag_length
         self.overhead = RECORD_HEADER_LENGTH + self._tag_and_nonce
         self.next_number = epoch << 48
         self._end = (epoch + 1) << 48
+
+    @property
+    def secret(self) -> tuple[bytes, bytes]:
+        """Key and implicit nonce part, as they were given."""
+        return self.key, self._salt
 
     def seal_application(self, plaintext: bytes) -> bytes:
         """Return the next application data record.
@@ -218,16 +223,16 @@ class ReadProtection:
         connection_id: what its records have in them, empty for none.
         epoch: of its records.
         highest: the newest number received, with its epoch.
-        secret: key and implicit nonce part, as they were given.
+        key: as it was given.
         window: see above.
     """
 
-    __slots__ = ("_decrypt", "_minimum", "_overhead", "_salt", "connection_id", "epoch", "highest", "secret", "window")
+    __slots__ = ("_decrypt", "_minimum", "_overhead", "_salt", "connection_id", "epoch", "highest", "key", "window")
 
     def __init__(self, suite: CipherSuite, key: bytes, implicit_iv: bytes, epoch: int) -> None:
         aead: Aead = suite.aead(key)
         self.connection_id = b""
-        self.secret = (key, implicit_iv)
+        self.key = key
         self._decrypt = aead.decrypt
         self._salt = implicit_iv
         self._minimum = _EXPLICIT_NONCE_LENGTH + suite.tag_length
@@ -270,6 +275,11 @@ class ReadProtection:
     def open_alone(self, datagram: bytes) -> tuple[int, bytes] | None:  # noqa: ARG002  # as ``fits``
         """As ``unwrap``, for a datagram that is one record with a connection ID; no other is opened."""
         return None
+
+    @property
+    def secret(self) -> tuple[bytes, bytes]:
+        """Key and implicit nonce part, as they were given."""
+        return self.key, self._salt
 
     def unwrap(self, record: Record, datagram: bytes) -> tuple[int, bytes] | None:
         """Return content type and plaintext of a record of this epoch; ``None`` where ``open`` says so."""

@@ -10,16 +10,17 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.dtls.alerts import ALERT_FATAL, ALERT_WARNING, Alert, encode_alert
+from securecoap.dtls.evidence import Evidence
 from securecoap.dtls.flights import FlightMessage, pack
 from securecoap.dtls.messages import DTLS_1_2, HandshakeType, parse_fragments
+from securecoap.dtls.parameters import PskCredential
 from securecoap.dtls.records import ContentType, ReadProtection, WriteProtection
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
-    from securecoap.dtls.evidence import Evidence
     from securecoap.dtls.identities import Proof
-    from securecoap.dtls.parameters import DtlsParameters, PskCredential
+    from securecoap.dtls.parameters import DtlsParameters
     from securecoap.dtls.suites import CipherSuite
 
 __all__ = ["Role", "Session"]
@@ -46,7 +47,6 @@ class Session:
         source: of the credential that was used (``PskCredential.source``).
         connection_id: what the peer puts into its records, empty for none; only with one can its address change.
         client_random: of its handshake: tells a delayed ClientHello from a new one.
-        evidence: what a client has shown, at a server's end.
         session_id: under which it may be resumed, empty for none.
         final_flight: kept for a peer that may not have got it, until application data shows that it has.
         established_at: when Finished was verified.
@@ -61,7 +61,9 @@ class Session:
 
     __slots__ = (
         "__weakref__",
+        "_has_identity",
         "_repeated_at",
+        "_shown",
         "alive",
         "application_head",
         "claims",
@@ -69,7 +71,6 @@ class Session:
         "connection_id",
         "epoch",
         "established_at",
-        "evidence",
         "final_flight",
         "identity",
         "last_seen",
@@ -107,7 +108,9 @@ class Session:
         self.identity = credential.identity
         self.claims = credential.claims
         self.source: Any = credential.source
-        self.evidence = evidence
+        # An identity is here already: a session that is idle should be small.
+        self._shown = None if isinstance(credential, PskCredential) else evidence
+        self._has_identity = isinstance(credential, PskCredential)
         self.session_id = session_id
         self.client_random = client_random
         self.established_at = now
@@ -127,6 +130,11 @@ class Session:
     def __repr__(self) -> str:
         state = "alive" if self.alive else "ended"
         return f"<Session {self.role.value} {self.peer!r} epoch {self.epoch} {self.suite.name} {state}>"
+
+    @property
+    def evidence(self) -> Evidence | None:
+        """What a client has shown, at a server's end."""
+        return Evidence.of_identity(self.identity) if self._has_identity else self._shown
 
     def alert_record(self, alert: Alert, *, fatal: bool) -> bytes:
         """Return a protected alert record."""
