@@ -27,29 +27,11 @@ if TYPE_CHECKING:
     Cancel: TypeAlias = Callable[[], None]
 
 __all__ = [
-    "DirectObservation",
-    "DirectResource",
-    "EndpointAddress",
-    "Exchange",
-    "IncomingPlumbing",
-    "MessageDispatcher",
-    "MessageInterface",
-    "Observable",
-    "PlumbingRequest",
-    "Randomness",
-    "Request",
-    "RequestHandler",
-    "RequestInterface",
-    "RequestProvider",
-    "Resource",
-    "ResourceTree",
-    "ResponseSlot",
-    "Scheduler",
-    "ServerObservation",
-    "Timer",
-    "TokenDispatcher",
-    "TokenInterface",
-]
+    "DirectObservation", "DirectResource", "EndpointAddress", "Exchange", "IncomingPlumbing", "MessageDispatcher",
+    "MessageInterface", "Observable", "PlumbingRequest", "Randomness", "Request", "RequestHandler",
+    "RequestInterface", "RequestProvider", "Resource", "ResourceTree", "ResponseSlot", "Scheduler",
+    "ServerObservation", "Timer", "TokenDispatcher", "TokenInterface",
+]  # fmt: skip
 
 T = TypeVar("T")
 

@@ -251,19 +251,8 @@ class MessageManager:
     def dispatch_quoted_error(self, error: Exception, remote: EndpointAddress, datagram: bytes) -> None:
         """End the exchange of the message that the network returned (section 4.2); others go on."""
         peer = self._peers.get(remote)
-        if peer is None or len(datagram) < 4:
-            return
-        mid = datagram[2] << 8 | datagram[3]
-        mtype = datagram[0] >> 4 & 3
-        if mtype == CON:
-            outgoing = (peer.outstanding or {}).get(mid)
-            sent = b"" if outgoing is None else outgoing.message.encode()
-            if outgoing is not None and sent[: len(datagram)] == datagram[: len(sent)]:
-                self._transmission.fail(outgoing, error)
-        elif mtype == NON and peer.non_confirmable is not None:
-            exchange = peer.non_confirmable.pop(mid, None)
-            if exchange is not None:
-                exchange.failed(error)
+        if peer is not None and len(datagram) >= 4:
+            self._transmission.returned(peer, datagram, error)
 
     # What goes out.
 

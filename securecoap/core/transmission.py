@@ -222,6 +222,20 @@ class Transmission:
             if outgoing.message.exchange is not None:
                 outgoing.message.exchange.failed(error)
 
+    def returned(self, peer: Peer, datagram: bytes, error: Exception) -> None:
+        """Fail the message of which the network returned the beginning."""
+        mid = datagram[2] << 8 | datagram[3]
+        mtype = datagram[0] >> 4 & 3
+        if mtype == CON:
+            outgoing = (peer.outstanding or {}).get(mid)
+            sent = b"" if outgoing is None else outgoing.message.encode()
+            if outgoing is not None and sent[: len(datagram)] == datagram[: len(sent)]:
+                self.fail(outgoing, error)
+        elif mtype == NON and peer.non_confirmable is not None:
+            exchange = peer.non_confirmable.pop(mid, None)
+            if exchange is not None:
+                exchange.failed(error)
+
     def fail_all(self, peer: Peer, error: Exception) -> None:
         """End everything that is under way to a peer or waits for its turn; nothing of it is sent any more."""
         waiting = [*(peer.outstanding or {}).values(), *(peer.queue or ())]
