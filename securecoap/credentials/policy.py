@@ -179,6 +179,10 @@ class Policy:
         rule, _ = self._rule(scheme, host, port, segments, method)
         return None if rule is None else rule.pattern.text
 
+    def covers(self, segments: tuple[str, ...], method: int) -> bool:
+        """Whether there is a pattern for such a path, of whatever scheme and authority."""
+        return any(rule.methods is None or method in rule.methods for rule in self._index.find(segments))
+
     def _enter(self, now: float) -> None:
         """Forget everything: something has become valid or has ended, or the clock was set back."""
         self._decisions.clear()

@@ -1,0 +1,192 @@
+"""``securecoap credentials list``, ``show``, ``explain``: what a file says, for a person; never a secret unasked.
+
+What a file means is said in `securecoap.credentials`; nothing is changed here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from securecoap.cli import logs, status
+from securecoap.cli.text import printable, tell
+from securecoap.errors import CredentialsFault, UriError
+from securecoap.wire.uri import parse_uri
+
+if TYPE_CHECKING:
+    from securecoap.credentials import Credential, CredentialsMap
+
+__all__ = ["COMMANDS"]
+
+_PUBLIC: Final = frozenset(
+    (
+        "client-identity", "identity-hint", "salt", "sender-id", "recipient-id", "id-context", "public-key",
+        "peer-keys", "certificate", "ca", "own-cred", "peer-cred",
+    )
+)  # fmt: skip
+"""Members whose bytes are no secret; what is not named here is hidden, whatever a later version adds."""
+_INLINE: Final = ("hex", "ascii", "base64")
+_FILE: Final = click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+_METHODS: Final = ("GET", "POST", "PUT", "DELETE", "FETCH", "PATCH", "iPATCH")
+
+
+def _loaded(file: Path) -> CredentialsMap | None:
+    """The map of a file; ``None`` after its faults were told."""
+    from securecoap.credentials import CredentialsMap  # when it is used: it takes the library for keys
+
+    logs.configure(logging.ERROR)
+    try:
+        return CredentialsMap.load(file, role="server")
+    except CredentialsFault as fault:
+        for text in fault.faults:
+            tell(text)
+        return None
+
+
+@click.command(name="list")
+@_FILE
+def list_(file: Path) -> int:
+    """Say who is in a credentials file: label, kind, claims, and until when. No secrets."""
+    found = _loaded(file)
+    if found is None:
+        return status.USAGE
+    now = time.time()
+    rows = [("LABEL", "KIND", "CLAIMS", "VALID")]
+    rows += [
+        (credential.label, credential.kind, " ".join(credential.claims), _validity(credential, now))
+        for credential in found.credentials()
+    ]
+    _print_table([tuple(printable(cell, lines=False) for cell in row) for row in rows])
+    return status.SUCCESS
+
+
+def _validity(credential: Credential, now: float) -> str:
+    span = credential.validity
+    if now < span.not_before:
+        return f"from {_date(span.not_before)}"
+    if span.not_after == float("inf"):
+        return "always"
+    return f"{'ended' if now >= span.not_after else 'until'} {_date(span.not_after)}"
+
+
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    """Columns for a person; behind a pipe, one tab between the cells."""
+    if sys.stdout.isatty():
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    else:
+        lines = ["\t".join(row) for row in rows[1:]]
+    click.echo("\n".join(lines))
+
+
+@click.command
+@_FILE
+@click.argument("label")
+@click.option("--reveal", is_flag=True, help="Show keys, too.")
+def show(file: Path, label: str, reveal: bool) -> int:
+    """Print the entry of a label or pattern as JSON, its keys hidden."""
+    if _loaded(file) is None:
+        return status.USAGE
+    content = json.loads(file.read_text(encoding="utf-8"))
+    entry = content.get(label)
+    if entry is None:
+        tell(f"{file}: there is no {label}")
+        return status.USAGE
+    click.echo(json.dumps(entry if reveal else hidden(entry), indent=2, ensure_ascii=False))
+    return status.SUCCESS
+
+
+def hidden(value: Any, *, is_public: bool = False) -> Any:
+    """The same JSON with every byte value hidden that may be a secret; where it comes from is not hidden."""
+    if isinstance(value, list):
+        return [hidden(one, is_public=is_public) for one in value]
+    if not isinstance(value, dict):
+        return value
+    form = next(iter(value), None) if len(value) == 1 else None
+    if form in _INLINE and not is_public:
+        return {form: "(hidden)"}
+    return {name: hidden(one, is_public=is_public or name in _PUBLIC) for name, one in value.items()}
+
+
+@click.command
+@_FILE
+@click.argument("uri")
+@click.option("--as", "label", metavar="LABEL", help="Who asks: a label of the file.  [default: a stranger]")
+@click.option("--method", type=click.Choice(_METHODS, case_sensitive=False), default="GET", show_default=True)
+def explain(file: Path, uri: str, label: str | None, method: str) -> int:
+    """Say which rule of a server's file decides about a request, and why: exit status 0 if it is allowed, else 1."""
+    from securecoap.credentials.entries import METHODS
+
+    found = _loaded(file)
+    if found is None:
+        return status.USAGE
+    try:
+        parsed = parse_uri(uri)
+    except UriError as error:
+        raise click.UsageError(str(error)) from None
+    claims: tuple[str, ...] = ()
+    if label is not None:
+        proved = next(
+            (one.claims for one in found.credentials() if label in one.claims[:1] or one.label == label), None
+        )
+        if proved is None:
+            tell(f"{file}: there is no credential {label}")
+            return status.USAGE
+        claims = proved
+    code = METHODS[next(name for name in METHODS if name.upper() == method.upper())]
+    question = (parsed.scheme, parsed.host, parsed.port, parsed.path, code)
+    decision = found.policy.decide(*question, claims, time.time())
+    who = f"{label} ({', '.join(claims)})" if label is not None else "a stranger"
+    rule = found.policy.explain(*question)
+    click.echo(f"{method.upper()} {uri} by {who}: {_word(decision)}")
+    click.echo(f"because {_reason(rule, found, question, claims)}")
+    return status.FAILURE if decision else status.SUCCESS
+
+
+def _word(decision: int) -> str:
+    return {0: "allowed", 0x81: "4.01 Unauthorized", 0x83: "4.03 Forbidden"}[int(decision)]
+
+
+def _reason(
+    rule: str | None,
+    found: CredentialsMap,
+    question: tuple[str, str, int, tuple[str, ...], int],
+    claims: tuple[str, ...],
+) -> str:
+    if rule is not None:
+        demand = found.entries[rule].node
+        return f"{rule} decides, and asks for {_demand(demand)}"
+    if any(entry.pattern is not None for entry in found.entries.values()) and found.policy.covers(
+        question[3], question[4]
+    ):
+        return "patterns with this path are for other schemes or authorities, and nothing less specific opens it"
+    if not found.policy.decide(*question, (), time.time()):
+        return "it is open to everybody, for discovery and key exchange"
+    return "no pattern covers it, so any proof is enough" + ("" if claims else ", and there is none")
+
+
+def _demand(node: Any) -> str:
+    from securecoap.credentials.models import Group, Reference, Unprotected
+
+    if isinstance(node, Reference):
+        return node.label
+    if isinstance(node, Unprotected):
+        return "nothing"
+    if isinstance(node, Group):
+        word = " or " if node.kind == "any-of" else " and "
+        return word.join(_demand(member) for member in node.members)
+    return str(node.label)
+
+
+COMMANDS: Final[tuple[click.Command, ...]] = (list_, show, explain)

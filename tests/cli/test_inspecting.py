@@ -1,0 +1,97 @@
+"""``credentials list``, ``show`` and ``explain``."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from securecoap.cli.inspecting import hidden
+from tests.cli.conftest import SAMPLES
+
+SERVER = SAMPLES / "server.json"
+KEYS = ("70d634576ed8c60fac270a44780f754a", "816e561b1b290b51ae25368f4ac8a9a6")
+
+
+def test_a_list_has_no_secrets(run):
+    outcome = run("credentials", "list", SERVER)
+    assert outcome.status == 0
+    assert outcome.out.decode().splitlines() == [
+        ":sensor-17\tdtls\t:sensor-17 reader\talways",
+        ":sensor-18\toscore\t:sensor-18\talways",
+    ]
+
+
+def test_a_list_says_until_when(run, write):
+    entry = {"dtls": {"client-identity": {"ascii": "a"}, "psk": {"hex": "00" * 16}}}
+    other = {"dtls": {"client-identity": {"ascii": "b"}, "psk": {"hex": "00" * 16}}}
+    path = write(
+        {
+            ":ended": {**entry, "not-after": "2001-01-01T00:00:00Z"},
+            ":later": {**other, "not-before": "2999-01-01T00:00:00Z"},
+        }
+    )
+    rows = [line.split("\t")[-1] for line in run("credentials", "list", path).out.decode().splitlines()]
+    assert rows == ["ended 2001-01-01T00:00:00Z", "from 2999-01-01T00:00:00Z"]
+
+
+def test_show_hides_keys(run):
+    outcome = run("credentials", "show", SERVER, ":sensor-17")
+    assert outcome.status == 0
+    shown = json.loads(outcome.out)
+    assert shown["dtls"] == {"client-identity": {"ascii": "sensor-17"}, "psk": {"hex": "(hidden)"}}
+    assert not any(key.encode() in outcome.out for key in KEYS)
+    revealed = run("credentials", "show", SERVER, ":sensor-17", "--reveal")
+    assert json.loads(revealed.out) == json.loads(SERVER.read_text())[":sensor-17"]
+    assert run("credentials", "show", SERVER, ":nobody").status == 2
+
+
+@pytest.mark.parametrize("path", sorted(SAMPLES.glob("s*.json")), ids=lambda path: path.name)
+def test_no_entry_shows_a_secret(path):
+    if path.name == "schema.json":
+        return
+    for entry in json.loads(path.read_text()).values():
+        text = json.dumps(hidden(entry))
+        for member in ("psk", "secret", "private-key"):
+            assert f'"{member}": {{"hex": "(hidden)"}}' in text or f'"{member}": {{"hex"' not in text
+
+
+def test_what_is_not_known_is_hidden():
+    assert hidden({"later-kind": {"thing": {"hex": "00"}, "things": [{"base64": "AA=="}]}}) == {
+        "later-kind": {"thing": {"hex": "(hidden)"}, "things": [{"base64": "(hidden)"}]}
+    }
+
+
+@pytest.mark.parametrize(
+    ("uri", "arguments", "status", "says"),
+    [
+        ("coap://h/store/x", (), 1, ["4.01", "coap*://*/store/* decides", ":sensor-17 or :sensor-18"]),
+        ("coap://h/store/x", ("--as", ":sensor-18"), 0, ["allowed", "coap*://*/store/*"]),
+        ("coaps://h/hello", (), 0, ["allowed", "asks for nothing"]),
+        ("coap://h/time", (), 1, ["4.01", "no pattern covers it"]),
+        ("coap://h/time", ("--as", ":sensor-17", "--method", "put"), 0, ["PUT", "any proof is enough"]),
+        ("coap://h/.well-known/core", (), 0, ["open to everybody"]),
+        ("coap://h/store/x", ("--as", ":nobody"), 2, []),
+        ("no uri", (), 2, []),
+    ],
+)
+def test_explain(run, uri, arguments, status, says):
+    outcome = run("credentials", "explain", SERVER, uri, *arguments)
+    assert outcome.status == status
+    text = outcome.out.decode()
+    assert all(part in text for part in says), text
+
+
+def test_explain_a_path_that_is_covered_for_another_scheme_only(run, write):
+    path = write({"coaps://*/a/*": {"unprotected": True}, "*": {"unprotected": True}})
+    outcome = run("credentials", "explain", path, "coap://h/a/x")
+    assert outcome.status == 1
+    assert "other schemes or authorities" in outcome.out.decode()
+
+
+def test_a_faulty_file_is_said_to_be_one(run, write):
+    path = write({":a": {"dtls": {}}})
+    for command in (["list", path], ["show", path, ":a"], ["explain", path, "coap://h/x"]):
+        outcome = run("credentials", *command)
+        assert outcome[:2] == (2, b"")
+        assert ":a.dtls" in outcome.err
