@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["download_rest", "fetch_part"]
 
+_UNAUTHORIZED: Final = int(Code.UNAUTHORIZED)
 _NOT_IN_FOLLOWING: Final = frozenset(
     {numbers.OBSERVE, numbers.BLOCK1, numbers.SIZE1, numbers.SIZE2, numbers.IF_NONE_MATCH}
 )
@@ -54,7 +55,7 @@ class _Download:
         """The block at this offset; it may be smaller than asked for."""
         asked = block_at(position, exponent)
         response = await self._ask(self._request(asked))
-        while response.code == Code.UNAUTHORIZED and self._challenges < ECHO_TRIES:
+        while response.code == _UNAUTHORIZED and self._challenges < ECHO_TRIES:
             echo = response.options.echo
             if echo is None:
                 break
@@ -69,6 +70,8 @@ class _Download:
             raise BodyChanged("the body changed while it was fetched")
         answer = options.block2
         length = len(response.payload)
+        if answer is not None and answer[0] == asked[0] and answer[2] == exponent and length == 16 << exponent:
+            return response, answer  # as a rule
         if (
             answer is None
             or answer.size_exponent > exponent
@@ -81,9 +84,9 @@ class _Download:
 
     def _request(self, block: Block) -> Message:
         message = self._message
-        request = Message.inner(
-            message.code or 0, self._template.options(block.encode()), message.payload, message.remote, b""
-        )
+        value = block.number << 4 | block.size_exponent
+        options = self._template.options(value.to_bytes(value.bit_length() + 7 >> 3, "big"))
+        request = Message.inner(message.code or 0, options, message.payload, message.remote, b"")
         request.confirmable = message.confirmable
         return request
 

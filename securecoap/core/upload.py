@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HeldBody", "Upload"]
 
+_CONTINUE: Final = int(Code.CONTINUE)
 _RESTARTS: Final = 3
 """How often a body is sent again because the server lost its blocks."""
 
@@ -36,11 +37,15 @@ class HeldBody:
         self._position = 0
         self.size: int | None = len(body)
 
-    async def read(self, size: int) -> tuple[bytes, bool]:
-        """See `BodySource`."""
+    def take(self, size: int) -> tuple[bytes, bool]:
+        """As `read`, at once."""
         start = self._position
         self._position = end = start + size
         return self._body[start:end], end < len(self._body)
+
+    async def read(self, size: int) -> tuple[bytes, bool]:
+        """See `BodySource`."""
+        return self.take(size)
 
     async def rewind(self) -> bool:
         """See `BodySource`."""
@@ -81,13 +86,23 @@ class Upload:
 
     async def _send_all(self, exponent: int, read: tuple[bytes, bool] | None) -> Message:
         position = 0
+        source = self._source
+        held = source if type(source) is HeldBody else None
         while True:
-            part, more = await self._source.read(16 << exponent) if read is None else read
-            read = None
+            if read is not None:
+                part, more = read
+                read = None
+            else:
+                part, more = await source.read(16 << exponent) if held is None else held.take(16 << exponent)
             block = block_at(position, exponent, more=more)
             response = await self._ask(self._part(block, part))
             answer = response.options.block1
             code = response.code or 0
+            if more and code == _CONTINUE and answer == block:  # as a rule
+                position += len(part)
+                if self._progress is not None:
+                    self._progress(position, source.size)
+                continue
             if code == Code.UNAUTHORIZED and response.options.echo is not None and self._challenges < ECHO_TRIES:
                 # The server may have put the body together before it asked: the whole body again, with the value.
                 self._message = self._message.copy(echo=response.options.echo)
@@ -108,18 +123,19 @@ class Upload:
                     raise TransferFailed("the server acknowledged another block than the one that was sent")
                 position += len(part)
                 if self._progress is not None:
-                    self._progress(position, self._source.size)
+                    self._progress(position, source.size)
                 exponent = min(exponent, answer.size_exponent)
                 continue
             position = 0
             self._template = None
-            if not await self._source.rewind():
+            if not await source.rewind():
                 raise TransferFailed("the server wants the body again, and its source cannot be read twice")
 
     def _part(self, block: Block, payload: bytes) -> Message:
         """The request with one block."""
         message = self._message
-        if not block.start:
+        number, more, exponent = block
+        if not number:
             part = message.copy(block1=block)
             part.payload = payload
             part.options.block2 = None
@@ -127,7 +143,7 @@ class Upload:
             if self._source.size is not None:
                 part.options.size1 = self._source.size
             return part
-        if not block.more:
+        if not more:
             part = message.copy(block1=block)  # with a wish for the size of the response's blocks (section 2.7)
             part.payload = payload
             part.options.if_none_match = False
@@ -138,6 +154,8 @@ class Upload:
             without = (numbers.IF_NONE_MATCH, numbers.BLOCK2, numbers.SIZE1, numbers.NO_RESPONSE)
             pairs = [pair for pair in message.options.pairs if pair[0] not in without]
             template = self._template = OptionTemplate(pairs, numbers.BLOCK1)
-        part = Message.inner(message.code or 0, template.options(block.encode()), payload, message.remote, b"")
+        value = number << 4 | 8 | exponent
+        options = template.options(value.to_bytes(value.bit_length() + 7 >> 3, "big"))
+        part = Message.inner(message.code or 0, options, payload, message.remote, b"")
         part.confirmable = message.confirmable
         return part

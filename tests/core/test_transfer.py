@@ -198,6 +198,14 @@ async def test_a_success_that_acknowledges_no_block_is_none() -> None:
 
 
 @virtual
+async def test_a_server_that_asks_for_more_than_there_is() -> None:
+    """2.31 to the last block is a strange answer, and the end."""
+    server = Scripted(*(acknowledged(number) for number in range(4)), acknowledged(4, more=False))
+    assert (await perform(server, request(Code.PUT, BODY))).code == Code.CONTINUE
+    assert not server.answers
+
+
+@virtual
 async def test_smaller_blocks_in_the_middle() -> None:
     """R080: numbers count in the smaller size; sizes do not grow again."""
     server = Scripted(
