@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -230,7 +231,12 @@ def test_an_id_context_fits_an_oscore_option():
     assert faults({"oscore": entry | {"id-context": bytes(241)}}) == [":a.oscore.id-context: longer than 240 bytes"]
 
 
-GROUP = {"secret": {"hex": "00" * 16}, "group-id": {"hex": "0a"}, "sender-id": {"hex": "01"}, "algorithm": "A128GCM"}
+GROUP: dict[str, Any] = {
+    "secret": {"hex": "00" * 16},
+    "group-id": {"hex": "0a"},
+    "sender-id": {"hex": "01"},
+    "algorithm": "A128GCM",
+}
 
 
 def test_group_oscore_parses_and_says_that_it_is_not_usable_yet():

@@ -33,7 +33,7 @@ RANKS = {
 }  # fmt: skip
 SAME_RANK = {
     ("config", "errors"), ("oscore", "state"), ("dtls", "state"), ("core", "state"), ("calls", "streaming"),
-    ("context", "stacks"),
+    ("context", "stacks"), ("keyring", "security_contexts"),
 }  # fmt: skip
 
 # The rooms that are free of IO: time, timers, randomness and bytes are handed in.
