@@ -656,3 +656,21 @@ async def test_osc_37_the_other_side_asks() -> None:
         assert answer.payload == HELLO
         asked = plug.pair.network.from_("server")[-1].message
         assert asked.options.oscore == b"\x09\x00\x01"  # kid 01: the server's Sender ID, as before
+
+
+@virtual
+async def test_an_observation_is_renewed() -> None:
+    """Section 7.3: after Max-Age without a word the client registers again, and the server has one observation of it."""
+    async with PlugTest() as plug:
+        plug.observed.state = Message(Code.CONTENT, b"one", content_format=0, max_age=5)
+        request = plug.pair.client.ask(Code.GET, "oscore/observe1", observe=0)
+        await request.response
+        await asyncio.sleep(60)
+        registrations = [message for message in plug.requests if message.options.observe == 0]
+        assert len(registrations) >= 2
+        assert len({message.options.oscore for message in registrations}) == len(registrations)
+        assert len({message.token for message in registrations}) == 1
+        assert plug.observed.observation_count == 1
+        assert request.observation is not None
+        request.observation.cancel()
+        await asyncio.sleep(3)
