@@ -16,8 +16,8 @@ from securecoap.settings import ServerSettings
 if TYPE_CHECKING:
     from pathlib import Path
 
-KEY = {"ascii": "sixteen byte key"}
-SENSOR = {"dtls": {"client-identity": {"ascii": "sensor-17"}, "psk": KEY}, "claims": ["reader"]}
+DTLS = {"client-identity": {"ascii": "sensor-17"}, "psk": {"ascii": "sixteen byte key"}}
+SENSOR: dict[str, Any] = {"dtls": DTLS, "claims": ["reader"]}
 
 
 class Who(Resource):
@@ -42,7 +42,7 @@ def free_port() -> int:
 def server(port: int, state: Path | None, entry: dict[str, Any] | None = None, **options: Any) -> Context:
     known = {
         ":sensor-17": SENSOR if entry is None else entry,
-        ":other": {"dtls": {**SENSOR["dtls"], "client-identity": {"ascii": "x"}}},
+        ":other": {"dtls": {**DTLS, "client-identity": {"ascii": "x"}}},
     }
     return Context.server(site(), [f"coaps://[::1]:{port}"], known, state=state, **options)
 
@@ -86,8 +86,8 @@ def test_without_a_state_directory_the_client_is_told(tmp_path: Path) -> None:
 def test_a_credential_that_is_gone_or_has_another_key_goes_on_with_nobody(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rotated = {"dtls": {**SENSOR["dtls"], "psk": {"ascii": "another long key"}}}
-    renamed = {"dtls": {**SENSOR["dtls"], "client-identity": {"ascii": "sensor-99"}}}
+    rotated = {"dtls": {**DTLS, "psk": {"ascii": "another long key"}}}
+    renamed = {"dtls": {**DTLS, "client-identity": {"ascii": "sensor-99"}}}
 
     async def scenario(entry: dict[str, Any]) -> None:
         port = free_port()

@@ -238,21 +238,12 @@ class DtlsInterface:
         if selected is None:
             raise CredentialsMissing("coaps needs a dtls credential, and there is none for this request")
         credential = self._addressed.find(selected, message)
-        key = credential.session_key
         peer = await self._resolver.resolve(f"coaps://{message.unresolved_remote}")
         while True:
             attempt = self._attempts.get(peer)
             if attempt is None:
-                session = self._engine.session(peer)
-                if (
-                    session is not None
-                    and session.source.session_key == key
-                    and not self._watch.is_doubtful(session.owner)
-                ):
-                    owner: DtlsAddress = session.owner
-                    return owner
-                return await self._wait(peer, self._connect(peer, credential))
-            if attempt.credential.session_key == key:
+                return self._live(peer, credential) or await self._wait(peer, self._connect(peer, credential))
+            if attempt.credential.session_key == credential.session_key:
                 return await self._wait(peer, attempt)
             await asyncio.wait([attempt.future])  # one session for each peer: another credential's turn comes later
 
@@ -264,11 +255,14 @@ class DtlsInterface:
         peer = self._resolver.known(f"coaps://{message.unresolved_remote}")
         if selected is None or peer is None or peer in self._attempts:
             return None
+        return self._live(peer, self._addressed.find(selected, message))
+
+    def _live(self, peer: SocketAddress, credential: DtlsCredential) -> DtlsAddress | None:
         session = self._engine.session(peer)
-        if session is None or self._watch.is_doubtful(session.owner):
+        if session is None or session.source.session_key != credential.session_key:
             return None
         owner: DtlsAddress = session.owner
-        return owner if session.source.session_key == self._addressed.find(selected, message).session_key else None
+        return None if self._watch.is_doubtful(owner) else owner
 
     def _connect(self, peer: SocketAddress, credential: DtlsCredential) -> Attempt:
         if self._closed:

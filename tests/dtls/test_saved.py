@@ -59,12 +59,16 @@ def test_a_client_goes_on_without_a_word(parameters):
 class Direct(Pair):
     """Delivers at once: with many endpoints, looking after each one's timers takes most of the time."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list = []
+
     def carry(self, source, target, datagram):
-        self._queue.append((source, target, datagram))
+        self.waiting.append((source, target, datagram))
 
     def run(self, until=None):
-        while self._queue:
-            source, target, datagram = self._queue.pop(0)
+        while self.waiting:
+            source, target, datagram = self.waiting.pop(0)
             self.endpoints[target].receive(datagram, source, self.now)
 
 

@@ -53,7 +53,8 @@ def main() -> int:
     parser.add_argument(
         "what",
         nargs="*",
-        help="plain, dtls, oscore, handshakes, certificates, memory, sessions, observe, blocks, clients, contexts, inprocess "
+        help="plain, dtls, oscore, handshakes, certificates, memory, sessions, observe, blocks, clients, contexts, "
+        "inprocess "
         "(default: plain, dtls, oscore, handshakes, memory)",
     )
     parser.add_argument(

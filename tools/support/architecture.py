@@ -25,7 +25,7 @@ RANKS = {
     "core": 4, "oscore": 4, "dtls": 4, "state": 4, "access": 4,
     "edhoc": 5,
     "transports": 6, "resources": 6, "keyring": 6, "security_contexts": 6, "binds": 6, "streaming": 6, "calls": 6,
-    "settings": 6,
+    "settings": 6, "saved_sessions": 6,
     "stacks": 7, "context": 7,
     "cli": 8,
     "__main__": 9,
@@ -34,6 +34,7 @@ RANKS = {
 SAME_RANK = {
     ("config", "errors"), ("oscore", "state"), ("dtls", "state"), ("core", "state"), ("calls", "streaming"),
     ("context", "stacks"), ("keyring", "security_contexts"),
+    ("saved_sessions", "settings"),
 }  # fmt: skip
 
 # The rooms that are free of IO: time, timers, randomness and bytes are handed in.
