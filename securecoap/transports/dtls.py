@@ -306,23 +306,14 @@ class DtlsInterface:
         route: Any = session.peer
         remote: DtlsAddress = session.owner
         remote.peer, remote.local = route if type(route[0]) is tuple else (route, None)
-        limits = self._limits
-        remote.unproven = UnprovenRoute(
-            os.urandom(2), limits.amplification_factor, limits.amplification_allowance, self._ack_timeout
-        )
+        remote.unproven = UnprovenRoute(os.urandom(2), self._limits, self._ack_timeout)
         self._ping(remote, remote.unproven)
 
     def _ping(self, remote: DtlsAddress, route: UnprovenRoute) -> None:
         ping = route.ping(self._time())
-        if ping is None or not remote.session.alive:
-            return
-        try:
-            record = remote.session.seal_application(ping)
-        except SequenceExhausted:
-            self._engine.close(remote.session, EndReason.EXHAUSTED)
-            return
-        if route.spend(len(record)):
-            self._socket.send(record, remote.peer, remote.local)
+        if ping is not None:
+            ping.remote = remote
+            self.send(ping)
 
     def _is_proof(self, remote: DtlsAddress, route: UnprovenRoute, data: bytes) -> bool:
         """Whether a message shows that the peer receives at its new address; then it is for nobody else."""

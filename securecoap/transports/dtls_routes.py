@@ -8,12 +8,17 @@ or the engine.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from securecoap.wire.codes import Code
+from securecoap.wire.message import CON, Message
+
+if TYPE_CHECKING:
+    from securecoap.config import Limits
 
 __all__ = ["UnprovenRoute"]
 
 _RESET: Final = b"\x70\x00"
-_EMPTY_CONFIRMABLE: Final = b"\x40\x00"
 
 
 class UnprovenRoute:
@@ -21,26 +26,27 @@ class UnprovenRoute:
 
     Args:
         message_id: two unpredictable bytes, of the ping.
-        factor: bytes that may be sent for each that came from there (``Limits.amplification_factor``).
-        allowance: bytes that may be sent in any case (``Limits.amplification_allowance``).
+        limits: say how many bytes may be sent for each that came from there, and in any case (``amplification_…``).
         interval: seconds between two pings.
     """
 
     __slots__ = ("_budget", "_factor", "_interval", "_message_id", "_next_ping")
 
-    def __init__(self, message_id: bytes, factor: float, allowance: int, interval: float) -> None:
+    def __init__(self, message_id: bytes, limits: Limits, interval: float) -> None:
         self._message_id = message_id
-        self._factor = factor
-        self._budget = float(allowance)
+        self._factor = limits.amplification_factor
+        self._budget = float(limits.amplification_allowance)
         self._interval = interval
         self._next_ping = float("-inf")
 
-    def ping(self, now: float) -> bytes | None:
+    def ping(self, now: float) -> Message | None:
         """Return the message that asks the peer to answer, if it is time to send it (again)."""
         if now < self._next_ping:
             return None
         self._next_ping = now + self._interval
-        return _EMPTY_CONFIRMABLE + self._message_id
+        ping = Message(Code.EMPTY)
+        ping.mtype, ping.mid = CON, int.from_bytes(self._message_id, "big")
+        return ping
 
     def is_proof(self, message: bytes) -> bool:
         """Take note of a message from there; say whether it answers the ping."""

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from securecoap.config import Limits
 from securecoap.transports.dtls_routes import UnprovenRoute
+
+if TYPE_CHECKING:
+    from securecoap.wire.message import Message
 
 PING = b"\x40\x00ab"
 RESET = b"\x70\x00ab"
 
 
 def route() -> UnprovenRoute:
-    return UnprovenRoute(b"ab", 3.0, 100, 2.0)
+    return UnprovenRoute(b"ab", Limits(amplification_factor=3.0, amplification_allowance=100), 2.0)
+
+
+def encoded(message: Message | None) -> bytes:
+    assert message is not None
+    return message.encode()
 
 
 def test_the_ping_is_repeated_in_its_interval_only():
     unproven = route()
-    assert unproven.ping(10.0) == PING
+    assert encoded(unproven.ping(10.0)) == PING
     assert unproven.ping(11.9) is None
-    assert unproven.ping(12.0) == PING
+    assert encoded(unproven.ping(12.0)) == PING
 
 
 def test_only_the_reset_of_the_ping_is_proof():
