@@ -15,9 +15,13 @@ CODES = {name: int(code, 16) for name, code in REGISTRY["dtls_cipher_suites"].it
 
 @pytest.mark.parametrize("name", CODES)
 def test_registered_codes(name):
-    """What is there has its registered code; no other suite has that code, or that name."""
-    assert {suite.code for suite in SUITES.values() if suite.name == name} <= {CODES[name]}
-    assert {suite.name for suite in SUITES.values() if suite.code == CODES[name]} <= {name}
+    """It is there under its registered code; no other suite has that code, or that name."""
+    assert [suite.code for suite in DEFAULT_SUITES if suite.name == name] == [CODES[name]]
+    assert SUITES[CODES[name]].name == name
+
+
+def test_no_code_or_name_is_there_twice():
+    assert len(SUITES) == len(DEFAULT_SUITES) == len({suite.name for suite in DEFAULT_SUITES})
 
 
 def test_the_mandatory_suite_is_offered_first():

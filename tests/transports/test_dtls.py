@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import stat
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -234,7 +235,11 @@ def test_an_ended_address_is_never_sent_to():
         first = await connect(client, server)
         client._engine.close(first.session)
         second = await connect(client, server)
+        sent = []
+        client._socket, socket = SimpleNamespace(send=lambda *datagram: sent.append(datagram)), client._socket
         client.send(message_to(first))
+        client._socket = socket
+        assert sent == []  # not even under the old keys, which the peer could not read any more
         client.send(message_to(second, mid=2))
         assert (await server._above.messages.get()).mid == 2
         with pytest.raises(SessionEnded):
