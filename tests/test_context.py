@@ -129,6 +129,34 @@ async def test_observing() -> None:
 
 
 @real
+async def test_an_observation_outlives_its_dtls_session() -> None:
+    """The server ends it with the session; the client registers over a new one (RFC 7252 section 9.1.2)."""
+    key = b"sixteen byte key"
+    tree = Site()
+    door = Door()
+    tree.add("/door", door)
+    known = {":device": {"dtls": {"client-identity": b"device", "psk": key}}, "coaps://*": ":device"}
+    ours = {"coaps://*": {"dtls": {"client-identity": b"device", "psk": key}}}
+    async with (
+        Context.server(tree, bind=["coaps://127.0.0.1:0"], credentials=known) as server,
+        Context.client(ours) as client,
+    ):
+        observation = client.observe(server.endpoints[0] + "/door", timeout=5)
+        assert (await anext(observation)).payload == b"open"
+        for number in (b"1", b"2"):
+            (before,) = door.observations._places
+            interface: Any = server._stacks[0].manager.interface
+            assert interface.end_sessions(lambda _: True) == 1
+            assert door.observation_count == 0
+            door.state = number  # nobody is there to be told
+            async with asyncio.timeout(10):
+                assert (await anext(observation)).payload == number
+            (after,) = door.observations._places
+            assert before is not after
+        await observation.aclose()
+
+
+@real
 async def test_roles_are_reversed_on_one_socket() -> None:
     tree, back = Site(), Back()
     tree.add("/back", back)
