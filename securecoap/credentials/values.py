@@ -70,6 +70,11 @@ class Reading:
 
     def octets(self, value: Any, place: Place) -> bytes | None:
         """Parse a byte value: an object with one of `_FORMS`, or ``bytes`` in a dict that is no file."""
+        if type(value) is dict and len(value) == 1 and type(digits := value.get("hex")) is str:
+            try:
+                return bytes.fromhex(digits)
+            except ValueError:
+                pass  # perhaps something fills it; the longer way says what is wrong
         if isinstance(value, (bytes, bytearray)):
             return bytes(value)
         if not isinstance(value, (dict, Mapping)) or len(value) != 1 or (form := next(iter(value))) not in _FORMS:
@@ -119,10 +124,6 @@ _INLINE: Final = ("hex", "ascii", "base64")
 def _octets(form: str, content: str) -> bytes:
     """Decode an inline form. The texts of its errors are our own: the library's quote the input."""
     if form == "hex":
-        try:
-            return bytes.fromhex(content)
-        except ValueError:
-            pass  # perhaps something fills it
         try:
             return bytes.fromhex(_HEX_FILLING.sub("", content))
         except ValueError:
