@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.mutation import BREAKS, Break, broken, check_breaks, read_breaks
+from support.mutation import BREAKS, Break, broken, check_breaks, read_breaks, run_breaks
+from support.requirements import Row
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = """def a():
@@ -87,3 +88,28 @@ def test_a_row_without_tests_notices_nothing(tmp_path: Path) -> None:
     (tmp_path / "tests" / "requirements.toml").write_text('[area]\nR001 = { title = "", pending = "not yet" }\n')
     (tmp_path / BREAKS).write_text("[[R001]]\nfile = 'a.py'\nline = 'def a():'\nbecomes = 'def c():'\n")
     assert check_breaks(tmp_path) == ["R001: has no tests that could notice"]
+
+
+def test_what_is_noticed_and_what_is_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A repository of one function: a test that looks, one that does not, and one that is red anyway."""
+    package, tests = tmp_path / "securecoap", tmp_path / "tests"
+    for directory in (package, tests):
+        directory.mkdir()
+    product = package / "__init__.py"
+    product.write_text("def one():\n    return 1\n")
+    (tests / "test_a.py").write_text(
+        "from securecoap import one\n"
+        "def test_looks(): assert one() == 1\n"
+        "def test_looks_away(): one()\n"
+        "def test_is_red(): assert one() == 3\n"
+    )
+    names = {"R001": "test_looks", "R002": "test_looks_away", "R003": "test_is_red", "R004": "test_looks"}
+    rows = {name: Row(name, "area", "title", (f"tests/test_a.py::{test}",)) for name, test in names.items()}
+    line = dict.fromkeys(names, "return 1") | {"R004": "return 5"}
+    breaks = [Break(name, "securecoap", line[name], "return 2") for name in names]
+    assert run_breaks(tmp_path, rows, breaks[:2]) == 1
+    assert run_breaks(tmp_path, rows, breaks) == 2
+    printed = capsys.readouterr().out
+    assert "red: tests/test_a.py::test_looks\n" in printed
+    assert printed.splitlines()[-3:] == ["1 of 2 were noticed", "not noticed: R002", "not judged: R003 R004"]
+    assert product.read_text() == "def one():\n    return 1\n"

@@ -29,7 +29,7 @@ from typing import Any
 from support.environment import ROOT, fail, in_environment, make_environment, say
 from support.requirements import Row, read_rows
 
-__all__ = ["BREAKS", "Break", "broken", "check_breaks", "read_breaks"]
+__all__ = ["BREAKS", "Break", "broken", "check_breaks", "read_breaks", "run_breaks"]
 
 BREAKS = "tools/support/mutations.toml"
 PATIENCE = 300.0  # seconds for the tests of one row; a break may well make an endless loop
@@ -138,7 +138,7 @@ def main() -> int:
             seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
             print(f"seed {seed}")
             drawn = random.Random(seed).sample(sorted(breaks), min(options.count, len(breaks)))
-        return _run(copy, rows, [one for name in drawn for one in breaks[name]])
+        return run_breaks(copy, rows, [one for name in drawn for one in breaks[name]])
 
 
 def _copy_to(copy: Path, commit: str | None) -> None:
@@ -164,7 +164,12 @@ def _list(rows: dict[str, Row], breaks: dict[str, list[Break]], area: str) -> in
     return 0
 
 
-def _run(copy: Path, rows: dict[str, Row], chosen: list[Break]) -> int:
+def run_breaks(copy: Path, rows: dict[str, Row], chosen: list[Break]) -> int:
+    """Break the product in ``copy`` by each in turn, say what its row's tests did, and leave it whole.
+
+    Returns:
+        0 if every break was noticed, 1 if one was not, 2 if one could not be judged.
+    """
     _see_that_the_copy_is_tested(copy)
     say("the tests of these rows, with nothing broken")
     tests = list(dict.fromkeys(test for one in chosen for test in rows[one.id].tests))
