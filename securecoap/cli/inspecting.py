@@ -183,6 +183,8 @@ def _demand(node: Any) -> str:
         return node.label
     if isinstance(node, Unprotected):
         return "nothing"
+    if isinstance(node, Group) and node.label:
+        return node.label
     if isinstance(node, Group):
         word = " or " if node.kind == "any-of" else " and "
         return word.join(_demand(member) for member in node.members)

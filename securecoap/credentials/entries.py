@@ -36,6 +36,7 @@ _METHODS_ANY_CASE: Final = {name.upper(): int(code) for name, code in METHODS.it
 _GROUPS: Final = ("any-of", "all-of")
 _ALL_KINDS: Final = (*KINDS, *_GROUPS, "unprotected")
 _BESIDE: Final = ("claims", "methods", "not-before", "not-after")
+_ANYBODY: Final = {"unauthenticated": True}
 _DEEPEST: Final = 32
 """How far groups may be nested in each other; people write two levels."""
 
@@ -164,19 +165,36 @@ def _kind(
             reading.fault(place, "a list of labels or entries is expected, not empty")
             return None
         members = []
+        own = label if depth == 0 and kind == "any-of" and _are_keys_of_one(label, value) else ""
         for index, member in enumerate(value):
             inner = place / index
-            node = _node(reading, member, inner, f"{label}.{kind}[{index}]", validity, depth + 1)
+            node = _node(reading, member, inner, own or f"{label}.{kind}[{index}]", validity, depth + 1)
             if isinstance(member, Mapping) and "methods" in member:
                 reading.fault(inner / "methods", "methods are for URI patterns only")
             if node is not None:
                 members.append(node)
         if len(members) != len(value):
             return None
-        return Group("any-of" if kind == "any-of" else "all-of", tuple(members), place, validity)
+        return Group("any-of" if kind == "any-of" else "all-of", tuple(members), place, validity, own)
     # What most will have once it is known who refers to them (`resolution.with_claims`).
     common = {"label": label, "claims": (label, *claims), "own_claims": claims, "validity": validity, "place": place}
     return KINDS[kind](reading, value, place, common)
+
+
+def _are_keys_of_one(label: str, members: list[Any] | tuple[Any, ...]) -> bool:
+    """Whether the members of an ``any-of`` are keys that one peer has: written in it, none by reference.
+
+    A key for EDHOC is one only with the peer's credential: what anybody may have must not have a name that is proved.
+    """
+    return label.startswith(":") and all(
+        isinstance(member, Mapping) and not KINDS.keys().isdisjoint(member) and not _is_open(member)
+        for member in members
+    )
+
+
+def _is_open(member: Mapping[Any, Any]) -> bool:
+    value = member.get("edhoc-oscore")
+    return isinstance(value, Mapping) and value.get("peer-cred", _ANYBODY) == _ANYBODY
 
 
 def _beside(

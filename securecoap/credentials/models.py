@@ -74,7 +74,8 @@ class Credential:
     """What all kinds have.
 
     Attributes:
-        label: the label or pattern under which it stands; for one inside a list its place (``:g.any-of[0]``).
+        label: the label or pattern under which it stands, also for one of several keys of a label; for another one
+            inside a list its place (``coap://*/x.any-of[0]``).
         claims: what a peer that proves it may claim: labels, outermost first, then the entry's own claims.
         own_claims: the entry's own.
         validity: when it may be used.
@@ -281,12 +282,18 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """``any-of`` or ``all-of``."""
+    """``any-of`` or ``all-of``.
+
+    Attributes:
+        label: where it is what one peer has, several keys of one label (``any-of``, every member with a key written in
+            it), that label; each member has it, too. Otherwise empty.
+    """
 
     kind: Literal["any-of", "all-of"]
     members: tuple[Node, ...]
     place: Place
     validity: Validity = ALWAYS
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,7 +20,17 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-from securecoap.credentials.models import ALWAYS, Credential, EdhocOscore, Entry, Node, Reference, Unprotected, Validity
+from securecoap.credentials.models import (
+    ALWAYS,
+    Credential,
+    EdhocOscore,
+    Entry,
+    Group,
+    Node,
+    Reference,
+    Unprotected,
+    Validity,
+)
 from securecoap.credentials.patterns import PatternIndex, Specificity, UriPattern, normal_host
 from securecoap.credentials.resolution import leaves
 
@@ -304,4 +314,6 @@ class _Compiler:
         if isinstance(below, _AnyProof):
             return below
         # It is this label that has to be proved; labels of groups are never claims, so a group stands for its members.
-        return _Demand(frozenset((label,)), validity=below.validity) if isinstance(node, Credential) else below
+        # One with several keys is proved by each of them, whose own time is a matter of the session.
+        is_proved = isinstance(node, Credential) or (isinstance(node, Group) and bool(node.label))
+        return _Demand(frozenset((label,)), validity=below.validity) if is_proved else below

@@ -239,7 +239,8 @@ def _check_claims(entries: dict[str, Entry], report: Report) -> None:
 def with_claims(entries: dict[str, Entry]) -> dict[str, Entry]:
     """Give every credential the claims of a peer that proves it: all labels that lead to it, outermost first.
 
-    The order is by the number of references to the credential, then that of the file; labels of groups are no claims.
+    The order is by the number of references to the credential, then that of the file; labels of groups are no claims,
+    but for a label with several keys of its own, which each of them proves.
     A peer with a label of its own in ``peer-keys`` has the labels of that entry before it. ``entries`` must have passed
     `check`.
     """
@@ -270,9 +271,10 @@ def with_claims(entries: dict[str, Entry]) -> dict[str, Entry]:
 
 def _claimed(node: Node, aliases: list[tuple[int, str]] | tuple[()], *, direct: bool) -> Node:
     if isinstance(node, Credential):
-        outer = [alias for _, alias in sorted(aliases, key=lambda found: -found[0])] if direct and aliases else []
-        claims = (*outer, node.label, *node.own_claims)
+        labels = [alias for _, alias in sorted(aliases, key=lambda found: -found[0])] if direct and aliases else []
+        claims = (*labels, node.label, *node.own_claims)
         return node if claims == node.claims else replace(node, claims=claims)
     if isinstance(node, Group):
-        return replace(node, members=tuple(_claimed(member, (), direct=False) for member in node.members))
+        outer = aliases if node.label else ()
+        return replace(node, members=tuple(_claimed(one, outer, direct=bool(node.label)) for one in node.members))
     return node
