@@ -127,7 +127,7 @@ class ClientRequest:
         self._interface = interface
         self._remote = request.remote
         pipe = self._pipe = RequestPipe(request, self._answered, self._failed)
-        self._common.patience.add(pipe)
+        self._common.patience.add(pipe, self._performed_at)
         try:
             interface.request(pipe)
         except Exception as error:  # noqa: BLE001  # whatever it is, the one who waits has to see it

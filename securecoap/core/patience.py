@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from securecoap.interfaces import Scheduler, Timer
 
@@ -35,9 +35,9 @@ class Patience(Generic[T]):
         self._waiting: dict[T, float] = {}
         self._timer: Timer | None = None
 
-    def add(self, item: T) -> None:
-        """It begins to wait."""
-        due = self._waiting[item] = self._scheduler.time() + self._span
+    def add(self, item: T, now: float) -> None:
+        """It begins to wait; ``now`` is the scheduler's time."""
+        due = self._waiting[item] = now + self._span
         if self._timer is None:
             self._timer = self._scheduler.call_at(due, self._run)
 
@@ -46,15 +46,19 @@ class Patience(Generic[T]):
         self._waiting.pop(item, None)
 
     def _run(self) -> None:
-        self._timer = None
         now = self._scheduler.time()
-        while self._waiting:
-            item, due = next(iter(self._waiting.items()))
+        late = []
+        next_due = None
+        for item, due in self._waiting.items():
             if due > now:
-                self._timer = self._scheduler.call_at(due, self._run)
-                return
-            del self._waiting[item]
-            self._expired(item)
+                next_due = due
+                break
+            late.append(item)
+        # Before anybody is told, who may add others, or end some of them.
+        self._timer = None if next_due is None else self._scheduler.call_at(next_due, self._run)
+        for item in late:
+            if self._waiting.pop(item, None) is not None:
+                self._expired(item)
 
     def close(self) -> None:
         """Forget everybody."""
@@ -62,6 +66,10 @@ class Patience(Generic[T]):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def __iter__(self) -> Iterator[T]:
+        """Those that wait now; they may be discarded meanwhile."""
+        return iter(list(self._waiting))
 
     def __len__(self) -> int:
         return len(self._waiting)

@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from securecoap.core.deadlines import Deadlines
+from securecoap.core.patience import Patience
 from securecoap.errors import RequestFailed, RequestTimeout
 from securecoap.wire.message import CON, NON
 
@@ -28,17 +29,24 @@ class Outgoing:
     """A message on its way: Confirmable until it is acknowledged, a Non-confirmable request until it is answered."""
 
     __slots__ = (
-        "ended", "for_stranger", "gives_up_at", "message", "mid", "peer", "retransmissions", "started", "timeout",
+        "due", "ended", "for_stranger", "gives_up_at", "message", "mid", "peer", "retransmissions", "started",
+        "timeout", "transmission",
     )  # fmt: skip
 
-    def __init__(self, message: Message, peer: Peer) -> None:
+    def __init__(self, transmission: Transmission, message: Message, peer: Peer) -> None:
+        self.transmission = transmission
         self.message = message
         self.peer = peer
         self.mid = -1
         self.retransmissions = 0
-        self.timeout = self.gives_up_at = 0.0
+        self.timeout = self.due = self.gives_up_at = 0.0
         self.started = self.ended = False
         self.for_stranger = (message.code or 0) >= 64 and not peer.address.confirmed
+
+    def cancel(self) -> None:
+        """Nothing more is sent; see `Transmission.end`."""
+        if not self.ended:
+            self.transmission.end(self)
 
 
 class Transmission:
@@ -65,7 +73,11 @@ class Transmission:
         self._parameters = parameters
         self._lifetime = parameters.exchange_lifetime
         self._limits = limits
+        # No time-out is shorter than ACK_TIMEOUT. So long a message only waits in line, and costs no place in the heap;
+        # nearly all are acknowledged there.
+        self._young = Patience(scheduler, parameters.ack_timeout, self._grow_old)
         self._retransmissions = Deadlines(scheduler, self._retransmit)
+        self._nstart = parameters.nstart
         self._span = parameters.max_transmit_span
         self._pool = b""
         self._for_strangers = 0
@@ -89,11 +101,11 @@ class Transmission:
 
     def send(self, message: Message, peer: Peer) -> Cancel:
         """Send within NSTART, or queue (section 4.7). Returns what ends it."""
-        outgoing = Outgoing(message, peer)
+        outgoing = Outgoing(self, message, peer)
         self._for_strangers += outgoing.for_stranger
         if self._closed:
             self._scheduler.call_soon(self.fail, outgoing, RequestFailed("the endpoint is closed"))
-        elif peer.interactions < self._parameters.nstart:
+        elif peer.interactions < self._nstart:
             self._start(outgoing)
         else:
             if peer.queue is None:
@@ -102,7 +114,7 @@ class Transmission:
                 self._scheduler.call_soon(self.fail, outgoing, RequestFailed("too many messages wait for this peer"))
             else:
                 peer.queue.append(outgoing)
-        return lambda: self.end(outgoing)
+        return outgoing.cancel
 
     def _start(self, outgoing: Outgoing) -> None:
         peer = outgoing.peer
@@ -136,7 +148,8 @@ class Transmission:
             if peer.outstanding is None:
                 peer.outstanding = {}
             peer.outstanding[mid] = outgoing
-            self._retransmissions.add(now + outgoing.timeout, outgoing)
+            outgoing.due = now + outgoing.timeout
+            self._young.add(outgoing, now)
         elif message.exchange is not None:
             peer.remember_non_confirmable(mid, message.exchange)
         self.interface.send(message)
@@ -155,6 +168,9 @@ class Transmission:
         peer.unanswered = unanswered + size
         peer.unanswered_at = now
         return True
+
+    def _grow_old(self, outgoing: Outgoing) -> None:
+        self._retransmissions.add(outgoing.due, outgoing)
 
     def _retransmit(self, outgoing: Outgoing, now: float) -> None:
         """One deadline of section 4.2: the same datagram again with a doubled time-out, or the end.
@@ -189,30 +205,30 @@ class Transmission:
         """Nothing more is sent for this message; the next one in the queue may start."""
         if outgoing.ended:
             return
-        self._mark_ended(outgoing)
+        outgoing.ended = True
+        self._for_strangers -= outgoing.for_stranger
         peer = outgoing.peer
         if outgoing.started:
             peer.interactions -= 1
             if peer.outstanding is not None:
                 peer.outstanding.pop(outgoing.mid, None)
+            self._young.discard(outgoing)
         elif peer.queue is not None and outgoing in peer.queue:
             peer.queue.remove(outgoing)
-        self._send_next(peer)
-
-    def _mark_ended(self, outgoing: Outgoing) -> None:
-        outgoing.ended = True
-        self._for_strangers -= outgoing.for_stranger
+        if peer.queue:
+            self._send_next(peer)
 
     def _send_next(self, peer: Peer) -> None:
         """Send what waits for its turn; of a notification that is not the newest any more, the newest."""
-        while peer.queue and peer.interactions < self._parameters.nstart:
+        while peer.queue and peer.interactions < self._nstart:
             outgoing = peer.queue.popleft()
             exchange = outgoing.message.exchange
             send_newer = None if exchange is None else exchange.superseding()
             if send_newer is None:
                 self._start(outgoing)
             else:
-                self._mark_ended(outgoing)
+                outgoing.ended = True
+                self._for_strangers -= outgoing.for_stranger
                 send_newer()
 
     def fail(self, outgoing: Outgoing, error: Exception) -> None:
@@ -247,4 +263,5 @@ class Transmission:
     def close(self) -> None:
         """Send nothing any more; what is tried afterwards fails."""
         self._closed = True
+        self._young.close()
         self._retransmissions.close()
