@@ -68,7 +68,7 @@ def test_an_execution_twice_or_out_of_nothing_is_found() -> None:
     found = proof()
     found.see(sealed(7), to_server=True)
     keys = found.contexts[KID]
-    line, other = (f"{KID.hex()} {keys.nonce(KID, number).hex()}" for number in (b"\x07", b"\x08"))
+    line, other = (f"{KID.hex()} - {keys.nonce(KID, number).hex()}" for number in (b"\x07", b"\x08"))
     found.executions([line])
     assert not found.faults
     found = proof()

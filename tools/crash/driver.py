@@ -1,4 +1,4 @@
-"""tools/crash_oscore: an OSCORE server and two clients under load, killed with SIGKILL at random points.
+"""tools/crash_oscore: an OSCORE server and three clients under load, killed with SIGKILL at random points.
 
     tools/crash_oscore                          1,000 kills, a new seed
     tools/crash_oscore --kills 20 --seed 7      fewer; the seed decides who is killed when, not how fast machines are
@@ -29,7 +29,11 @@ from typing import Any
 from support.environment import ROOT, in_environment, make_environment, say
 from support.processes import Program, free_ports
 
-SECRETS = {"one": ("0102030405060708090a0b0c0d0e0f10", "11"), "two": ("a0a1a2a3a4a5a6a7a8a9aaabacadaeaf", "22")}
+SECRETS = {
+    "one": ("0102030405060708090a0b0c0d0e0f10", "11"),
+    "two": ("a0a1a2a3a4a5a6a7a8a9aaabacadaeaf", "22"),
+    "three": ("c0c1c2c3c4c5c6c7c8c9cacbcccdcecf", "33"),
+}
 SALT = "9e7ca92223786340"
 SERVER_ID = "01"
 FAULTS = ("fsync", "full")
@@ -93,7 +97,7 @@ class Run:
         """All of it; 0 if nothing was used twice and everything went on."""
         started = time.monotonic()
         try:
-            for name in ("server", "one", "two"):
+            for name in ("server", *SECRETS):
                 self._start(name)
             while self.counts["kills"] < kills and self.fruitless < GIVEN_UP:
                 self._hit()
@@ -129,7 +133,7 @@ class Run:
             self._wait(datagrams=1 << 30, seconds=self.chance.random() * 0.5)
         else:
             self._wait(datagrams=self.chance.choice((3, 30, 130, 400, self.chance.randrange(2_000))), seconds=10.0)
-        name = self.chance.choice(("server", "server", "one", "two"))
+        name = self.chance.choice(("server", "server", *SECRETS))
         process = self.processes.pop(name)  # from here on nobody else brings it back
         try:
             if self.chance.random() < 0.15:
@@ -188,7 +192,10 @@ class Run:
         self.processes[name] = Program(command, environment=environment, directory=self.directory)
 
     def _write_setup(self, port: int) -> Path:
-        """Context ``one`` is kept in SQLite at both ends, context ``two`` in directories of aiocoap's form."""
+        """What each context is kept in, at both ends.
+
+        ``one`` in SQLite, ``two`` in directories of aiocoap's form, ``three`` in nothing: it is derived anew each time.
+        """
         server: dict[str, Any] = {}
         clients: dict[str, Any] = {}
         for name, (secret, kid) in SECRETS.items():
@@ -197,7 +204,9 @@ class Run:
                     "secret": {"hex": secret}, "salt": {"hex": SALT}, "sender-id": {"hex": own},
                     "recipient-id": {"hex": peer},
                 }  # fmt: skip
-                if name == "two":
+                if name == "three":
+                    entry["rederive"] = True
+                elif name == "two":
                     basedir = self.directory / "state" / f"{owner}-context"
                     basedir.mkdir(parents=True)
                     (basedir / "settings.json").write_text(

@@ -38,7 +38,9 @@ class Executor(ObservableResource):
 
     def _execute(self, request: Message) -> None:
         slot: Any = request.exchange  # OSCORE's: it knows the nonce of the message that it opened
-        os.write(self._record, b"%b %b\n" % (slot.context.recipient_id.hex().encode(), slot.nonce.hex().encode()))
+        context = slot.context
+        id_context = "-" if context.id_context is None else context.id_context.hex()
+        os.write(self._record, f"{context.recipient_id.hex()} {id_context} {slot.nonce.hex()}\n".encode())
 
     def _answer(self, request: Message) -> bytes:
         return f"{UNIQUE} {next(self._count)} {request.payload.decode()}".encode()
