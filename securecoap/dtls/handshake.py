@@ -274,7 +274,7 @@ class Handshake:
                 if self.session is None:
                     self.receive_protected(record, datagram, now)
 
-    def _message(self, message_type: HandshakeType, body: bytes) -> FlightMessage:
+    def _message(self, message_type: int, body: bytes) -> FlightMessage:
         """Make the next plaintext message of this side and put it into the transcript."""
         return FlightMessage(ContentType.HANDSHAKE, self._number(message_type, body), self._plaintext)
 
@@ -287,7 +287,7 @@ class Handshake:
             FlightMessage(ContentType.HANDSHAKE, self._number(HandshakeType.FINISHED, body), write),
         )
 
-    def _number(self, message_type: HandshakeType, body: bytes) -> bytes:
+    def _number(self, message_type: int, body: bytes) -> bytes:
         message = encode_handshake(message_type, self._message_sequence, body)
         self._message_sequence += 1
         self._transcript += message

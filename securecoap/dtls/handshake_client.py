@@ -74,6 +74,8 @@ class ClientState(Enum):
     RESUMED_FINISHED = "wait for Finished, of an earlier session that goes on"
     COMPLETE = "complete"
 
+    __hash__ = object.__hash__  # equal means identical
+
 
 class ClientHandshake(Handshake):
     """Begins with ``start``.
@@ -148,12 +150,13 @@ class ClientHandshake(Handshake):
         if self._state is ClientState.SERVER_HELLO and not self._cookies:
             return "nobody answered"
         if self._state is ClientState.FINISHED:
-            what = "key the one that it has for this identity" if self._is_psk() else "key or certificate known to it"
+            what = (
+                "key the one that it has for this identity"
+                if isinstance(self.credential, PskCredential)
+                else "key or certificate known to it"
+            )
             return f"the server did not accept our Finished (is the {what}?)"
         return f"it stopped at: {self._state.value}"
-
-    def _is_psk(self) -> bool:
-        return isinstance(self.credential, PskCredential)
 
     def _send_hello(self, now: float) -> None:
         # Neither HelloVerifyRequest nor the ClientHello that it answers is part of the transcript (section 4.2.1).
@@ -248,7 +251,7 @@ class ClientHandshake(Handshake):
             self._exchange = EcdhePskClient(credential.identity, credential.key, groups)
 
     @staticmethod
-    def _answered_type(hello: ServerHello, extension: Extension) -> CertificateType:
+    def _answered_type(hello: ServerHello, extension: int) -> CertificateType:
         """The type that the server chose; without an answer it is X.509 (RFC 7250 section 4.2)."""
         content = hello.extensions.get(extension)
         if content is None:

@@ -68,6 +68,8 @@ class ServerState(Enum):
     FINISHED = "wait for Finished"
     COMPLETE = "complete"
 
+    __hash__ = object.__hash__  # equal means identical
+
 
 class ServerHandshake(Handshake):
     """Begins with ``start``.

@@ -159,7 +159,7 @@ def _choose_key(hello: ClientHello, suite: CipherSuite, group: Group, keys: Serv
     raise fault
 
 
-def _types(hello: ClientHello, extension: Extension) -> bytes:
+def _types(hello: ClientHello, extension: int) -> bytes:
     content = hello.extensions.get(extension)
     return _ONLY_X509 if content is None else parse_bytes(content)
 

@@ -219,7 +219,7 @@ def test_renegotiation_is_refused_and_the_session_goes_on(side, message):
     couple = established()
     session = getattr(couple, f"{side}_session")
     other = "client" if side == "server" else "server"
-    record = session.write.seal(ContentType.HANDSHAKE, encode_handshake(HandshakeType(message), 0, b""))
+    record = session.write.seal(ContentType.HANDSHAKE, encode_handshake(message, 0, b""))
     source = SERVER if side == "server" else CLIENT
     getattr(couple, other).receive(record, source, couple.now)
     answer = getattr(couple, f"{other}_events").sent[-1]

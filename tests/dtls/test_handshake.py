@@ -281,7 +281,7 @@ class Impostor(Couple):
         self.client.connect(SERVER, SENSOR, self.now)
         self.sequence = 0
 
-    def say(self, *messages: tuple[HandshakeType, int, bytes]) -> str | None:
+    def say(self, *messages: tuple[int, int, bytes]) -> str | None:
         for message in messages:
             record = plaintext_record(ContentType.HANDSHAKE, self.sequence, encode_handshake(*message))
             self.sequence += 1

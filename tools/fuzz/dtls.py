@@ -255,7 +255,7 @@ class _Liar:
     rng: Random
     lied: bool
 
-    def _message(self, message_type: HandshakeType, body: bytes) -> Any:
+    def _message(self, message_type: int, body: bytes) -> Any:
         if self.rng.random() < 0.3:
             changed = mutate_body(self.rng, message_type, body)
             self.lied = self.lied or changed != body

@@ -18,7 +18,7 @@ __all__ = ["mutate_body", "mutate_datagram", "mutate_plaintext"]
 RECORD_HEADER: Final = 13
 HANDSHAKE_HEADER: Final = 12
 HANDSHAKE: Final = 22
-TYPES: Final = (*HandshakeType, 5, 22, 255)
+TYPES: Final = (0, 1, 2, 3, 4, 5, 11, 12, 13, 14, 15, 16, 20, 22, 255)
 EXTENSIONS: Final = (0, 10, 11, 13, 19, 20, 23, 35, 54, 0xFF01, 0x1234)
 
 
