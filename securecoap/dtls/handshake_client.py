@@ -150,11 +150,8 @@ class ClientHandshake(Handshake):
         if self._state is ClientState.SERVER_HELLO and not self._cookies:
             return "nobody answered"
         if self._state is ClientState.FINISHED:
-            what = (
-                "key the one that it has for this identity"
-                if isinstance(self.credential, PskCredential)
-                else "key or certificate known to it"
-            )
+            has_psk = isinstance(self.credential, PskCredential)
+            what = "key the one that it has for this identity" if has_psk else "key or certificate known to it"
             return f"the server did not accept our Finished (is the {what}?)"
         return f"it stopped at: {self._state.value}"
 
