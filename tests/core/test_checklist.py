@@ -221,3 +221,38 @@ async def test_a_token_never_comes_twice() -> None:
         tokens = [pair.client.tokens.allocate_token() for _ in range(100_000)]
         assert len(set(tokens)) == len(tokens)
         assert {len(token) for token in tokens} == {8}  # R180: no longer than every peer takes, so none is asked
+
+
+@pytest.mark.parametrize("hop", [None, 1, 2, 16])
+@pytest.mark.parametrize("observe", [None, 0])
+@pytest.mark.parametrize("target", ["proxy_uri", "proxy_scheme"])
+@virtual
+async def test_nothing_is_forwarded(target: str, observe: int | None, hop: int | None) -> None:
+    """R048, R111, R155, R183, R188, R189: what a proxy must do is not to be done by who forwards nothing.
+
+    Neither with Observe nor with a Hop-Limit nor protected with OSCORE does a byte go on, and it is never 5.08.
+    """
+    resource = Plain()
+    async with Pair(resource) as pair:
+        origin = Endpoint(pair.network, "origin", Plain())
+        options: dict[str, Any] = {"proxy_uri": "coap://origin/x"} if target == "proxy_uri" else {
+            "proxy_scheme": "coap", "uri_host": "origin",
+        }  # fmt: skip
+        if observe is not None:
+            options["observe"] = observe
+        if hop is not None:
+            options["hop_limit"] = hop
+        for code in (Code.GET, Code.POST):
+            if code == Code.POST and observe is not None:
+                continue
+            assert (await pair.client.ask(code, "x", **options).response).code == Code.PROXYING_NOT_SUPPORTED
+        protected = Message(Code.POST, b"ciphertext")
+        protected.mid, protected.mtype = 77, CON
+        for name, value in {**options, "oscore": b"\x09\x01\x01"}.items():
+            setattr(protected.options, name, value)
+        pair.network.inject("stranger", "server", protected.encode())
+        assert pair.answers[-1].code >> 5 in {4, 5}
+        assert pair.network.between("server", "origin") == []
+        assert not resource.seen
+        assert all(sent.code != Code.HOP_LIMIT_REACHED for sent in pair.answers)
+        await origin.close()
