@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from securecoap import Context, Message, Resource, Site
+from securecoap import Context, Message, ObservableResource, Resource, Site
 from securecoap.errors import HandshakeFailed, RequestTimeout
 from securecoap.settings import ServerSettings
 
@@ -18,6 +19,19 @@ if TYPE_CHECKING:
 
 DTLS = {"client-identity": {"ascii": "sensor-17"}, "psk": {"ascii": "sixteen byte key"}}
 SENSOR: dict[str, Any] = {"dtls": DTLS, "claims": ["reader"]}
+
+
+class Door(ObservableResource):
+    """Never fresh: an observer that hears nothing registers again (RFC 7641 section 3.3.1). Each server has its own."""
+
+    serials = count()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.serial = next(self.serials)
+
+    def render_get(self, request: Message) -> Message:
+        return Message(payload=b"%d" % self.serial, max_age=0)
 
 
 class Who(Resource):
@@ -30,6 +44,7 @@ class Who(Resource):
 def site() -> Site:
     made = Site()
     made.add("/who", Who())
+    made.add("/door", Door())
     return made
 
 
@@ -66,6 +81,27 @@ def test_a_client_goes_on_without_a_handshake(tmp_path: Path) -> None:
                     again = await ask(coap, port)
                     assert again.remote is first.remote
                     assert again.payload == b":sensor-17 reader"
+
+    asyncio.run(scenario())
+
+
+def test_an_observation_is_registered_again_in_the_same_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server has forgotten it; nothing but Max-Age tells the client."""
+    monkeypatch.setattr("securecoap.core.observer._GRACE", (0.1, 0.1))
+
+    async def scenario() -> None:
+        port = free_port()
+        async with client(port) as coap:
+            notifications = coap.observe(f"coaps://[::1]:{port}/door").__aiter__()
+            async with server(port, tmp_path):
+                first = await anext(notifications)
+            async with server(port, tmp_path):
+                async with asyncio.timeout(30):
+                    again = await anext(notifications)
+                assert again.remote is first.remote
+                assert again.payload != first.payload
 
     asyncio.run(scenario())
 
