@@ -261,15 +261,16 @@ class SecurityContexts:
         handles, self._handles = self._handles, {}
         for derivation, listener in derivations.values():
             derivation.listeners.remove(listener)
+            derivation.abandon(self._layers)
         for layer in self._layers:
             for context in contexts.values():
                 layer.release(context, SessionEnded("the endpoint was closed"))
         store, self._store = self._store, None
         if store is None:
             return
-        await store.close_many(
-            [(handle, None if key in derivations else _saved_window(contexts[key])) for key, handle in handles.items()]
-        )
+        with uncollected():
+            windows = {key: _saved_window(context) for key, context in contexts.items() if key not in derivations}
+            await store.close_many([(handle, windows.get(key)) for key, handle in handles.items()])
         for key, handle in handles.items():
             if handle.companion is None:  # nobody else in this process uses it
                 (derivations[key][0] if key in derivations else contexts[key]).retire()

@@ -28,7 +28,7 @@ from securecoap.wire.options import Options
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from typing import TypeAlias
 
     from securecoap.credentials.algorithms import AeadParameters
@@ -185,6 +185,11 @@ class Rederivation:
         if self._run is not None:
             self._run.failed(SessionEnded("the OSCORE credential is not used any more"))
 
+    def abandon(self, layers: Collection[OscoreLayer]) -> None:
+        """End a run that one of these layers carries: it is closed, and nothing would come in any more."""
+        if self._run is not None and self._run.layer in layers:
+            self._run.failed(SessionEnded("the endpoint that derived an OSCORE context was closed"))
+
     # The server's side.
 
     def invite(self) -> bytes:
@@ -256,7 +261,7 @@ class _Run(Exchange):
 
     def __init__(self, layer: OscoreLayer, derivation: Rederivation, address: OscoreAddress) -> None:
         self._derivation = derivation
-        self._layer = layer
+        self.layer = layer
         self._waiting: list[asyncio.Future[None]] = []
         self._error: Exception | None = None
         self._ended = False
@@ -275,7 +280,7 @@ class _Run(Exchange):
             RequestFailed: there will be none.
         """
         if not self._ended:
-            future = self._layer.scheduler.create_future()
+            future = self.layer.scheduler.create_future()
             self._waiting.append(future)
             await future
         if self._error is not None:

@@ -409,3 +409,20 @@ async def test_an_answer_under_the_first_context_is_no_response_1() -> None:
 def accepted(context: Any) -> Any:
     context.derivation._activate(context)
     return context
+
+
+@virtual
+async def test_a_run_ends_with_the_endpoint_that_carries_it() -> None:
+    """Others of the process may wait for the same run, and are told at once."""
+    pair, ours, _ = two(Counter(), 8, drop=lambda _sent: True)
+    async with pair:
+        base = ours.bases[0]
+        asking = pair.client.ask(Code.POST, "x", b"one")
+        await asyncio.sleep(1)
+        base.abandon([pair.server.oscore])
+        assert base._run is not None
+        base.abandon([pair.client.oscore])
+        assert base._run is None
+        with pytest.raises(SessionEnded):
+            async with asyncio.timeout(1):
+                await asking.response
