@@ -12,8 +12,10 @@ def test_it_is_afterwards_as_it_was_before(is_enabled: bool) -> None:
     was_enabled = gc.isenabled()
     try:
         (gc.enable if is_enabled else gc.disable)()
-        with pytest.raises(ValueError, match="any"), uncollected():
+        with uncollected():
             assert not gc.isenabled()
+        assert gc.isenabled() is is_enabled
+        with pytest.raises(ValueError, match="any"), uncollected():
             raise ValueError("any")
         assert gc.isenabled() is is_enabled
     finally:

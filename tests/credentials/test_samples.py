@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from securecoap.credentials import CredentialsMap
+from securecoap.credentials import CredentialsMap, DtlsPsk
 from securecoap.credentials.entries import METHODS
 from securecoap.credentials.kinds import KINDS
 from securecoap.credentials.models import OscoreContext
@@ -35,6 +35,7 @@ def test_the_devices_are_known_to_the_server_on_any_port(host):
     dtls = CredentialsMap.load(SAMPLES / "sensor-dtls.json", role="client").select(
         "coaps", host, 40001, ("x",), GET, now=NOW
     )
+    assert isinstance(dtls.dtls, DtlsPsk)
     assert server.find_psk(dtls.dtls.identity, NOW).psk == dtls.dtls.psk
     assert len(dtls.dtls.psk) >= 16
     for sensor, peers in (

@@ -5,14 +5,20 @@
 It prints what its own process spent. Each line has a client of its own, since Message IDs to one server come to an end.
 """
 
+from __future__ import annotations
+
 import asyncio
 import json
 import sys
 import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 
 async def _securecoap(uri: str, count: int, in_flight: int) -> float:
-    from securecoap import Context
+    from securecoap import Context  # the other library's environment does not have it
     from securecoap.config import TransportParameters
 
     async with Context.client(parameters=TransportParameters(nstart=in_flight)) as coap:
@@ -20,7 +26,7 @@ async def _securecoap(uri: str, count: int, in_flight: int) -> float:
 
 
 async def _aiocoap(uri: str, count: int, in_flight: int) -> float:
-    import aiocoap
+    import aiocoap  # type: ignore[import-not-found]  # likewise
 
     coap = await aiocoap.Context.create_client_context()
     spent = await _ask(
@@ -30,7 +36,7 @@ async def _aiocoap(uri: str, count: int, in_flight: int) -> float:
     return spent
 
 
-async def _ask(get, count: int, in_flight: int) -> float:  # type: ignore[no-untyped-def]  # of either library
+async def _ask(get: Callable[[], Awaitable[Any]], count: int, in_flight: int) -> float:
     await get()  # names are resolved, sockets are open
     left = iter(range(count))
     before = time.process_time()
