@@ -50,6 +50,9 @@ class SavedSession(NamedTuple):
     state: bytes
     source: Any = None
 
+    def __repr__(self) -> str:
+        return f"<SavedSession {self.peer!r}>"
+
 
 class DtlsSession(Protocol):
     """What a transport sees of a session. ``claims`` are proved: a session is there only when Finished was verified."""

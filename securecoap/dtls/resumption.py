@@ -54,7 +54,7 @@ class Resumable:
     suite: int
     master: bytes = field(repr=False)
     evidence: Evidence
-    binder: bytes
+    binder: bytes = field(repr=False)
     server_name: bytes
     made_at: float
 

@@ -105,7 +105,7 @@ class TinydtlsHandshake:
     peer: Hashable
     role: Role
     association: Association
-    keys: dict[bytes, bytes]
+    keys: dict[bytes, bytes] = field(repr=False)
     expires_at: float
     serial: int = 0
     client_random: bytes = b""
@@ -114,7 +114,7 @@ class TinydtlsHandshake:
     answered: bool = False
     changed_cipher: bool = False
     pending: Pending | None = None
-    held: list[bytes] = field(default_factory=list)
+    held: list[bytes] = field(default_factory=list, repr=False)
 
     def free(self) -> None:
         """Let go of the context."""

@@ -178,6 +178,15 @@ def test_bytes_that_are_something_else():
     assert Evidence.decode(saved.evidence) == Evidence.of_identity(SENSOR.identity)
 
 
+def test_no_key_material_in_a_repr():
+    couple = running()
+    session = couple.server_session
+    secrets = [*session.read.secret, *session.write.secret]
+    (saved,) = couple.server.save(couple.now)
+    shown = repr(saved) + repr(session)
+    assert not any(repr(secret)[2:-1] in shown or secret.hex() in shown for secret in secrets)
+
+
 def test_a_saved_session_is_not_restored_twice():
     couple = running()
     (saved,), _ = restart(couple)

@@ -283,6 +283,15 @@ def test_a_key_may_come_later():
     assert net.endpoints[CLIENT].session_count == 1
 
 
+def test_no_key_material_in_a_repr():
+    net = Net()
+    client, _ = net.tiny(CLIENT)
+    client.connect(SERVER, SENSOR, net.now)
+    (handshake,) = client._handshakes
+    assert "sixteen" not in repr(handshake)
+    assert "sixteen" not in repr(couple().endpoints[SERVER].session(CLIENT))
+
+
 def test_cancelled_connect_says_nothing_more():
     net = Net()
     client, events = net.tiny(CLIENT)
