@@ -44,7 +44,7 @@ _NONCE: Final = 8
 _MAC: Final = 8
 _R2: Final = _NONCE + _MAC
 _INVITATION: Final = 60.0
-"""Seconds for which an R2 can be used."""
+"""Seconds for which R2s are given out under one key; then another is made, and the last is good as long again."""
 _RUN: Final = 93.0
 """Seconds for which a client waits for response #1: MAX_TRANSMIT_WAIT (RFC 7252 section 4.8.2)."""
 LONGEST: Final = MAXIMUM_ID_CONTEXT - _R2 - 2
@@ -101,7 +101,7 @@ class Rederivation:
     """
 
     __slots__ = (
-        "_algorithm", "_capacity", "_extracted", "_invited_until", "_key", "_randomness", "_recipient_id", "_run",
+        "_algorithm", "_capacity", "_extracted", "_keys", "_randomness", "_recipient_id", "_renewed_at", "_run",
         "_scheduler", "_sender_id", "_window", "claims", "current", "generation", "label", "listeners",
     )  # fmt: skip
 
@@ -129,8 +129,8 @@ class Rederivation:
         self._randomness = randomness
         self._window = window
         self._capacity = capacity
-        self._key: bytes | None = None
-        self._invited_until = 0.0
+        self._keys: tuple[bytes, ...] = ()  # of the MACs of R2s: the newest one, and the one before
+        self._renewed_at = 0.0
         self._run: _Run | None = None
         self.label = label
         self.claims = claims
@@ -162,7 +162,7 @@ class Rederivation:
     def accept(self, context: SecurityContext) -> None:
         """Use it from now on, instead of the one before (steps 4 and 5): what was under way there ends."""
         self._activate(context)
-        self._key = None  # every R2 that was given out is void
+        self._keys = ()  # every R2 that was given out is void
         old, self.current = self.current, context
         self.generation += 1
         context.generation = self.generation
@@ -179,7 +179,7 @@ class Rederivation:
     def retire(self) -> None:
         """The credential is not used any more."""
         context, self.current = self.current, None
-        self._key = None
+        self._keys = ()
         if context is not None:
             context.retire()
         if self._run is not None:
@@ -195,18 +195,27 @@ class Rederivation:
     def invite(self) -> bytes:
         """An R2 for a response #1: random, and with a MAC by which it is known again (section B.2.1)."""
         now = self._scheduler.time()
-        if self._key is None or now >= self._invited_until:
-            self._key = self._randomness.randbytes(32)
-        self._invited_until = now + _INVITATION
+        self._expire(now)
+        if not self._keys or now >= self._renewed_at + _INVITATION:
+            self._keys = (self._randomness.randbytes(32), *self._keys[:1])
+            self._renewed_at = now
         random = self._randomness.randbytes(_NONCE)
-        return random + self._mac(self._key, random)
+        return random + self._mac(self._keys[0], random)
 
     def is_invited(self, id_context: bytes) -> bool:
         """Whether it begins with an R2 that was given out and is still good (step 4); the R3 behind it is at choice."""
-        if self._key is None or len(id_context) <= _R2 or self._scheduler.time() >= self._invited_until:
+        self._expire(self._scheduler.time())
+        if len(id_context) <= _R2:
             return False
-        expected = self._mac(self._key, id_context[:_NONCE])
-        return hmac.compare_digest(id_context[_NONCE:_R2], expected)
+        random, mac = id_context[:_NONCE], id_context[_NONCE:_R2]
+        return any(hmac.compare_digest(mac, self._mac(key, random)) for key in self._keys)
+
+    def _expire(self, now: float) -> None:
+        age = now - self._renewed_at
+        if age >= 2 * _INVITATION:
+            self._keys = ()
+        elif age >= _INVITATION:
+            self._keys = self._keys[:1]
 
     @staticmethod
     def _mac(key: bytes, random: bytes) -> bytes:

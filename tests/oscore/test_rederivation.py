@@ -169,7 +169,7 @@ def test_another_key_derives_nothing() -> None:
     stranger = Rederivation(bytes(16), vectors.SALT, b"", b"\x01", scheduler=Scheduler(), randomness=random.Random(1))
     server.receive(request_under(stranger, R1, 0), CLIENT)
     assert server.below.take().code == Code.BAD_REQUEST
-    assert base._key is None
+    assert base._keys == ()
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_a_kid_context_that_is_no_byte_string_finds_nothing(kid_context: bytes) 
     server, base = server_with()
     server.receive(request_under(derivation(Scheduler(), server=False), R1, 0, kid_context), CLIENT)
     assert server.below.take().code == Code.UNAUTHORIZED
-    assert base._key is None
+    assert base._keys == ()
 
 
 def test_invitations_expire_and_are_not_kept() -> None:
@@ -191,9 +191,15 @@ def test_invitations_expire_and_are_not_kept() -> None:
     assert not base.is_invited(nonces[0])  # there has to be an R3
     assert not base.is_invited(bytes(16) + R3)
     scheduler.now += 61
+    assert base.is_invited(nonces[-1] + R3)
+    later = base.invite()
+    assert base.is_invited(nonces[-1] + R3)  # with the key before
+    scheduler.now += 61
     assert not base.is_invited(nonces[-1] + R3)
+    assert base.is_invited(later + R3)
     base.invite()
-    assert not base.is_invited(nonces[-1] + R3)  # with another key
+    scheduler.now += 121
+    assert not base.is_invited(later + R3)
 
 
 def test_runs_are_rate_limited_and_beyond_it_is_5_03() -> None:
