@@ -10,17 +10,19 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from securecoap.core.plain import NOT_WHOLE, is_worth_another_try
 from securecoap.errors import CoapError, ConfigurationError, RequestTimeout, TransferFailed
 from securecoap.streaming import Handover, open_sink, open_source
 from securecoap.wire.codes import Code, code_text
 from securecoap.wire.message import Message, NoResponse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Coroutine
 
     from securecoap.core.bodies import BodySink, BodySource, Progress
     from securecoap.core.client import ClientRequest
     from securecoap.core.group import GroupRequest
+    from securecoap.core.plain import PlainRequest
     from securecoap.streaming import Sink, Source
 
 __all__ = ["UNSET", "Calls", "within"]
@@ -47,6 +49,8 @@ async def within(seconds: float | None) -> AsyncGenerator[None, None]:
 
 
 def _message(code: Code, uri: str, confirmable: bool, options: dict[str, Any], payload: bytes = b"") -> Message:
+    if not options:
+        return Message.to(uri, code, payload, confirmable=confirmable)
     given = {name: value for name, value in options.items() if value is not None}
     return Message(code, payload, uri=uri, confirmable=confirmable, **given)
 
@@ -65,6 +69,27 @@ class Calls:
     ) -> ClientRequest:
         """Send a request; see `securecoap.interfaces.Request`. The message is not changed."""
         raise NotImplementedError  # the Context's
+
+    def _begin(self, message: Message) -> PlainRequest | None:
+        """Send a request, which is the caller's gift, the short way if it is of that kind; see `begin_plain`."""
+        raise NotImplementedError  # the Context's
+
+    def _take_over(self, plain: PlainRequest) -> ClientRequest:
+        """Go on with what came of it."""
+        raise NotImplementedError  # the Context's
+
+    async def _whole(self, plain: PlainRequest) -> Message:
+        """The whole response to a request that went the short way."""
+        try:
+            response = await plain.answer
+            if not response.options.present & NOT_WHOLE:
+                return response
+        except CoapError as error:
+            if not is_worth_another_try(error):
+                raise
+        finally:
+            plain.end_interest()
+        return await self._response(self._take_over(plain), None)
 
     async def _response(self, request: ClientRequest, timeout: float | None) -> Message:
         try:
@@ -91,9 +116,15 @@ class Calls:
         **options: Any,
     ) -> Message:
         message = _message(code, uri, confirmable, options, payload)
-        return await self._response(self.request(message), timeout)
+        plain = self._begin(message)
+        if plain is None:
+            return await self._response(self.request(message), timeout)
+        if timeout is None or timeout == UNSET:
+            return await self._whole(plain)
+        async with within(timeout):
+            return await self._whole(plain)
 
-    async def get(self, uri: str, **options: Any) -> Message:
+    def get(self, uri: str, **options: Any) -> Coroutine[Any, Any, Message]:
         """Send a GET and return the response, whatever its code.
 
         Args:
@@ -107,31 +138,31 @@ class Calls:
             RequestFailed: no response, or none that can be trusted (see `securecoap.errors`).
             UriError: the URI cannot be used.
         """
-        return await self._call(Code.GET, uri, **options)
+        return self._call(Code.GET, uri, **options)
 
-    async def post(self, uri: str, payload: bytes = b"", **options: Any) -> Message:
+    def post(self, uri: str, payload: bytes = b"", **options: Any) -> Coroutine[Any, Any, Message]:
         """Send a POST; see `get`. ``content_format`` says what the payload is."""
-        return await self._call(Code.POST, uri, payload, **options)
+        return self._call(Code.POST, uri, payload, **options)
 
-    async def put(self, uri: str, payload: bytes = b"", **options: Any) -> Message:
+    def put(self, uri: str, payload: bytes = b"", **options: Any) -> Coroutine[Any, Any, Message]:
         """Send a PUT; see `post`."""
-        return await self._call(Code.PUT, uri, payload, **options)
+        return self._call(Code.PUT, uri, payload, **options)
 
-    async def delete(self, uri: str, **options: Any) -> Message:
+    def delete(self, uri: str, **options: Any) -> Coroutine[Any, Any, Message]:
         """Send a DELETE; see `get`."""
-        return await self._call(Code.DELETE, uri, **options)
+        return self._call(Code.DELETE, uri, **options)
 
-    async def fetch(self, uri: str, payload: bytes = b"", **options: Any) -> Message:
+    def fetch(self, uri: str, payload: bytes = b"", **options: Any) -> Coroutine[Any, Any, Message]:
         """Send a FETCH (RFC 8132); see `post`."""
-        return await self._call(Code.FETCH, uri, payload, **options)
+        return self._call(Code.FETCH, uri, payload, **options)
 
-    async def patch(self, uri: str, payload: bytes = b"", **options: Any) -> Message:
+    def patch(self, uri: str, payload: bytes = b"", **options: Any) -> Coroutine[Any, Any, Message]:
         """Send a PATCH (RFC 8132); see `post`."""
-        return await self._call(Code.PATCH, uri, payload, **options)
+        return self._call(Code.PATCH, uri, payload, **options)
 
-    async def ipatch(self, uri: str, payload: bytes = b"", **options: Any) -> Message:
+    def ipatch(self, uri: str, payload: bytes = b"", **options: Any) -> Coroutine[Any, Any, Message]:
         """Send an iPATCH (RFC 8132); see `post`."""
-        return await self._call(Code.IPATCH, uri, payload, **options)
+        return self._call(Code.IPATCH, uri, payload, **options)
 
     # Groups.
 

@@ -19,6 +19,7 @@ from securecoap.core.client import ClientRequest
 from securecoap.core.common import Common
 from securecoap.core.echo import EchoValues
 from securecoap.core.group import GroupRequest
+from securecoap.core.plain import begin_plain
 from securecoap.core.plumbing import Ping
 from securecoap.core.serving import Server
 from securecoap.core.silence import SUCCESS, unwanted_classes
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from securecoap.core.bodies import BodySink, BodySource, Progress
+    from securecoap.core.plain import PlainRequest
     from securecoap.interfaces import RequestInterface
     from securecoap.wire.uri import ParsedUri
 
@@ -201,6 +203,8 @@ class Context(Calls):
         requests = [request for request in self._requests if not request.is_done]
         for request in requests:
             request.cancel()
+        if self._common is not None:
+            self._common.cancel_plain()
         clock = asyncio.get_running_loop().time
         deadline = clock() + patience
         for request in requests:
@@ -255,6 +259,19 @@ class Context(Calls):
             part=part,
         )
         request = ClientRequest(message, common, transfer)
+        self._requests.add(request)
+        return request
+
+    def _begin(self, message: Message) -> PlainRequest | None:
+        """See `Calls`."""
+        if self._common is None or self._is_closing:
+            return None  # `request` says so
+        return begin_plain(message, self._common)
+
+    def _take_over(self, plain: PlainRequest) -> ClientRequest:
+        """See `Calls`."""
+        common = self._common_for(plain.request, has_body=bool(plain.request.payload))
+        request = ClientRequest(plain.request, common, begun=plain)
         self._requests.add(request)
         return request
 

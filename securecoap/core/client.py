@@ -13,6 +13,7 @@ from errno import ECONNREFUSED
 from typing import TYPE_CHECKING, Final
 
 from securecoap.core.observer import ClientObservation, Observer
+from securecoap.core.plain import NOT_PLAIN, NOT_WHOLE, PlainRequest, is_worth_another_try
 from securecoap.core.plumbing import RequestPipe, exchange
 from securecoap.core.silence import QuietExchange, unwanted_classes
 from securecoap.core.stepping import Steps
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["ClientRequest"]
 
 _OBSERVE: Final = 1 << numbers.OBSERVE
-_NOT_PLAIN: Final = sum(1 << number for number in (numbers.BLOCK1, numbers.NO_RESPONSE, numbers.OBSERVE))
-_NOT_WHOLE: Final = 1 << numbers.BLOCK2 | 1 << numbers.BLOCK1 | 1 << numbers.ECHO
 _PAUSE: Final = (5.0, 15.0)
 """Seconds before a broken observation is registered anew, at random (RFC 7641 section 3.3.1); doubled each time."""
 _LONGEST_PAUSE: Final = 120.0
@@ -56,6 +55,7 @@ class ClientRequest:
             exchange, provided that the peer takes its length (RFC 8974).
         common: what it shares with the other requests of its endpoint.
         transfer: what is to be done with bodies; by default they are held.
+        begun: its first exchange, if that has come to an end with something to go on with; ``message`` is its request.
 
     Attributes:
         response: the (first) response. Cancelling it ends the request, and nothing is sent any more.
@@ -67,6 +67,7 @@ class ClientRequest:
         message: Message,
         common: Common,
         transfer: Transfer | None = None,
+        begun: PlainRequest | None = None,
     ) -> None:
         parameters = common.parameters
         self._message = message
@@ -95,9 +96,11 @@ class ClientRequest:
         self.response: asyncio.Future[Message] = loop.create_future()
         self.response.add_done_callback(self._response_done)
         self._pipe: RequestPipe | None = None
-        self._head: Message | Exception | None = None
+        self._head: Message | BaseException | None = None
         self._task: asyncio.Task[None] | None = None
-        if self.observation is not None or not self._begin():
+        if begun is not None:
+            self._take_over(begun)
+        elif self.observation is not None or not self._begin():
             self._task = loop.create_task(self._run())
 
     def _response_done(self, response: asyncio.Future[Message]) -> None:
@@ -113,7 +116,7 @@ class ClientRequest:
             self._token
             or self._cache is not None
             or message.confirmable is False
-            or message.options.present & _NOT_PLAIN
+            or message.options.present & NOT_PLAIN
             or not self._transfer.is_plain(message)
         ):
             return False
@@ -137,15 +140,15 @@ class ClientRequest:
     def _answered(self, response: Message, _is_last: bool) -> None:
         """The answer, or the first part of it, is here."""
         self._end_pipe()
-        if response.options.present & _NOT_WHOLE:
+        if response.options.present & NOT_WHOLE:
             self._go_on(response)
         elif not self.response.done():
             self.response.set_result(response)
 
     def _failed(self, error: Exception) -> None:
         self._end_pipe()
-        if isinstance(error, (SessionEnded, Unreachable)):
-            self._go_on(error)  # it may be worth a second try
+        if is_worth_another_try(error):
+            self._go_on(error)
         else:
             self._conclude(error)
 
@@ -155,11 +158,19 @@ class ClientRequest:
             self._common.patience.discard(pipe)
             pipe.end_interest()
 
-    def _go_on(self, head: Message | Exception) -> None:
+    def _go_on(self, head: Message | BaseException) -> None:
         """What came is not all: a task goes on with it."""
         if not self.response.done():
             self._head = head
             self._task = self._loop.create_task(self._run())
+
+    def _take_over(self, begun: PlainRequest) -> None:
+        message = begun.request
+        self._performed_at = begun.begun_at
+        self._interface = begun.interface
+        self._remote, message.remote = message.remote, None
+        self._token = message.token = b""
+        self._go_on(begun.answer.exception() or begun.answer.result())
 
     # With one.
 
@@ -265,7 +276,7 @@ class ClientRequest:
 
     async def _perform(self) -> None:
         head, self._head = self._head, None
-        if isinstance(head, Exception):
+        if isinstance(head, BaseException):
             raise head
         message = self._message.copy()
         message.remote = self._message.remote

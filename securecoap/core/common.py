@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from securecoap.core.bodies import LARGEST_EXPONENT
 from securecoap.core.cache import ResponseCache
 from securecoap.core.extended_tokens import ExtendedTokens
 from securecoap.core.observers import Observers
 from securecoap.core.patience import Patience
+from securecoap.core.plain import PlainRequest
 from securecoap.core.plumbing import RequestPipe, time_out
 from securecoap.core.request_tags import RequestTags
 from securecoap.core.silence import SilentRequests
@@ -45,11 +47,12 @@ class Common:
         cache: responses that may be used again, or ``None``.
         observers: observations under way.
         patience: how long a Confirmable request waits that costs no task.
+        sends_plain: whether a request may go the short way: no cache, and blocks of the usual size.
     """
 
     __slots__ = (
         "cache", "choose", "extended_tokens", "limits", "loop", "observers", "parameters", "patience", "randomness",
-        "recognize", "silent", "tags",
+        "recognize", "sends_plain", "silent", "tags",
     )  # fmt: skip
 
     def __init__(
@@ -66,7 +69,7 @@ class Common:
         self.choose = choose
         self.recognize = recognize
         self.observers = Observers()
-        self.patience: Patience[RequestPipe] = Patience(loop, parameters.max_transmit_wait, time_out)
+        self.patience: Patience[RequestPipe | PlainRequest] = Patience(loop, parameters.max_transmit_wait, time_out)
         self.loop = loop
         self.parameters = parameters
         self.limits = limits
@@ -75,6 +78,13 @@ class Common:
         self.silent = SilentRequests(loop, parameters.exchange_lifetime, limits.silent_requests)
         self.extended_tokens = ExtendedTokens(loop, limits.extended_token_peers)
         self.cache = ResponseCache(loop, limits) if has_cache else None
+        self.sends_plain = not has_cache and parameters.block_exponent == LARGEST_EXPONENT
+
+    def cancel_plain(self) -> None:
+        """End the requests that went the short way, for whoever waits, too."""
+        for one in self.patience:
+            if isinstance(one, PlainRequest):
+                one.cancel()
 
     def close(self) -> None:
         """Let go of everything."""

@@ -14,6 +14,7 @@ from securecoap.interfaces import Exchange
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from securecoap.core.plain import PlainRequest
     from securecoap.interfaces import Cancel
     from securecoap.wire.message import Message
 
@@ -67,7 +68,7 @@ class RequestPipe:
             callback()
 
 
-def time_out(pipe: RequestPipe) -> None:
+def time_out(pipe: RequestPipe | PlainRequest) -> None:
     """There was no response in time."""
     pipe.add_exception(RequestTimeout("there was no response in time"))
     pipe.end_interest()

@@ -109,6 +109,20 @@ class Message:
                 raise TypeError(f"there is no option named {name!r}")
             setattr(self.options, name, value)
 
+    @classmethod
+    def to(cls, uri: str, code: int, payload: bytes = b"", *, confirmable: bool | None = None) -> Message:
+        """A request without options but those of its URI, which cannot be changed any more.
+
+        Raises:
+            UriError: the URI cannot be used.
+        """
+        scheme, destination, options = _destination(uri)
+        message = cls.inner(code, options, payload if type(payload) is bytes else bytes(payload), None, b"")
+        message.scheme = scheme
+        message.unresolved_remote = destination
+        message.confirmable = confirmable
+        return message
+
     def set_uri(self, uri: str) -> None:
         """Take destination, path and query from an absolute URI (RFC 7252 section 6.4).
 

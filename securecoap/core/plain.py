@@ -1,0 +1,113 @@
+"""The short way of a request: one Confirmable message to a known peer, and one message that answers it.
+
+Nearly all requests are of this kind. Such a one has no task, no timer and no `ClientRequest`: whoever asked waits for
+the one future here. Where what comes back is not all (blocks, Echo), or a second try is due, a `ClientRequest` goes on
+with it (`securecoap.core.client`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from securecoap.errors import SessionEnded, Unreachable
+from securecoap.wire import numbers
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from securecoap.core.common import Common
+    from securecoap.interfaces import Cancel, RequestInterface
+    from securecoap.wire.message import Message
+
+__all__ = ["NOT_PLAIN", "NOT_WHOLE", "PlainRequest", "begin_plain", "is_worth_another_try"]
+
+NOT_PLAIN: Final = sum(1 << number for number in (numbers.BLOCK1, numbers.NO_RESPONSE, numbers.OBSERVE))
+"""Options of a request that one exchange does not do justice to."""
+NOT_WHOLE: Final = 1 << numbers.BLOCK2 | 1 << numbers.BLOCK1 | 1 << numbers.ECHO
+"""Options of a response that may not be all there is."""
+_LARGEST: Final = 1024  # bytes of a payload that goes without blocks
+
+
+def is_worth_another_try(error: Exception) -> bool:
+    """Whether it has to be looked at if the request may be made again."""
+    return isinstance(error, (SessionEnded, Unreachable))
+
+
+class PlainRequest:
+    """A `PlumbingRequest` that somebody waits for.
+
+    Args:
+        request: what is sent; not the application's, and without options of `NOT_PLAIN`.
+        common: what it shares with the other requests of its endpoint.
+        interface: sends it.
+
+    Attributes:
+        answer: the response, whole or not, or the failure. Cancelling it ends nothing; `end_interest` does.
+        interface, begun_at: for whoever goes on with what came.
+    """
+
+    __slots__ = ("_common", "_end", "answer", "begun_at", "interface", "request")
+
+    def __init__(self, request: Message, common: Common, interface: RequestInterface) -> None:
+        loop = common.loop
+        self.request = request
+        self.interface = interface
+        self.answer: asyncio.Future[Message] = loop.create_future()
+        self.begun_at = now = loop.time()
+        self._common = common
+        self._end: Cancel | None = None
+        common.patience.add(self, now)
+
+    def add_response(self, message: Message, *, is_last: bool = True) -> None:  # noqa: ARG002  # it asked for one
+        """It came."""
+        if not self.answer.done():
+            self.answer.set_result(message)
+
+    def add_exception(self, error: Exception) -> None:
+        """It will not come."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+            self.answer.exception()  # whoever awaits it sees it; nobody has to
+
+    def on_interest_end(self, callback: Cancel) -> None:
+        """Register what the layers below have to stop."""
+        self._end = callback
+
+    def end_interest(self) -> None:
+        """Nothing that comes is wanted any more, and nothing is to be sent."""
+        self._common.patience.discard(self)
+        end, self._end = self._end, None
+        if end is not None:
+            end()
+        self.request.exchange = None  # which knows this request: a cycle for each would have to be collected
+
+    def cancel(self) -> None:
+        """End it for whoever waits, too."""
+        self.end_interest()
+        self.answer.cancel()
+
+
+def begin_plain(message: Message, common: Common) -> PlainRequest | None:
+    """Send a request, which is the caller's gift, now; ``None`` if it is not plain, or something is to be waited for.
+
+    Then the message is as it was.
+    """
+    if (
+        not common.sends_plain
+        or message.confirmable is False
+        or message.options.present & NOT_PLAIN
+        or len(message.payload) > _LARGEST
+    ):
+        return None
+    interface = common.recognize(message)
+    if interface is None:
+        return None
+    if message.remote.is_multicast:
+        message.remote = None
+        return None
+    plain = PlainRequest(message, common, interface)
+    try:
+        interface.request(plain)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the one who waits has to see it
+        plain.add_exception(error)
+    return plain
