@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from securecoap import Context, Message, ObservableResource, Resource, Site
+from securecoap.config import TransportParameters
 from securecoap.errors import HandshakeFailed, RequestTimeout
 from securecoap.settings import ServerSettings
 
@@ -62,8 +63,8 @@ def server(port: int, state: Path | None, entry: dict[str, Any] | None = None, *
     return Context.server(site(), [f"coaps://[::1]:{port}"], known, state=state, **options)
 
 
-def client(port: int) -> Context:
-    return Context.client({f"coaps://[::1]:{port}/*": SENSOR})
+def client(port: int, **options: Any) -> Context:
+    return Context.client({f"coaps://[::1]:{port}/*": SENSOR}, **options)
 
 
 async def ask(coap: Context, port: int, **options: Any) -> Message:
@@ -191,6 +192,51 @@ def test_a_disk_that_fails_at_the_end_ends_the_server_all_the_same(
 
     asyncio.run(scenario())
     assert "1 DTLS sessions are lost" in caplog.text
+
+
+def die(running: Context) -> None:
+    """Let a server end without a word, as one that crashed."""
+    for stack in running._stacks:
+        interface: Any = stack.manager.interface
+        interface._engine._transmit = interface._socket.send = lambda *_: None
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_request_after_a_restart_makes_its_session_by_itself(dies: bool) -> None:
+    async def scenario() -> None:
+        port = free_port()
+        async with client(port, parameters=TransportParameters(ack_timeout=0.1)) as coap:
+            async with server(port, None) as running:
+                first = await ask(coap, port)
+                if dies:
+                    die(running)
+            async with server(port, None):
+                again = await ask(coap, port)  # within its own time limit
+                assert again.payload == b":sensor-17 reader"
+                assert again.remote is not first.remote
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_an_observation_is_registered_again_after_a_restart(dies: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("securecoap.core.observer._GRACE", (0.1, 0.1))
+
+    async def scenario() -> None:
+        port = free_port()
+        async with client(port, parameters=TransportParameters(ack_timeout=0.1)) as coap:
+            notifications = coap.observe(f"coaps://[::1]:{port}/door").__aiter__()
+            async with server(port, None) as running:
+                first = await anext(notifications)
+                if dies:
+                    die(running)
+            async with server(port, None):
+                async with asyncio.timeout(30):
+                    again = await anext(notifications)
+                assert again.remote is not first.remote
+                assert again.payload != first.payload
+
+    asyncio.run(scenario())
 
 
 def test_settings_say_where() -> None:
