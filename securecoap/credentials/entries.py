@@ -201,6 +201,8 @@ def _beside(
     reading: Reading, value: Mapping[Any, Any], place: Place, outer: Validity, depth: int
 ) -> tuple[Validity, tuple[str, ...]] | None:
     """Parse what stands beside the kind: validity (inside of ``outer``) and claims; ``None`` after a fault."""
+    if len(value) == 1:  # a kind alone
+        return (outer if depth else ALWAYS), ()
     claims: tuple[str, ...] | None = ()
     if "claims" in value:
         claims = parse_claims(reading, value["claims"], place / "claims")

@@ -60,6 +60,8 @@ _RAW_KEYS: Final = ("secp256r1", "secp384r1", "ed25519")
 _CERTIFIED_KEYS: Final = ("secp256r1", "secp384r1", "rsa")
 """Kinds of keys that sign in DTLS handshakes; Ed25519 for raw public keys only (RFC 8422 section 5.1.3)."""
 
+_OUTSIDE: Final = frozenset({"file", "env", "command"})
+
 Common = dict[str, Any]
 """The fields that every `Credential` has, as keyword arguments."""
 
@@ -90,7 +92,7 @@ def _label(common: Common) -> bytes:
 def _warn_of_weakness(reading: Reading, key: bytes, place: Place, written: Any) -> None:
     if len(key) < SHORT_KEY:
         reading.report.warning(place, f"the key has fewer than {SHORT_KEY} bytes")
-    taken = isinstance(written, Mapping) and not {"file", "env", "command"}.isdisjoint(written)
+    taken = isinstance(written, (dict, Mapping)) and not _OUTSIDE.isdisjoint(written)
     if taken and key.endswith(b"\n") and key.rstrip(b"\n").isascii() and key.rstrip(b"\n").decode().isprintable():
         reading.report.warning(place, "the text ends with a line break, which is part of the key")
 
