@@ -84,11 +84,10 @@ class Calls:
             response = await plain.answer
             if not response.options.present & NOT_WHOLE:
                 return response
-        except CoapError as error:
+        except BaseException as error:
+            plain.end_interest()
             if not is_worth_another_try(error):
                 raise
-        finally:
-            plain.end_interest()
         return await self._response(self._take_over(plain), None)
 
     async def _response(self, request: ClientRequest, timeout: float | None) -> Message:

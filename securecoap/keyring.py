@@ -149,6 +149,8 @@ class Keyring:
 
     def known(self, message: Message) -> SecurityContext | KeyAgreement | Literal[False] | None:
         """See `securecoap.oscore.layer.ContextSource.known`."""
+        if self.credentials is None and message.scheme == "coap":
+            return None  # as `select` says, for each request of those who have none
         selection = self.select(message)
         if selection is None or selection.oscore is None:
             return None

@@ -155,7 +155,7 @@ class ClientRequest:
     def _end_pipe(self) -> None:
         pipe, self._pipe = self._pipe, None
         if pipe is not None:
-            self._common.patience.discard(pipe)
+            self._common.patience.pop(pipe, None)
             pipe.end_interest()
 
     def _go_on(self, head: Message | BaseException) -> None:

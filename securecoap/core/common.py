@@ -82,7 +82,7 @@ class Common:
 
     def cancel_plain(self) -> None:
         """End the requests that went the short way, for whoever waits, too."""
-        for one in self.patience:
+        for one in list(self.patience):
             if isinstance(one, PlainRequest):
                 one.cancel()
 

@@ -72,6 +72,8 @@ class OuterBlocks:
         parameters: TransportParameters,
     ) -> None:
         self.below = below
+        self.recognize_remote = below.recognize_remote
+        self.fill_or_recognize_remote = below.fill_or_recognize_remote
         self._random = randomness
         self._limit = limits.unfragmented_bytes
         self._most_requests = limits.outer_requests
@@ -149,14 +151,6 @@ class OuterBlocks:
         self.above.dispatch_error(error, remote)
 
     # What goes out.
-
-    def recognize_remote(self, message: Message) -> bool:
-        """See `TokenInterface.recognize_remote`."""
-        return self.below.recognize_remote(message)
-
-    async def fill_or_recognize_remote(self, message: Message) -> bool:
-        """See `TokenInterface.fill_or_recognize_remote`."""
-        return await self.below.fill_or_recognize_remote(message)
 
     def send_message(self, message: Message) -> Cancel | None:
         """Send a message, or the block of a response that the proxy asks for; see `TokenInterface.send_message`."""

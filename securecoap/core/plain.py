@@ -28,7 +28,7 @@ NOT_WHOLE: Final = 1 << numbers.BLOCK2 | 1 << numbers.BLOCK1 | 1 << numbers.ECHO
 _LARGEST: Final = 1024  # bytes of a payload that goes without blocks
 
 
-def is_worth_another_try(error: Exception) -> bool:
+def is_worth_another_try(error: BaseException) -> bool:
     """Whether it has to be looked at if the request may be made again."""
     return isinstance(error, (SessionEnded, Unreachable))
 
@@ -60,6 +60,9 @@ class PlainRequest:
 
     def add_response(self, message: Message, *, is_last: bool = True) -> None:  # noqa: ARG002  # it asked for one
         """It came."""
+        self._end = None  # whoever gives the last one has ended by itself
+        self.request.exchange = None
+        self._common.patience.pop(self, None)
         if not self.answer.done():
             self.answer.set_result(message)
 
@@ -75,7 +78,7 @@ class PlainRequest:
 
     def end_interest(self) -> None:
         """Nothing that comes is wanted any more, and nothing is to be sent."""
-        self._common.patience.discard(self)
+        self._common.patience.pop(self, None)
         end, self._end = self._end, None
         if end is not None:
             end()

@@ -195,13 +195,15 @@ class TokenManager:
         self._handler = handler
         self._random = randomness
         self._echo = echo
-        self._pool = b""
+        self._tokens: list[bytes] = []  # not used yet
         limits = limits or Limits()
         self._longest_token = limits.token_length
         self._allowance = limits.amplification_allowance
         self._outgoing: ByAddress[OutgoingRequest] = ByAddress()
         self._to_groups: dict[bytes, OutgoingRequest] = {}  # members answer from addresses of their own (section 8.2)
         self._incoming: ByAddress[IncomingRequest] = ByAddress()
+        self.recognize_remote = below.recognize_remote
+        self.fill_or_recognize_remote = below.fill_or_recognize_remote
 
     # What came in.
 
@@ -297,7 +299,8 @@ class TokenManager:
         asked = outgoing.request.request
         if message.options.response_fault is not None:
             return message.mtype == ACK  # section 5.4.1: rejected with a Reset, or dropped if it is piggybacked
-        outgoing.stop_sending()
+        if outgoing.cancel is not None:
+            outgoing.stop_sending()
         if not remote.confirmed and len(message.token) >= _TOKEN_LENGTH:
             remote.confirmed = True  # whoever knows a token of ours receives what we send
         is_last = not is_multicast and not (
@@ -306,7 +309,8 @@ class TokenManager:
             and asked.options.observe == 0
         )
         if is_last:
-            outgoing.end()
+            outgoing.ended = True
+            self.forget_outgoing(outgoing)
         outgoing.request.add_response(message, is_last=is_last)
         return True
 
@@ -328,14 +332,6 @@ class TokenManager:
 
     # What goes out.
 
-    def recognize_remote(self, message: Message) -> bool:
-        """See `TokenInterface.recognize_remote`."""
-        return self.below.recognize_remote(message)
-
-    async def fill_or_recognize_remote(self, message: Message) -> bool:
-        """See `TokenInterface.fill_or_recognize_remote`."""
-        return await self.below.fill_or_recognize_remote(message)
-
     def request(self, request: PlumbingRequest) -> None:
         """Send ``request.request``; a token that it has already is used again (RFC 7641 section 3.6)."""
         message = request.request
@@ -352,10 +348,11 @@ class TokenManager:
 
     def allocate_token(self) -> bytes:
         """A random token: with 64 bits none comes twice while it may matter."""
-        if len(self._pool) < _TOKEN_LENGTH:
-            self._pool = self._random.randbytes(_RANDOM_POOL)
-        token, self._pool = self._pool[:_TOKEN_LENGTH], self._pool[_TOKEN_LENGTH:]
-        return token
+        tokens = self._tokens
+        if not tokens:
+            pool = self._random.randbytes(_RANDOM_POOL)
+            tokens += [pool[start : start + _TOKEN_LENGTH] for start in range(0, _RANDOM_POOL, _TOKEN_LENGTH)]
+        return tokens.pop()
 
     def forget_outgoing(self, outgoing: OutgoingRequest) -> None:
         """The token is free again, unless a later request has taken it over."""
@@ -370,11 +367,14 @@ class TokenManager:
         if self._incoming:
             self._incoming.discard(incoming.request.remote, incoming)
 
+    def incoming(self) -> list[IncomingRequest]:
+        """The requests of peers that are still answered, observations among them."""
+        return [one for remote in self._incoming for one in self._incoming.of(remote)]
+
     def close(self) -> None:
         """End the interest in every incoming request, and fail our own."""
-        for remote in list(self._incoming):
-            for incoming in self._incoming.of(remote):
-                incoming.end_interest()
+        for incoming in self.incoming():
+            incoming.end_interest()
         error = RequestFailed("the endpoint was closed")
         for remote in list(self._outgoing):
             for outgoing in self._outgoing.of(remote):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from securecoap.core.deadlines import Deadlines
 from securecoap.core.patience import Patience
 from securecoap.errors import RequestFailed, RequestTimeout
-from securecoap.wire.message import CON, NON
+from securecoap.wire.message import CON, NON, encode_message
 
 if TYPE_CHECKING:
     from securecoap.config import Limits, TransportParameters
@@ -79,7 +79,7 @@ class Transmission:
         self._retransmissions = Deadlines(scheduler, self._retransmit)
         self._nstart = parameters.nstart
         self._span = parameters.max_transmit_span
-        self._pool = b""
+        self._timeouts: list[float] = []  # first ones, at random, not used yet
         self._for_strangers = 0
         self._closed = False
 
@@ -124,26 +124,26 @@ class Transmission:
             error = RequestFailed("the peer does not answer, and PROBING_RATE allows no more requests for now")
             self._scheduler.call_soon(self.fail, outgoing, error)
             return
-        mid = peer.allocate_mid(now, self._random, self._lifetime)
+        ids = peer.ids
+        mid = peer.allocate_mid(now, self._random, self._lifetime) if ids is None else ids.allocate(now)
         if mid is None:
             self._scheduler.call_soon(self.fail, outgoing, RequestFailed("no Message ID is free for this peer"))
             return
         outgoing.started = True
         peer.interactions += 1
         message.mid = outgoing.mid = mid
-        message.datagram = message.encode()
+        message.datagram = encode_message(
+            message.mtype or CON, message.code or 0, mid, message.token, message.options.encode(), message.payload
+        )
         if message.mtype == CON:
             before = None if peer.superseded is None else peer.superseded.pop(message.exchange, None)
             if before is not None and now < before.gives_up_at:
                 outgoing.retransmissions, outgoing.timeout = before.retransmissions, before.timeout
                 outgoing.gives_up_at = before.gives_up_at
             else:
-                parameters = self._parameters
-                if len(self._pool) < 2:
-                    self._pool = self._random.randbytes(_RANDOM_POOL)
-                chance, self._pool = self._pool[:2], self._pool[2:]
-                part = (chance[0] << 8 | chance[1]) / 0xFFFF
-                outgoing.timeout = parameters.ack_timeout * (1 + (parameters.ack_random_factor - 1) * part)
+                if not self._timeouts:
+                    self._draw_timeouts()
+                outgoing.timeout = self._timeouts.pop()
                 outgoing.gives_up_at = now + self._span
             if peer.outstanding is None:
                 peer.outstanding = {}
@@ -168,6 +168,15 @@ class Transmission:
         peer.unanswered = unanswered + size
         peer.unanswered_at = now
         return True
+
+    def _draw_timeouts(self) -> None:
+        """Between ACK_TIMEOUT and ACK_TIMEOUT * ACK_RANDOM_FACTOR (section 4.2)."""
+        shortest = self._parameters.ack_timeout
+        step = shortest * (self._parameters.ack_random_factor - 1) / 0xFFFF
+        chance = self._random.randbytes(_RANDOM_POOL)
+        self._timeouts += [
+            shortest + step * (high << 8 | low) for high, low in zip(chance[::2], chance[1::2], strict=True)
+        ]
 
     def _grow_old(self, outgoing: Outgoing) -> None:
         self._retransmissions.add(outgoing.due, outgoing)
@@ -212,7 +221,7 @@ class Transmission:
             peer.interactions -= 1
             if peer.outstanding is not None:
                 peer.outstanding.pop(outgoing.mid, None)
-            self._young.discard(outgoing)
+            self._young.pop(outgoing, None)
         elif peer.queue is not None and outgoing in peer.queue:
             peer.queue.remove(outgoing)
         if peer.queue:

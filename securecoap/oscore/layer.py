@@ -132,7 +132,7 @@ class OscoreLayer:
         """Verify what has an OSCORE option, and hand it up; see `TokenDispatcher.dispatch_message`."""
         code = message.code or 0
         if not message.options.present & _OSCORE:
-            if code >= 64 and (expected := self._expected_by(message)) is not None:
+            if self._expected and code >= 64 and (expected := self._expected_by(message)) is not None:
                 return expected.receive_unprotected(message)
             return self.above.dispatch_message(message)
         if code < 64:

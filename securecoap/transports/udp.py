@@ -172,7 +172,7 @@ class UdpInterface:
     def send(self, message: Message) -> None:
         """See `MessageInterface.send`."""
         remote = message.remote
-        datagram = message.encode()
+        datagram = message.datagram or message.encode()
         if not remote.confirmed:
             remote.budget -= len(datagram)
         self._socket.send(datagram, remote.peer, remote.local)

@@ -116,11 +116,14 @@ class Message:
         Raises:
             UriError: the URI cannot be used.
         """
-        scheme, destination, options = _destination(uri)
-        message = cls.inner(code, options, payload if type(payload) is bytes else bytes(payload), None, b"")
-        message.scheme = scheme
-        message.unresolved_remote = destination
+        message = cls.__new__(cls)
+        message.scheme, message.unresolved_remote, message.options = _destination(uri)
+        message.code = CODES[code]
+        message.payload = bytes(payload) if type(payload) is not bytes else payload
         message.confirmable = confirmable
+        message.token = b""
+        message.mtype = message.mid = message.datagram = message.exchange = message.remote = None
+        message.parameters = _NO_PARAMETERS
         return message
 
     def set_uri(self, uri: str) -> None:

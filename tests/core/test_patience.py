@@ -18,8 +18,7 @@ async def test_each_waits_for_its_span() -> None:
     for name in "abcd":
         patience.add(name, loop.time())
         await asyncio.sleep(2)
-    patience.discard("b")
-    patience.discard("b")
+    patience.pop("b")
     assert len(loop.timers()) == 1
     await asyncio.sleep(30)
     assert [(round(when, 3), name) for when, name in told] == [(10, "a"), (14, "c"), (16, "d")]
@@ -40,7 +39,7 @@ async def test_whoever_is_told_may_end_others_and_begin_again() -> None:
     def expired(item: str) -> None:
         told.append(item)
         if item == "a":
-            patience.discard("b")
+            patience.pop("b")
             patience.add("a again", loop.time())
 
     patience: Patience[str] = Patience(loop, 10.0, expired)
