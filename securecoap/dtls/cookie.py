@@ -2,7 +2,7 @@
 
 A cookie is an HMAC over the peer's address and what its ClientHello says, so that the server keeps nothing until the
 peer has shown that it receives at that address. Must not know sockets: the address is any value whose ``repr`` tells
-addresses apart. Two keys at a time: the current one and its predecessor.
+addresses apart.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from hmac import compare_digest
 from typing import TYPE_CHECKING, Final
 
 from securecoap.dtls.key_schedule import KeyedHash
+from securecoap.dtls.rotation import RotatingKeys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -19,48 +20,38 @@ __all__ = ["COOKIE_LENGTH", "CookieJar"]
 
 COOKIE_LENGTH: Final = 16
 """Half a SHA-256: unguessable, and small enough for devices that keep the cookie in 16 bytes."""
-_KEY_LENGTH: Final = 32
 
 
 class CookieJar:
-    """Makes and checks cookies. A cookie is good for one to two ``lifetime``s (seconds)."""
+    """Makes and checks cookies. A cookie is good for one to two ``lifetime``s (seconds); see `RotatingKeys`."""
 
-    __slots__ = ("_key", "_lifetime", "_made_at", "_previous", "_random")
+    __slots__ = ("_keys",)
 
-    def __init__(self, random: Callable[[int], bytes], lifetime: float, now: float) -> None:
-        self._random = random
-        self._lifetime = lifetime
-        self._key = self._draw()
-        self._previous = self._draw()
-        self._made_at = now
+    def __init__(
+        self, random: Callable[[int], bytes], lifetime: float, now: float, shared: bytes | None = None
+    ) -> None:
+        self._keys = RotatingKeys(_make_key, random, lifetime, now, shared=shared, label=b"cookie")
 
     def make(self, peer: Hashable, parameters: bytes, now: float) -> bytes:
         """Return the cookie for this peer and these ClientHello parameters."""
-        self._rotate(now)
-        return self._mac(self._key, peer, parameters)
+        self._keys.rotate(now)
+        return self._mac(self._keys.current, peer, parameters)
 
     def check(self, cookie: bytes, peer: Hashable, parameters: bytes, now: float) -> bool:
         """Say whether the cookie was made here, lately, for this peer and these parameters."""
         if len(cookie) != COOKIE_LENGTH:
             return False
-        self._rotate(now)
-        current = compare_digest(cookie, self._mac(self._key, peer, parameters))
-        return current or compare_digest(cookie, self._mac(self._previous, peer, parameters))
-
-    def _rotate(self, now: float) -> None:
-        age = now - self._made_at
-        if age < self._lifetime:
-            return
-        # After a long pause the old key is older than any cookie may be: it must not become the predecessor.
-        is_recent = age < 2 * self._lifetime
-        self._previous = self._key if is_recent else self._draw()
-        self._key = self._draw()
-        self._made_at = self._made_at + self._lifetime if is_recent else now
-
-    def _draw(self) -> KeyedHash:
-        return KeyedHash(self._random(_KEY_LENGTH), "sha256")
+        self._keys.rotate(now)
+        current, previous = self._keys.current, self._keys.previous
+        if compare_digest(cookie, self._mac(current, peer, parameters)):
+            return True
+        return previous is not None and compare_digest(cookie, self._mac(previous, peer, parameters))
 
     @staticmethod
     def _mac(key: KeyedHash, peer: Hashable, parameters: bytes) -> bytes:
         address = repr(peer).encode()
         return key.digest(len(address).to_bytes(2, "big") + address + parameters)[:COOKIE_LENGTH]
+
+
+def _make_key(key: bytes) -> KeyedHash:
+    return KeyedHash(key, "sha256")

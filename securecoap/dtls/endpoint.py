@@ -79,13 +79,16 @@ class Endpoint:
         self._by_peer = self._sessions.by_peer
         self._by_connection_id = self._sessions.by_connection_id
         connection_ids = ConnectionIds(random, self._parameters.worker, self._by_connection_id)
+        shared = self._parameters.shared_secret
         lifetime, bound = self._parameters.resumption_lifetime, self._parameters.limits.dtls_resumptions
-        self._resumption = ServerResumption(random, lifetime, bound, now) if self._parameters.resumption else None
+        self._resumption = (
+            ServerResumption(random, lifetime, bound, now, shared) if self._parameters.resumption else None
+        )
         self._offers = Offers(lifetime, bound, self._parameters.datagram_size)
         self._environment = Environment(
             self._parameters, random, key_log, connection_ids, lookup, keys, self._resumption
         )
-        self._admission = Admission(CookieJar(random, self._parameters.cookie_lifetime, now))
+        self._admission = Admission(CookieJar(random, self._parameters.cookie_lifetime, now, shared))
         self._transmit = events.transmit
         self._application_data = events.application_data
         self._events = events

@@ -92,6 +92,8 @@ class DtlsParameters:
     """Whether sessions are resumed, by ticket or ID (RFC 5077; RFC 5246 section 7.3)."""
     resumption_lifetime: float = 43_200.0
     """For how long after a full handshake; ticket keys change as often, and live in memory only."""
+    shared_secret: bytes | None = field(default=None, repr=False)
+    """Of the processes that share a port (at least 16 bytes): cookies and tickets of one are good with all of them."""
     worker: int = 0
     """The number of this process, 0 to 255, among those that share a port; the first byte of its connection IDs."""
     limits: Limits = field(default_factory=Limits)
@@ -110,6 +112,8 @@ class DtlsParameters:
             raise ValueError("a time is not positive")
         if self.datagram_size < 128:
             raise ValueError("a handshake needs datagrams of at least 128 bytes")
+        if self.shared_secret is not None and len(self.shared_secret) < 16:
+            raise ValueError("a shared secret has at least 16 bytes")
         if not 0 <= self.worker <= 255:
             raise ValueError("a worker's number is 0 to 255")
         if not self.suites:

@@ -104,16 +104,19 @@ class ServerResumption:
         lifetime: seconds for which a session can be resumed, and after which ticket keys change.
         limit: sessions under an ID; at the bound the one that was used longest ago goes.
         now: the time.
+        shared: a secret of several processes, each of which then takes tickets of the others; or ``None``.
     """
 
     __slots__ = ("_by_id", "_lifetime", "_limit", "_random", "_tickets")
 
-    def __init__(self, random: Callable[[int], bytes], lifetime: float, limit: int, now: float) -> None:
+    def __init__(
+        self, random: Callable[[int], bytes], lifetime: float, limit: int, now: float, shared: bytes | None = None
+    ) -> None:
         self._random = random
         self._lifetime = lifetime
         self._limit = limit
         self._by_id: dict[bytes, bytes] = {}  # encoded, which takes a third of the memory; used longest ago first
-        self._tickets = TicketKeys(random, lifetime, now)
+        self._tickets = TicketKeys(random, lifetime, now, shared)
 
     def __len__(self) -> int:
         return len(self._by_id)

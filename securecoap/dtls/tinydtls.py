@@ -85,13 +85,13 @@ class TinydtlsEndpoint:
         self._events = events
         self._random = random
         self._lookup = lookup
-        self._admission = Admission(CookieJar(random, self._parameters.cookie_lifetime, now))
+        settings = self._parameters
+        self._admission = Admission(CookieJar(random, settings.cookie_lifetime, now, settings.shared_secret))
         self._serials = count(1)
-        self._sessions: SessionTable[TinydtlsSession] = SessionTable(self._parameters.idle_timeout)
+        self._sessions: SessionTable[TinydtlsSession] = SessionTable(settings.idle_timeout)
         self._by_peer = self._sessions.by_peer
-        self._handshakes: HandshakeTable[TinydtlsHandshake, TinydtlsHandshake] = HandshakeTable(
-            self._parameters.limits.dtls_handshakes
-        )
+        bound = settings.limits.dtls_handshakes
+        self._handshakes: HandshakeTable[TinydtlsHandshake, TinydtlsHandshake] = HandshakeTable(bound)
 
     @property
     def session_count(self) -> int:
