@@ -52,7 +52,7 @@ class DtlsPeers:
                     for name in credential.peer_names or (None,):
                         self._by_authority.setdefault((authority, name), credential)
         self.raw_keys = tuple(raw)
-        self.certificates = tuple(one for one in certified if one.private_key is not None)
+        self.certificates = tuple(one for one in certified if one.private_key is not None and not one.has_rsa)
         self.authorities = tuple(dict.fromkeys(der for one in certified for der in one.authorities))
 
     def __bool__(self) -> bool:

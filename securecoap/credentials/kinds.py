@@ -131,13 +131,15 @@ def _x509(reading: Reading, value: Any, place: Place, common: Common) -> Credent
     if not chain and not authorities:
         reading.fault(place, "certificate with private-key, or ca, or all of them, are expected")
         return None
+    kind = ""
     if private is not None:
         try:
             matches = keys.public_key_of(chain[0]) == keys.matching_public_key(private)
         except keys.KeyFault as error:
             reading.fault(place / "certificate", str(error))
             return None
-        if matches and keys.kind_of(keys.public_key_of(chain[0])) not in _CERTIFIED_KEYS:
+        kind = keys.kind_of(keys.public_key_of(chain[0])) if matches else ""
+        if matches and kind not in _CERTIFIED_KEYS:
             reading.fault(place / "certificate", f"its key is not of a kind that is used: {', '.join(_CERTIFIED_KEYS)}")
             return None
         if not matches:
@@ -152,6 +154,7 @@ def _x509(reading: Reading, value: Any, place: Place, common: Common) -> Credent
         certificates=chain,
         private_key=None if private is None else Secret(private),
         authorities=authorities,
+        has_rsa=kind == "rsa",
         peer_names=None if names is None else tuple(dict.fromkeys(normal_name(name) for name in names)),
     )
 

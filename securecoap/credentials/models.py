@@ -153,6 +153,7 @@ class DtlsX509(DtlsCredential):
     Attributes:
         peer_names: names of which the peer's certificate must have one, as `normal_name` writes them; ``None`` where
             the file has none: then a client expects the authority of the URI, and a server any name.
+        has_rsa: whether our own key is RSA, which clients may have and servers not.
     """
 
     kind: ClassVar[str] = "dtls-x509"
@@ -162,6 +163,7 @@ class DtlsX509(DtlsCredential):
     private_key: Secret | None
     authorities: tuple[bytes, ...]
     peer_names: tuple[str, ...] | None
+    has_rsa: bool = False
 
     @property
     def session_key(self) -> tuple[bytes, str]:

@@ -72,6 +72,16 @@ def check(entries: dict[str, Entry], report: Report, role: Role | None) -> None:
             report.warning(
                 credential.place, f"{credential.kind} is not usable yet: nothing can be sent or served with it"
             )
+        if (
+            role == "server"
+            and isinstance(credential, DtlsX509)
+            and credential.has_rsa
+            and credential.place is not None
+        ):
+            report.warning(
+                credential.place / "certificate",
+                "its key is RSA, which no DTLS suite of RFC 7252 lets a server show: it is good for a client only",
+            )
 
 
 def _check_references(entries: dict[str, Entry], report: Report) -> bool:

@@ -254,3 +254,25 @@ def test_group_oscore_is_checked(missing):
         build({":a": {"group-oscore": {name: value for name, value in GROUP.items() if name != missing}}})
     with pytest.raises(CredentialsFault, match="the key is empty"):
         build({":a": {"group-oscore": GROUP | {"secret": {"hex": ""}}}})
+
+
+def test_a_server_is_warned_of_an_rsa_key():
+    key = rsa.generate_private_key(65537, 2048)
+    entry = {":own": {"dtls-x509": {
+        "certificate": certificate(key).public_bytes(Encoding.PEM), "private-key": private(key),
+    }}}  # fmt: skip
+    loaded = CredentialsMap.from_dict(entry, role="server")
+    assert "good for a client only" in loaded.warnings[0]
+    assert not loaded.serves_dtls
+    assert CredentialsMap.from_dict(entry, role="client").warnings == ()
+
+
+@pytest.mark.parametrize("curve", [ec.SECP521R1(), ec.SECP256K1()])
+def test_keys_on_curves_that_dtls_does_not_have(curve):
+    key = ec.generate_private_key(curve)
+    assert (
+        "kind that is not used" in faults({"dtls-rpk": {"private-key": private(key), "peer-keys": [public(PEER)]}})[0]
+    )
+    assert "kind that is not used" in faults({"dtls-rpk": {"private-key": private(OWN), "peer-keys": [public(key)]}})[0]
+    entry = {"certificate": certificate(key).public_bytes(Encoding.PEM), "private-key": private(key)}
+    assert "not of a kind that is used" in faults({"dtls-x509": entry})[0]
