@@ -78,8 +78,10 @@ def certificates(data: bytes) -> tuple[bytes, ...]:
     """
     try:
         found = x509.load_pem_x509_certificates(data) if _PEM in data else [x509.load_der_x509_certificate(data)]
+        for certificate in found:
+            _ = certificate.extensions  # parsed when it is read: rather now than in a handshake
         return tuple(certificate.public_bytes(Encoding.DER) for certificate in found)
-    except _ERRORS:
+    except (*_ERRORS, x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType):
         raise KeyFault("not a certificate in PEM or DER") from None
 
 

@@ -45,6 +45,7 @@ _MALFORMED: Final = (
 """What ``cryptography`` raises for bytes that are no sound certificate; most fields are parsed when they are read."""
 _MAX_NAMES: Final = 64
 _MAX_INTERMEDIATES: Final = 8
+_LONGEST_TEXT: Final = 300
 _ANY: Final = verification.Criticality.AGNOSTIC
 _DER: Final = Encoding.DER
 
@@ -162,7 +163,9 @@ class TrustStore:
     def _refusal(self, chain: list[x509.Certificate], error: Exception, name: bytes) -> Refusal:
         if not any(one.issuer.public_bytes() in self._subjects for one in chain):
             return Refusal(Alert.UNKNOWN_CA, "its certificate is from an authority that is not trusted here", name)
-        return Refusal(Alert.BAD_CERTIFICATE, f"its chain of certificates is not valid: {error}", name)
+        # The text quotes what the peer wrote into its certificate: it goes into logs.
+        why = "".join(character if character.isprintable() else "?" for character in str(error)[:_LONGEST_TEXT])
+        return Refusal(Alert.BAD_CERTIFICATE, f"its chain of certificates is not valid: {why}", name)
 
 
 def leaf_key(certificate: bytes) -> PublicKey:

@@ -22,6 +22,7 @@ from cryptography.x509.oid import NameOID
 from securecoap.credentials import CredentialsMap
 from securecoap.errors import CredentialsFault, CredentialsMissing
 from securecoap.oscore.context import SecurityContext
+from tests.dtls.material import Authority, private_key
 
 from .material import GET, NOW, SECRET, build, psk
 
@@ -276,3 +277,13 @@ def test_keys_on_curves_that_dtls_does_not_have(curve):
     assert "kind that is not used" in faults({"dtls-rpk": {"private-key": private(OWN), "peer-keys": [public(key)]}})[0]
     entry = {"certificate": certificate(key).public_bytes(Encoding.PEM), "private-key": private(key)}
     assert "not of a kind that is used" in faults({"dtls-x509": entry})[0]
+
+
+def test_a_certificate_whose_extensions_do_not_parse_is_a_fault():
+    sound = AUTHORITY_WITH_NAMES
+    broken = sound.replace(b"\x30\x0b\x82\x09localhost", b"\x30\x0b\x82\x0alocalhost")
+    assert broken != sound
+    assert "not a certificate" in faults({"dtls-x509": {"ca": [broken]}})[0]
+
+
+AUTHORITY_WITH_NAMES = Authority("names").issue(private_key("p256", "names"), "localhost")

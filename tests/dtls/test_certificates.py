@@ -98,6 +98,13 @@ def test_purposes(purposes, servers, clients):
         assert isinstance(TrustStore([AUTHORITY.root], purpose).verify((made,), AT), Verified) is expected
 
 
+def test_what_a_stranger_wrote_into_a_certificate_does_not_break_a_log():
+    evil = AUTHORITY.issue(KEY, "gateway.example", subject="x\nWARNING: all is well\x1b[2J", usage=False)
+    found = refusal(evil)
+    assert found.text.isprintable()
+    assert len(found.text) < 400
+
+
 def test_a_key_that_is_not_for_signatures():
     assert "key usage" in refusal(AUTHORITY.issue(KEY, "gateway.example", usage=False)).text
     assert isinstance(STORE.verify((AUTHORITY.issue(KEY, "gateway.example", usage=None),), AT), Verified)
