@@ -6,13 +6,13 @@ not know certificates.
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from securecoap.errors import UriError
 from securecoap.wire.uri import parse_uri
 
-__all__ = ["has_authority", "normal_name"]
+__all__ = ["has_authority", "is_address", "normal_name"]
 
 _SCHEMES: Final = ("coap", "coaps")
 
@@ -22,9 +22,22 @@ def normal_name(text: str) -> str:
     if "://" in text:
         return text
     try:
-        return str(ip_address(text.strip("[]").partition("%")[0]))
+        return str(_address(text))
     except ValueError:
         return text.rstrip(".").lower()
+
+
+def is_address(text: str) -> bool:
+    """Whether `normal_name` takes a name for an IP address."""
+    try:
+        _address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    return ip_address(text.strip("[]").partition("%")[0])
 
 
 def has_authority(names: tuple[str, ...], host: str, port: int) -> bool:

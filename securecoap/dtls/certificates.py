@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from securecoap.credentials.names import normal_name
+from securecoap.credentials.names import is_address, normal_name
 from securecoap.dtls.alerts import Alert, HandshakeFault
 from securecoap.dtls.identities import Refusal
 from securecoap.dtls.reader import vector
@@ -193,9 +193,21 @@ def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
     for name in found:
         if isinstance(name, (x509.DNSName, x509.UniformResourceIdentifier, x509.IPAddress)):
             text = str(name.value)
-            if "*" not in text and text.isprintable() and len(names) < _MAX_NAMES:
+            if _is_sound(name, text) and len(names) < _MAX_NAMES:
                 names[normal_name(text)] = None
     return tuple(names)
+
+
+def _is_sound(name: x509.GeneralName, text: str) -> bool:
+    """Whether a name is of the kind that it says; "peer.example" in a URI is no DNS name.
+
+    Each kind has name constraints of its own (RFC 5280 section 4.2.1.10): an authority that may certify DNS names of
+    one domain only would else certify any, as URIs, and addresses as either.
+    """
+    if isinstance(name, x509.IPAddress):
+        return "/" not in text  # a network stands in constraints only
+    is_uri = isinstance(name, x509.UniformResourceIdentifier)
+    return "*" not in text and text.isprintable() and is_uri == (":" in text) and not is_address(text)
 
 
 def shown_name(certificate: x509.Certificate) -> bytes:

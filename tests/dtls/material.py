@@ -38,7 +38,9 @@ def spki(key: Any) -> bytes:
     return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def alternative(name: str) -> x509.GeneralName:
+def alternative(name: str | x509.GeneralName) -> x509.GeneralName:
+    if isinstance(name, x509.GeneralName):
+        return name
     if "://" in name:
         return x509.UniformResourceIdentifier(name)
     try:
@@ -53,8 +55,9 @@ def certificate(
     issuer: str,
     issuer_key: Any,
     *,
-    names: tuple[str, ...] = (),
+    names: tuple[str | x509.GeneralName, ...] = (),
     is_authority: bool = False,
+    constraints: x509.NameConstraints | None = None,
     days: tuple[int, int] = (-30, 30),
     purposes: tuple[x509.ObjectIdentifier, ...] = (),
     usage: bool | None = True,
@@ -82,6 +85,8 @@ def certificate(
         builder = builder.add_extension(
             x509.SubjectAlternativeName([alternative(one) for one in names]), critical=False
         )
+    if constraints is not None:
+        builder = builder.add_extension(constraints, critical=True)
     if purposes:
         builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
     return builder.sign(issuer_key, hashes.SHA256()).public_bytes(Encoding.DER)
@@ -101,7 +106,7 @@ class Authority:
         self.key = private_key(self.kind, self.name)
         self.root = certificate(self.name, self.key, self.name, self.key, is_authority=True, days=self.days)
 
-    def issue(self, key: Any, *names: str, **options: Any) -> bytes:
+    def issue(self, key: Any, *names: str | x509.GeneralName, **options: Any) -> bytes:
         return certificate(options.pop("subject", "peer"), key, self.name, self.key, names=names, **options)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from ipaddress import ip_address
 
 import pytest
 from cryptography import x509
@@ -127,6 +128,34 @@ def test_names_are_alternative_names_only():
         subject="common.example",
     )  # fmt: skip
     assert names_in(made) == ("gateway.example", "192.0.2.2", "2001:db8::1", "coaps://gateway.example:5684/", "a@b")
+
+
+def test_a_name_is_of_the_kind_that_it_says():
+    """An authority that is constrained to some DNS names certifies no others as URIs, nor addresses as names."""
+    uri, dns = x509.UniformResourceIdentifier, x509.DNSName
+    wrong = [uri("victim.example"), uri("192.0.2.1"), uri("::1"), dns("192.0.2.1"), dns("[::1]"), dns("::1")]
+    wrong.append(dns("coaps://victim.example"))
+    for name in wrong:
+        made = AUTHORITY.issue(KEY, "a.devices.example", name, "urn://x")
+        assert names_in(made) == ("a.devices.example", "urn://x"), name
+    good = (uri("urn:dev:mac:0024befffe804ff1"), x509.IPAddress(ip_address("::1")))
+    assert names_in(AUTHORITY.issue(KEY, *good)) == ("urn:dev:mac:0024befffe804ff1", "::1")
+
+
+def test_constraints_of_an_authority_hold_for_whatever_is_taken_for_a_dns_name():
+    between = private_key("p256", "constrained")
+    constraints = x509.NameConstraints([x509.DNSName("devices.example")], None)
+    issuer = certificate(
+        "constrained", between, AUTHORITY.name, AUTHORITY.key, is_authority=True, constraints=constraints
+    )
+    disguised = x509.UniformResourceIdentifier("victim.example")
+    made = certificate("peer", KEY, "constrained", between, names=("a.devices.example", disguised))
+    found = STORE.verify((made, issuer), AT)
+    assert isinstance(found, Verified), found
+    assert has_authority(found.names, "a.devices.example", 5684)
+    assert not has_authority(found.names, "victim.example", 5684)
+    open_breach = certificate("peer", KEY, "constrained", between, names=("victim.example",))
+    assert refusal(open_breach, issuer).alert is Alert.BAD_CERTIFICATE
 
 
 def test_a_crowd_of_names_is_bounded():
