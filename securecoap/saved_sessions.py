@@ -41,6 +41,7 @@ class SavedSessions:
         self._worker = worker
         self._store: SqliteStateStore | None = None
         self._taken: list[tuple[float, bytes]] = []
+        self._name_of_taken = ""
 
     async def take(self, bind: ParsedUri) -> None:
         """Take what was saved for a bind, durably deleted; before its first datagram.
@@ -49,7 +50,8 @@ class SavedSessions:
             StateError: the state cannot be read or written.
         """
         if self._is_kept(bind):
-            self._taken = await self._open().take_sessions(self._name(bind), time.time() - _LIFETIME)
+            self._name_of_taken = self._name(bind)
+            self._taken = await self._open().take_sessions(self._name_of_taken, time.time() - _LIFETIME)
 
     async def restore(self, interface: Any) -> None:
         """Have the bind's `DtlsInterface` go on with what `take` took, once."""
@@ -60,18 +62,25 @@ class SavedSessions:
     async def keep(self, opened: Iterable[tuple[ParsedUri, Any]]) -> None:
         """Save what can go on of each bind's `DtlsInterface`, which is shut down after this.
 
-        A fault is logged: then the peers have to shake hands again.
+        What was taken for a bind that then could not be opened was not used, and goes back as it was. A fault is
+        logged: then the peers have to shake hands again.
         """
+        for written in {written for written, _ in self._taken}:
+            back = [session for when, session in self._taken if when == written]
+            await self._write(self._name_of_taken, written, back)
         for bind, interface in opened:
             saved = interface.save() if self._is_kept(bind) else []
             if saved:
-                try:
-                    await self._open().save_sessions(self._name(bind), time.time(), saved)
-                except StateError as error:
-                    _log.warning("%d DTLS sessions are lost: %s", len(saved), error)
+                await self._write(self._name(bind), time.time(), saved)
         store, self._store = self._store, None
         if store is not None:
             await store.close()
+
+    async def _write(self, name: str, written: float, sessions: list[bytes]) -> None:
+        try:
+            await self._open().save_sessions(name, written, sessions)
+        except StateError as error:
+            _log.warning("%d DTLS sessions are lost: %s", len(sessions), error)
 
     def _is_kept(self, bind: ParsedUri) -> bool:
         return bind.scheme == "coaps" and bind.port != 0 and self._settings.state is not None

@@ -12,7 +12,7 @@ import pytest
 
 from securecoap import Context, Message, ObservableResource, Resource, Site
 from securecoap.config import TransportParameters
-from securecoap.errors import HandshakeFailed, RequestTimeout
+from securecoap.errors import HandshakeFailed, RequestTimeout, Unreachable
 from securecoap.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -168,6 +168,24 @@ def test_no_secret_and_no_key_is_in_the_file(tmp_path: Path) -> None:
     content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"sensor-17".hex().encode() in content
     assert not any(secret in content or secret.hex().encode() in content for secret in secrets)
+
+
+def test_a_start_that_fails_loses_no_session(tmp_path: Path) -> None:
+    """Its port was still taken: what was saved is there for the next try."""
+
+    async def scenario() -> None:
+        port = free_port()
+        async with client(port) as coap:
+            async with server(port, tmp_path):
+                first = await ask(coap, port)
+            with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as other:
+                other.bind(("::1", port))
+                with pytest.raises(Unreachable):
+                    await server(port, tmp_path).start()
+            async with server(port, tmp_path):
+                assert (await ask(coap, port)).remote is first.remote
+
+    asyncio.run(scenario())
 
 
 def test_a_port_that_was_any_saves_nothing(tmp_path: Path) -> None:
