@@ -49,8 +49,6 @@ async def within(seconds: float | None) -> AsyncGenerator[None, None]:
 
 
 def _message(code: Code, uri: str, confirmable: bool, options: dict[str, Any], payload: bytes = b"") -> Message:
-    if not options:
-        return Message.to(uri, code, payload, confirmable=confirmable)
     given = {name: value for name, value in options.items() if value is not None}
     return Message(code, payload, uri=uri, confirmable=confirmable, **given)
 
@@ -114,14 +112,17 @@ class Calls:
         confirmable: bool = True,
         **options: Any,
     ) -> Message:
-        message = _message(code, uri, confirmable, options, payload)
+        if options:
+            message = _message(code, uri, confirmable, options, payload)
+        else:
+            message = Message.to(uri, code, payload, confirmable=confirmable)
         plain = self._begin(message)
         if plain is None:
             return await self._response(self.request(message), timeout)
-        if timeout is None or timeout == UNSET:
-            return await self._whole(plain)
-        async with within(timeout):
-            return await self._whole(plain)
+        if timeout is not None and timeout != UNSET:
+            async with within(timeout):
+                return await self._whole(plain)
+        return await self._whole(plain)
 
     def get(self, uri: str, **options: Any) -> Coroutine[Any, Any, Message]:
         """Send a GET and return the response, whatever its code.

@@ -33,13 +33,17 @@ class Outgoing:
         "timeout", "transmission",
     )  # fmt: skip
 
+    # Set when it starts; the last four for a Confirmable one only.
+    mid: int
+    retransmissions: int
+    timeout: float
+    due: float
+    gives_up_at: float
+
     def __init__(self, transmission: Transmission, message: Message, peer: Peer) -> None:
         self.transmission = transmission
         self.message = message
         self.peer = peer
-        self.mid = -1
-        self.retransmissions = 0
-        self.timeout = self.due = self.gives_up_at = 0.0
         self.started = self.ended = False
         self.for_stranger = (message.code or 0) >= 64 and not peer.address.confirmed
 
@@ -143,6 +147,7 @@ class Transmission:
             else:
                 if not self._timeouts:
                     self._draw_timeouts()
+                outgoing.retransmissions = 0
                 outgoing.timeout = self._timeouts.pop()
                 outgoing.gives_up_at = now + self._span
             if peer.outstanding is None:

@@ -26,6 +26,7 @@ _AVOIDANCE: Final = 30.0
 """Seconds for which an address that refused is passed over."""
 _KNOWN: Final = 1024
 """Authorities whose addresses are remembered. Beyond it the oldest is forgotten."""
+_ALWAYS: Final = float("inf")
 _KNOWN_FOR: Final = 10.0
 """Seconds for which what the system said of a name is taken to be so. How long it really holds is not told to us."""
 
@@ -50,7 +51,7 @@ class Resolver:
         if found is None:
             return None
         until, addresses = found
-        if self._loop.time() >= until:
+        if until != _ALWAYS and self._loop.time() >= until:
             del self._known[uri]
             return None
         return min(addresses, key=self._rank) if self._refused_at else addresses[0]
@@ -88,7 +89,7 @@ class Resolver:
             raise Unreachable(f"{parsed.host} has no address that this endpoint can reach")
         if len(self._known) >= _KNOWN:
             del self._known[next(iter(self._known))]
-        self._known[uri] = (float("inf") if flags else self._loop.time() + _KNOWN_FOR, addresses)
+        self._known[uri] = (_ALWAYS if flags else self._loop.time() + _KNOWN_FOR, addresses)
         return min(addresses, key=self._rank)
 
     def _rank(self, address: SocketAddress) -> float:

@@ -38,6 +38,12 @@ _MEMO_LENGTH: Final = 64
 _MEMO_ENTRIES: Final = 1024  # the requests for a body of 1 MiB by blocks are so many
 _memo: dict[bytes, tuple[Options, bytes]] = {}
 _older_memo: dict[bytes, tuple[Options, bytes]] = {}
+# In front of a payload there is often no more than a Content-Format, and always the same. What ends at the first 0xFF
+# is what ends at the marker, if these bytes are whole options.
+_MARKER: Final = b"\xff"
+_SHORT: Final = 4
+_SHORT_ENTRIES: Final = 256
+_short: dict[bytes, Options] = {}
 
 
 class Message:
@@ -188,6 +194,16 @@ class Message:
             message.payload = b""
         elif code == 1 or code == 4:
             message.options, message.payload = decode_body(data[end:], code)
+        elif (marker := data.find(_MARKER, end, end + _SHORT + 1)) >= 0 and (
+            found := _short.get(data[end:marker])
+        ) is not None:
+            message.options = found
+            message.payload = data[marker + 1 :]
+            if not message.payload:
+                raise FormatError("payload marker without payload")
+        elif marker >= 0:
+            message.options, message.payload = decode_options(data, end)
+            _remember_short(data[end:marker], message.options)
         else:
             message.options, message.payload = decode_options(data, end)
         message.code = CODES[code]
@@ -301,6 +317,13 @@ def _remember(body: bytes) -> tuple[Options, bytes]:
         _memo = {}
     _memo[body] = found
     return found
+
+
+def _remember_short(options_bytes: bytes, options: Options) -> None:
+    if options.encode() == options_bytes:
+        if len(_short) >= _SHORT_ENTRIES:
+            _short.clear()
+        _short[options_bytes] = options
 
 
 def encode_message(mtype: int, code: int, mid: int, token: bytes, options: bytes, payload: bytes) -> bytes:
