@@ -321,14 +321,13 @@ class OscoreRequest(Held, Exchange):
             return True
         echo = message.options.echo
         if message.code == Code.UNAUTHORIZED and echo is not None and self._echoed is None:
-            # RFC 9175 section 2.3: somebody on the way wants to see that we are where we say; once, under a new number.
+            # RFC 9175 section 2.3: somebody on the way wants to see that we are where we say; once. Under the same
+            # number: anybody can ask, and if the server has carried it out already, it has to see a replay.
             self._stop_sending()
             self._echoed = echo
-            sender = self.address.context.sender
-            if sender is not None:
-                self.number = None
-                self._sent = -1
-                sender.send(self)
+            self.transmit(self._sent)
+            if self.address.context.sender is not None:
+                self.address.context.sender.repeated()
             return True
         code = message.code or 0
         agreement = self.address.context.agreement

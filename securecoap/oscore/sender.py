@@ -82,7 +82,7 @@ class Sender:
         self._capacity = capacity
         self._window = window
         self._held: list[Held] = []
-        self._unanswered: dict[int, None] = {}  # in ascending order: numbers only grow
+        self._unanswered: dict[int, None] = {}  # in ascending order: numbers grow
         self._reservation: asyncio.Task[None] | None = None
         self._flushing = self._again = False
         self._closed: CoapError | None = None
@@ -109,6 +109,10 @@ class Sender:
     def unanswered(self, number: int) -> None:
         """A Confirmable request with this number is on its way."""
         self._unanswered[number] = None
+
+    def repeated(self) -> None:
+        """A request is on its way once more, under the number that it had."""
+        self._unanswered = dict.fromkeys(sorted(self._unanswered))
 
     def answered(self, number: int) -> None:
         """It is not any more: acknowledged, answered, failed or cancelled. Harmless if that was known."""

@@ -228,7 +228,7 @@ def test_unprotected_response_ends_a_registration_that_was_never_answered():
 
 
 def test_an_outer_echo_is_answered_once(client):
-    """RFC 9175 section 2.3: outer to outer, under a new Partial IV."""
+    """RFC 9175 section 2.3: outer to outer; the same protected message, so that it cannot be carried out twice."""
     message, _ = send_c4(client)
     first = client.below.take()
     challenge = Message.inner(0x81, Options(((numbers.ECHO, b"abcdefgh"),)), b"", SERVER, message.token)
@@ -236,12 +236,38 @@ def test_an_outer_echo_is_answered_once(client):
     client.layer.dispatch_message(challenge)
     second = client.below.take()
     assert second.options.echo == b"abcdefgh"
-    assert (number_of(first), number_of(second)) == (20, 21)
+    assert (number_of(first), number_of(second)) == (20, 20)
+    assert second.payload == first.payload
     assert client.below.cancelled == [first]
     first.exchange.acknowledged()
     client.layer.dispatch_message(challenge)
     assert client.below.sent == []
     assert isinstance(message.exchange.told[-1], UnprotectedResponse)
+
+
+def test_whoever_forges_an_outer_echo_has_nothing_carried_out_twice():
+    """The server has carried the request out already, and its response is held back on the way."""
+    client, server = End("C.1.1"), End("C.1.2")
+    message = Message(2, b"open")
+    send(client, message, token=b"\x01")
+    carry(client, server, CON)
+    assert server.above.take().payload == b"open"
+    forged = Message.inner(0x81, Options(((numbers.ECHO, b"abcdefgh"),)), b"", SERVER, b"\x01")
+    forged.mtype = ACK
+    client.layer.dispatch_message(forged)
+    carry(client, server, CON)
+    assert server.above.got == []
+
+
+def test_an_outer_echo_does_not_loosen_the_window_of_unanswered_requests():
+    client = End("C.1.1")
+    for token in (b"\x01", b"\x02"):
+        send(client, Message(1), token=token)
+        client.below.take()
+    challenge = Message.inner(0x81, Options(((numbers.ECHO, b"abcdefgh"),)), b"", SERVER, b"\x01")
+    client.layer.dispatch_message(challenge)
+    sender = client.context.sender
+    assert list(sender._unanswered) == [0, 1]
 
 
 # Observation (section 4.1.3.5, 7.4.1).
