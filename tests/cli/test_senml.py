@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
+from pathlib import Path
 
 import cbor2
 import pytest
@@ -8,6 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from securecoap.cli.senml import SENML_CBOR, SENML_JSON, Measurement, measurements
+
+EXAMPLES = {
+    entry["id"]: entry
+    for entry in json.loads((Path(__file__).parents[1] / "vectors" / "coap_messages.json").read_text())["senml"]
+}
 
 
 def pack(*records):
@@ -49,6 +56,18 @@ def test_cbor_has_numbers_for_names():
     assert measurements(data, SENML_CBOR) == [
         Measurement("now", "dev:t", "21.5", "Cel"),
         Measurement("now", "dev:raw", "h'0102'", ""),
+    ]
+
+
+def test_examples_of_the_rfc():
+    assert set(EXAMPLES) == {"SENML-1", "SENML-2"}
+    one, pack_in_cbor = EXAMPLES["SENML-1"], EXAMPLES["SENML-2"]
+    assert measurements(one["json"].encode(), one["content_format"]) == [
+        Measurement("now", "urn:dev:ow:10e2073a01080063", "23.1", "Cel")
+    ]
+    assert measurements(bytes.fromhex(pack_in_cbor["cbor"]), pack_in_cbor["content_format"]) == [
+        Measurement(datetime.fromtimestamp(time, UTC).isoformat(timespec="seconds"), name, str(value), unit)
+        for name, time, unit, value in pack_in_cbor["resolved"]
     ]
 
 
