@@ -192,7 +192,7 @@ class DtlsInterface:
             error = RequestFailed("the message is longer than a DTLS record may be")
             self._loop.call_soon(self._above.dispatch_quoted_error, error, remote, message.encode())
             return
-        if remote.unproven is None or remote.unproven.spend(len(record)):
+        if remote.unproven is None or remote.unproven.spend(record):
             self._socket.send(record, remote.peer, remote.local)
         if remote.is_server and not remote.silent_since and (message.mtype == CON or _expects_answer(message)):
             self._watch.expect(remote)
@@ -310,18 +310,18 @@ class DtlsInterface:
         self._ping(remote, remote.unproven)
 
     def _ping(self, remote: DtlsAddress, route: UnprovenRoute) -> None:
-        ping = route.ping(self._time())
-        if ping is not None:
-            ping.remote = remote
+        if (ping := route.ping(self._time(), remote)) is not None:
             self.send(ping)
 
     def _is_proof(self, remote: DtlsAddress, route: UnprovenRoute, data: bytes) -> bool:
         """Whether a message shows that the peer receives at its new address; then it is for nobody else."""
-        if route.is_proof(data):
-            remote.unproven = None
-            return True
-        self._ping(remote, route)
-        return False
+        if not route.is_proof(data):
+            self._ping(remote, route)
+            return False
+        remote.unproven = None
+        for record in route.held:
+            self._socket.send(record, remote.peer, remote.local)
+        return True
 
     def session_ended(self, session: DtlsSession, reason: EndReason) -> None:
         """See `DtlsEvents`."""

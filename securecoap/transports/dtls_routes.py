@@ -2,8 +2,8 @@
 
 A record that is newer than all before may have been caught on its way and sent on from somebody else's address. So a
 session that moved has a budget of bytes for its new address, and a CoAP ping goes there inside of the session: the
-Reset that answers it (RFC 7252 section 4.3) can only be made by the peer, from what it received. Must not know sockets
-or the engine.
+Reset that answers it (RFC 7252 section 4.3) can only be made by the peer, from what it received. The first records that
+are beyond the budget wait for it. Must not know sockets or the engine.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ from securecoap.wire.message import CON, Message
 
 if TYPE_CHECKING:
     from securecoap.config import Limits
+    from securecoap.interfaces import EndpointAddress
 
 __all__ = ["UnprovenRoute"]
 
 _RESET: Final = b"\x70\x00"
+_RECORD_OVERHEAD: Final = 29
+"""Bytes that the record of a message has at least, beside the message."""
+_MAX_HELD: Final = 4
 
 
 class UnprovenRoute:
@@ -28,9 +32,12 @@ class UnprovenRoute:
         message_id: two unpredictable bytes, of the ping.
         limits: say how many bytes may be sent for each that came from there, and in any case (``amplification_…``).
         interval: seconds between two pings.
+
+    Attributes:
+        held: records to be sent once the peer has shown that it receives.
     """
 
-    __slots__ = ("_budget", "_factor", "_interval", "_message_id", "_next_ping")
+    __slots__ = ("_budget", "_factor", "_interval", "_message_id", "_next_ping", "held")
 
     def __init__(self, message_id: bytes, limits: Limits, interval: float) -> None:
         self._message_id = message_id
@@ -38,24 +45,27 @@ class UnprovenRoute:
         self._budget = float(limits.amplification_allowance)
         self._interval = interval
         self._next_ping = float("-inf")
+        self.held: list[bytes] = []
 
-    def ping(self, now: float) -> Message | None:
+    def ping(self, now: float, remote: EndpointAddress) -> Message | None:
         """Return the message that asks the peer to answer, if it is time to send it (again)."""
         if now < self._next_ping:
             return None
         self._next_ping = now + self._interval
         ping = Message(Code.EMPTY)
-        ping.mtype, ping.mid = CON, int.from_bytes(self._message_id, "big")
+        ping.mtype, ping.mid, ping.remote = CON, int.from_bytes(self._message_id, "big"), remote
         return ping
 
     def is_proof(self, message: bytes) -> bool:
         """Take note of a message from there; say whether it answers the ping."""
-        self._budget += self._factor * len(message)
+        self._budget += self._factor * (len(message) + _RECORD_OVERHEAD)
         return message == _RESET + self._message_id
 
-    def spend(self, size: int) -> bool:
-        """Say whether that many bytes may be sent now."""
-        if size > self._budget:
+    def spend(self, record: bytes) -> bool:
+        """Say whether a record may be sent now; one that may not waits, if few do."""
+        if len(record) > self._budget:
+            if len(self.held) < _MAX_HELD:
+                self.held.append(record)
             return False
-        self._budget -= size
+        self._budget -= len(record)
         return True

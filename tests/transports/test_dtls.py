@@ -606,6 +606,11 @@ def test_little_is_sent_to_an_address_that_was_not_shown_to_receive():
         server.send(small)
         await until(lambda: len(answers) == 2)
         assert sum(map(len, answers)) < 100 + 3 * 60
+        client._receive(answers[0], remote.peer, ends.loop.time())
+        ping = await client._above.messages.get()
+        client.send(message_to(remote, RST, ping.mid, Code.EMPTY, b""))
+        await until(lambda: len(answers) > 2 + 3)  # now the rest goes out, as far as it was kept
+        assert at_server.unproven is None
 
     run(test)
 

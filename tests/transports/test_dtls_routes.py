@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from securecoap.config import Limits
+from securecoap.interfaces import EndpointAddress
 from securecoap.transports.dtls_routes import UnprovenRoute
 
 if TYPE_CHECKING:
@@ -25,9 +26,13 @@ def encoded(message: Message | None) -> bytes:
 
 def test_the_ping_is_repeated_in_its_interval_only():
     unproven = route()
-    assert encoded(unproven.ping(10.0)) == PING
-    assert unproven.ping(11.9) is None
-    assert encoded(unproven.ping(12.0)) == PING
+    there = EndpointAddress()
+    first = unproven.ping(10.0, there)
+    assert encoded(first) == PING
+    assert first is not None
+    assert first.remote is there
+    assert unproven.ping(11.9, there) is None
+    assert encoded(unproven.ping(12.0, there)) == PING
 
 
 def test_only_the_reset_of_the_ping_is_proof():
@@ -39,9 +44,16 @@ def test_only_the_reset_of_the_ping_is_proof():
 
 def test_what_came_from_there_allows_three_times_as_much():
     unproven = route()
-    assert unproven.spend(100)
-    assert not unproven.spend(1)
-    unproven.is_proof(bytes(10))
-    assert not unproven.spend(31)
-    assert unproven.spend(30)
-    assert not unproven.spend(1)
+    assert unproven.spend(bytes(100))
+    assert not unproven.spend(b"x")
+    unproven.is_proof(bytes(10))  # in a record of 39 bytes
+    assert not unproven.spend(bytes(118))
+    assert unproven.spend(bytes(117))
+    assert not unproven.spend(b"y")
+
+
+def test_the_first_records_beyond_it_wait():
+    unproven = route()
+    for number in range(9):
+        assert not unproven.spend(bytes(200 + number))
+    assert [len(record) for record in unproven.held] == [200, 201, 202, 203]
