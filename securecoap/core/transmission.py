@@ -213,7 +213,18 @@ class Transmission:
                 send_newer()
                 self._send_next(peer)
         else:
-            self.fail(outgoing, RequestTimeout("the peer did not acknowledge the message"))
+            self._give_up(outgoing)
+
+    def _give_up(self, outgoing: Outgoing) -> None:
+        """It was not acknowledged. To an address that may be a victim's no other response is sent after that."""
+        error = RequestTimeout("the peer did not acknowledge the message")
+        peer = outgoing.peer
+        if outgoing.for_stranger and peer.queue and not peer.address.confirmed:
+            waiting = [one for one in peer.queue if one.for_stranger]
+            peer.queue = deque([one for one in peer.queue if not one.for_stranger])
+            for one in waiting:
+                self.fail(one, error)
+        self.fail(outgoing, error)
 
     def end(self, outgoing: Outgoing) -> None:
         """Nothing more is sent for this message; the next one in the queue may start."""

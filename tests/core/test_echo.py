@@ -16,8 +16,11 @@ from securecoap.wire.codes import Code
 from securecoap.wire.message import ACK, CON, NON, Message
 from tests.oscore import vectors
 from tests.oscore.fakes import Contexts, Numbers
-from tests.simulation.clock import virtual
+from tests.simulation.clock import settle, virtual
 from tests.simulation.endpoints import Endpoint, Pair
+from tests.simulation.network import Network
+
+from .helpers import wire
 
 if TYPE_CHECKING:
     from tests.simulation.network import Sent
@@ -317,6 +320,30 @@ async def test_retransmissions_count_until_one_is_acknowledged(acknowledges: boo
         pair.network.inject("peer", "server", b"\x40\x01\x00\x02\xb5small")
         answer = pair.network.between("server", "peer")[-1]
         assert answer.code == (Code.CONTENT if acknowledges else Code.UNAUTHORIZED)
+
+
+@virtual
+async def test_observations_of_a_victim_end_with_the_first_notification_that_is_not_acknowledged() -> None:
+    """Registrations with a forged address cost a few bytes each while the resource is small."""
+    resource = Everything(size=1)
+    network = Network(asyncio.get_running_loop())
+    server = Endpoint(network, "server", site_of(x=resource), counts_bytes=True)
+    spent = 0
+    for number in range(100):
+        registration = wire(CON, Code.GET, number + 1, bytes((number,)), b"\x60\x51x")  # Observe 0, Uri-Path x
+        spent += len(registration)
+        network.inject("victim", "server", registration)
+    await settle()
+    assert resource.observation_count == 100
+    resource.size = 1000
+    for _ in range(10):
+        resource.changed()
+        await asyncio.sleep(100)
+    assert resource.observation_count == 0
+    got = network.from_("server")
+    assert len([one for one in got if len(one.data) > 1000]) == 5  # one message, as often as it takes
+    assert sum(len(one.data) for one in got) < 10 * spent
+    await server.close()
 
 
 @virtual
