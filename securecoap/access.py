@@ -36,8 +36,12 @@ class Access:
     """
 
     def __init__(self, policy: Policy, own: OwnNames) -> None:
-        self._policy = policy
         self._own = own
+        self.use(policy)
+
+    def use(self, policy: Policy) -> None:
+        """Decide by this policy from now on; what addresses were granted by another one means nothing any more."""
+        self._policy = policy
         # The policy whose grants addresses may remember; none if decisions depend on the time.
         self._timeless = policy if policy.is_timeless else None
 

@@ -26,6 +26,7 @@ from securecoap.core.silence import SUCCESS, unwanted_classes
 from securecoap.core.transfer import Transfer
 from securecoap.errors import CoapError, ConfigurationError, RequestFailed, Unreachable
 from securecoap.keyring import Keyring
+from securecoap.reloading import Reloading
 from securecoap.saved_sessions import SavedSessions
 from securecoap.settings import ClientSettings, ServerSettings, takes
 from securecoap.stacks import Stack, StackBuilder
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from securecoap.core.bodies import BodySink, BodySource, Progress
     from securecoap.core.plain import PlainRequest
     from securecoap.interfaces import RequestInterface
+    from securecoap.keyring import Source
     from securecoap.wire.uri import ParsedUri
 
 __all__ = ["Context"]
@@ -90,6 +92,7 @@ class Context(Calls):
         self._common: Common | None = None
         self._closed: asyncio.Event | None = None
         self._is_closing = False
+        self._reloading: Reloading | None = None
         self._saved_sessions = SavedSessions(settings)
 
     @classmethod
@@ -154,6 +157,7 @@ class Context(Calls):
         self._builder = StackBuilder(
             self._settings, self._keyring, self._server, echo, self._random, self._loop, self._common.cache
         )
+        self._reloading = Reloading(self._settings, self._binds, self._keyring, self._server, self._stacks, echo.make)
         try:
             if self._binds:
                 await self._keyring.open_all()  # before the first datagram: replay windows are void now
@@ -182,12 +186,29 @@ class Context(Calls):
             raise ConfigurationError("the context has not been started; use it in 'async with'")
         await self._closed.wait()
 
+    async def reload(self, source: Source) -> None:
+        """Go on with other credentials, all of them or none; nothing is interrupted that they still allow.
+
+        What belongs to a credential that is gone, changed or not valid now ends at once: sessions, requests,
+        observations, transfers. Whatever the policy does not allow any more ends with 4.01 or 4.03.
+
+        ``source`` is given as ``credentials`` is, or as several files.
+
+        Raises:
+            CredentialsFault, ConfigurationError, StateError: nothing was changed; see `Reloading.reload`.
+        """
+        if self._reloading is None:
+            raise ConfigurationError("the context is not running; use it in 'async with'")
+        self.credentials = await self._reloading.reload(source)
+
     async def drain(self, seconds: float) -> None:
         """Prepare for `shutdown`: refuse new requests with 5.03, and let those under way be answered.
 
         Args:
             seconds: the longest that it may take.
         """
+        if self._reloading is not None:
+            self._reloading.close()
         if self._server is not None:
             await self._server.drain(seconds)
 
@@ -200,6 +221,8 @@ class Context(Calls):
         """
         self._is_closing = True  # a handler that is being cancelled opens nothing any more
         patience = self._settings.close_timeout
+        if self._reloading is not None:
+            self._reloading.close()
         requests = [request for request in self._requests if not request.is_done]
         for request in requests:
             request.cancel()

@@ -9,11 +9,11 @@ from __future__ import annotations
 import random
 import time
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from securecoap.access import Access
 from securecoap.config import TransportParameters
-from securecoap.errors import CredentialsMissing, StateError
+from securecoap.errors import ConfigurationError, CredentialsMissing, StateError
 from securecoap.oscore.agreement import AgreementRefused
 from securecoap.wire.uri import is_ip_literal, parse_uri
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from securecoap.config import Limits
-    from securecoap.credentials import CredentialsMap, DtlsPsk, Selection
+    from securecoap.credentials import CredentialsMap, DtlsPsk, OwnNames, Selection
     from securecoap.credentials.dtls_peers import DtlsPeers
     from securecoap.credentials.models import DtlsCredential, EdhocOscore, OscoreContext
     from securecoap.edhoc.endpoint import EdhocEndpoint
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from securecoap.oscore.rederivation import Rederivation
     from securecoap.security_contexts import SecurityContexts
     from securecoap.wire.message import Message
+
+    _Path: TypeAlias = str | os.PathLike[str]
+    Source: TypeAlias = CredentialsMap | dict[str, Any] | _Path | Sequence[_Path]
 
 __all__ = ["Keyring"]
 
@@ -77,6 +80,8 @@ class Keyring:
         self._layers: list[OscoreLayer] = []
         self._contexts: SecurityContexts | None = None
         self._edhoc: EdhocEndpoint | None = None
+        self._own: OwnNames | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._limits = limits
         self._parameters = parameters or TransportParameters()
         if credentials is None:
@@ -89,9 +94,9 @@ class Keyring:
         if bound:
             literals = [ip_address(host.partition("%")[0]) for host in bound]
             reaches_loopback = any(one.is_loopback or one.is_unspecified for one in literals)
-            own = OwnNames(bound, names, loopback=reaches_loopback)
-            loaded = loaded.for_server(own)
-            self.access = Access(loaded.policy, own)
+            self._own = OwnNames(bound, names, loopback=reaches_loopback)
+            loaded = loaded.for_server(self._own)
+            self.access = Access(loaded.policy, self._own)
         self.credentials = loaded
         self._contexts = SecurityContexts(
             loaded, self._layers, state=state, strict=strict_state, is_server=bool(bound), limits=limits, wait=wait
@@ -99,14 +104,19 @@ class Keyring:
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """The loop on which everything runs."""
+        self._loop = loop
         if self._contexts is not None:
             self._contexts.attach(loop)
-        if self.credentials is not None and self.credentials.uses_edhoc:
+        self._attach_edhoc()
+
+    def _attach_edhoc(self) -> None:
+        if self.credentials is not None and self.credentials.uses_edhoc and self._loop is not None:
             from securecoap.edhoc.endpoint import EdhocEndpoint  # noqa: PLC0415  # only where there are such keys
 
             self._edhoc = EdhocEndpoint(
-                self.credentials, loop, random.SystemRandom(), time.time, self._limits, self._parameters, self._release
-            )
+                self.credentials, self._loop, random.SystemRandom(), time.time, self._limits, self._parameters,
+                self._release,
+            )  # fmt: skip
 
     def _release(self, context: SecurityContext, error: CoapError) -> None:
         for layer in self._layers:
@@ -115,6 +125,53 @@ class Keyring:
     def add_layer(self, layer: OscoreLayer) -> None:
         """A layer that is to be told when a context ends."""
         self._layers.append(layer)
+
+    # Other credentials.
+
+    def read(self, source: Source) -> CredentialsMap:
+        """Credentials in the place of these, checked; may be called in another thread.
+
+        Raises:
+            CredentialsFault: with all faults.
+            ConfigurationError: the endpoint began without credentials.
+        """
+        if self.credentials is None:
+            raise ConfigurationError("an endpoint that has no credentials gets none while it runs")
+        from securecoap.credentials import as_credentials_map  # noqa: PLC0415  # loaded already, as above
+
+        if self._own is None:
+            return as_credentials_map(source, role="client")
+        return as_credentials_map(source, role="server").for_server(self._own)
+
+    async def replace(self, loaded: CredentialsMap, check: Callable[[], None], follow: Callable[[], None]) -> None:
+        """Own the security contexts that are new, then go on with other credentials, all at once.
+
+        Args:
+            loaded: of `read`.
+            check: called at the last moment before anything changes; what it raises leaves everything as it was.
+            follow: called in the moment in which everything here has changed.
+
+        Raises:
+            StateError, ContextInUse, ConfigurationError: see `SecurityContexts.prepare`.
+        """
+        contexts = self._contexts
+        assert contexts is not None  # there are credentials: `read` has seen to it
+        opened = await contexts.prepare(loaded)
+        try:
+            check()
+        except BaseException:
+            await contexts.abandon(opened)
+            raise
+        self.credentials = loaded
+        if self.access is not None:
+            self.access.use(loaded.policy)
+        closings = contexts.use(loaded, opened)
+        if self._edhoc is None:
+            self._attach_edhoc()
+        else:
+            self._edhoc.update(loaded)
+        follow()
+        await contexts.let_go(closings)
 
     # OSCORE contexts.
 

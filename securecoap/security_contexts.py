@@ -11,20 +11,19 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from securecoap.collection import uncollected
 from securecoap.core.deadlines import Deadlines
 from securecoap.credentials.models import ALWAYS, OscoreContext
-from securecoap.errors import ConfigurationError, SessionEnded, StateError
+from securecoap.derivation import derive, restore_window, saved_window
+from securecoap.errors import ConfigurationError, CredentialsMissing, SessionEnded, StateError
 from securecoap.oscore.algorithms import ALGORITHMS
-from securecoap.oscore.context import SecurityContext, derive_keys
+from securecoap.oscore.context import SecurityContext
 from securecoap.oscore.rederivation import Rederivation
 from securecoap.oscore.sender import Sender
-from securecoap.oscore.window import ReplayWindow
-from securecoap.state import SavedWindow, SqliteStateStore, StateRequest, fingerprint
+from securecoap.state import SqliteStateStore, StateRequest
 
 if TYPE_CHECKING:
     import os
@@ -33,9 +32,13 @@ if TYPE_CHECKING:
     from securecoap.config import Limits
     from securecoap.credentials import CredentialsMap
     from securecoap.oscore.layer import OscoreLayer
+    from securecoap.state import SavedWindow
     from securecoap.state.protocol import ContextState, StateStore
 
-__all__ = ["SecurityContexts", "derive"]
+    Opened: TypeAlias = tuple[OscoreContext, SecurityContext, ContextState]
+    Closing: TypeAlias = tuple[ContextState, SavedWindow | None]
+
+__all__ = ["SecurityContexts"]
 
 _EXPIRY_INTERVAL: Final = 3600.0
 """Seconds between two looks at a credential that ends some day: clocks may be set."""
@@ -145,22 +148,130 @@ class SecurityContexts:
         Raises:
             StateError, ContextInUse: state cannot be had.
         """
-        wanted = [one for one in self._credentials.credentials() if isinstance(one, OscoreContext)]
-        if not wanted:
-            return
         with uncollected():
-            derived = [derive(one) for one in wanted]
-            names = [name for _, name in derived]
-            requests = [StateRequest(name, one.label, one.basedir) for one, name in zip(wanted, names, strict=True)]
-            handles = await self._open_store().open_many(requests, wait=self._wait)
-            for credential, (context, _), handle in zip(wanted, derived, handles, strict=True):
-                self._adopt(credential, context, handle)
+            for opened in await self._open_new(self._credentials):
+                self._adopt(*opened)
+
+    async def _open_new(self, credentials: CredentialsMap) -> list[Opened]:
+        """Own those contexts of a map that are not owned yet, all or none."""
+        found = credentials.credentials()
+        wanted = [one for one in found if isinstance(one, OscoreContext) and one.key not in self._handles]
+        if not wanted:
+            return []
+        derived = [derive(one) for one in wanted]
+        names = [name for _, name in derived]
+        requests = [StateRequest(name, one.label, one.basedir) for one, name in zip(wanted, names, strict=True)]
+        handles = await self._open_store().open_many(requests, wait=self._wait)
+        return [(one, made, handle) for one, (made, _), handle in zip(wanted, derived, handles, strict=True)]
+
+    # Other credentials.
+
+    async def prepare(self, credentials: CredentialsMap) -> list[Opened]:
+        """Own what a map has beside the present one, if this is a server, for `use` or `abandon`.
+
+        Raises:
+            StateError, ContextInUse: state cannot be had.
+            ConfigurationError: another endpoint of this process has the same context with other rules or claims.
+        """
+        if not self._is_server:
+            return []
+        opened = await self._open_new(credentials)
+        own = {id(handle) for handle in self._handles.values()}
+        try:
+            for credential, _, handle in opened:
+                self._check_shared(credential, handle, 1 + (id(handle) in own))
+            for key, handle in self._handles.items():
+                if (kept := self._current(key, credentials)) is not None:
+                    self._check_shared(kept, handle, 1)
+        except ConfigurationError:
+            await self.abandon(opened)
+            raise
+        return opened
+
+    @staticmethod
+    def _check_shared(credential: OscoreContext, handle: ContextState, own_uses: int) -> None:
+        shared = handle.companion
+        if shared is None:
+            return
+        if not isinstance(shared, Rederivation if credential.rederive else SecurityContext):
+            raise ConfigurationError(f"{credential.label}: 'rederive' takes effect with the next start only")
+        if handle.users > own_uses and shared.claims != credential.claims:
+            raise ConfigurationError(
+                f"{credential.label}: another endpoint of this process uses the same context with other claims"
+            )
+
+    async def abandon(self, opened: list[Opened]) -> None:
+        """Give up what `prepare` has opened."""
+        if self._store is not None:
+            await self._store.close_many([(handle, None) for _, _, handle in opened])
+
+    def use(self, credentials: CredentialsMap, opened: list[Opened]) -> list[Closing]:
+        """Go on with other credentials, at once: what was under way under those that are gone ends.
+
+        Returns:
+            What is to be handed to `let_go`, at once.
+        """
+        self._credentials = credentials
+        self._found.clear()
+        closings = []
+        now = time.time()
+        for key, handle in list(self._handles.items()):
+            current = self._current(key)
+            if current is None:
+                closings.append(self._remove(key, handle))
+                continue
+            for companion in (handle.companion, self._contexts.get(key)):
+                if companion is not None:
+                    companion.claims = current.claims  # type: ignore[attr-defined]  # one of the two kinds
+            if not current.validity.covers(now) and (context := self._contexts.get(key)) is not None:
+                self._release(context, "its OSCORE credential is not valid any more")
+            self._watch_validity(current)
+        for credential, context, handle in opened:
+            companion = handle.companion
+            if isinstance(companion, (SecurityContext, Rederivation)):  # the same keys under another label
+                companion.label, companion.claims = credential.label, credential.claims
+                if isinstance(companion, Rederivation) and companion.current is not None:
+                    companion.current.label, companion.current.claims = credential.label, credential.claims
+            self._adopt(credential, context, handle)
+        return closings
+
+    def _remove(self, key: bytes, handle: ContextState) -> Closing:
+        del self._handles[key]
+        context = self._contexts.pop(key, None)
+        derivation, listener = self._derivations.pop(key, (None, None))
+        if context is not None:
+            self._release(context, "its OSCORE credential was removed")
+        if derivation is not None and listener is not None:
+            derivation.listeners.remove(listener)
+        window = None if derivation is not None or context is None else saved_window(context)
+        if handle.users == 1:  # nobody else in this process uses it
+            for one in (derivation, context):
+                if one is not None:
+                    one.retire()
+        return handle, window
+
+    async def let_go(self, closings: list[Closing]) -> None:
+        """Give up what `use` has returned; a fault of the disk is logged."""
+        if self._store is not None:
+            await self._store.close_many(closings)
+
+    def _current(self, key: bytes, credentials: CredentialsMap | None = None) -> OscoreContext | None:
+        found = (credentials or self._credentials).with_key(key)
+        return found if isinstance(found, OscoreContext) else None
+
+    def _release(self, context: SecurityContext, reason: str) -> None:
+        for layer in self._layers:
+            layer.release(context, SessionEnded(reason))
 
     async def _open(self, credential: OscoreContext) -> None:
         context, name = derive(credential)
         store = self._open_store()
         handle = await store.open(name, label=credential.label, basedir=credential.basedir, wait=self._wait)
-        self._adopt(credential, context, handle)
+        current = self._current(credential.key)
+        if current is None:
+            await handle.close()
+            raise CredentialsMissing(f"{credential.label}: the credential was removed")
+        self._adopt(current, context, handle)
 
     def _open_store(self) -> StateStore:
         if self._store is None:
@@ -216,7 +327,7 @@ class SecurityContexts:
         context.sender = Sender(handle, self._loop, capacity=capacity)
         context.label = credential.label
         context.claims = credential.claims
-        _restore_window(context, handle.take_window(), accept_first=not credential.echo)
+        restore_window(context, handle.take_window(), accept_first=not credential.echo)
         return context
 
     def _follow(self, credential: OscoreContext, derivation: Rederivation) -> None:
@@ -242,11 +353,12 @@ class SecurityContexts:
 
     def _expire(self, credential: OscoreContext, _now: float) -> None:
         """A credential that has expired opens nothing any more, and ends what is under way (the design, section 6)."""
+        if self._current(credential.key) is not credential:
+            return  # there was a reload, and the one that is in force is looked after
         if time.time() < credential.validity.not_after:
             self._watch_validity(credential)
         elif (context := self._contexts.get(credential.key)) is not None:
-            for layer in self._layers:
-                layer.release(context, SessionEnded("its OSCORE credential is not valid any more"))
+            self._release(context, "its OSCORE credential is not valid any more")
 
     async def close(self) -> None:
         """Give every context up, with its replay window saved, and close the store."""
@@ -269,47 +381,9 @@ class SecurityContexts:
         if store is None:
             return
         with uncollected():
-            windows = {key: _saved_window(context) for key, context in contexts.items() if key not in derivations}
+            windows = {key: saved_window(context) for key, context in contexts.items() if key not in derivations}
             await store.close_many([(handle, windows.get(key)) for key, handle in handles.items()])
         for key, handle in handles.items():
             if handle.companion is None:  # nobody else in this process uses it
                 (derivations[key][0] if key in derivations else contexts[key]).retire()
         await store.close()
-
-
-def derive(credential: OscoreContext) -> tuple[SecurityContext, bytes]:
-    """The security context of a credential, without state, and the fingerprint under which its state is kept."""
-    algorithm = ALGORITHMS[credential.algorithm.number]
-    keys = derive_keys(
-        credential.secret.reveal(),
-        credential.salt,
-        credential.sender_id,
-        credential.recipient_id,
-        id_context=credential.id_context,
-        algorithm=algorithm,
-        hash_name=credential.hash_name,
-    )
-    context = SecurityContext(
-        keys,
-        credential.sender_id,
-        credential.recipient_id,
-        id_context=credential.id_context,
-        algorithm=algorithm,
-        window=ReplayWindow(credential.window, void=True),
-    )
-    return context, fingerprint(keys.sender_key, keys.common_iv, credential.sender_id, algorithm.number)
-
-
-def _restore_window(context: SecurityContext, saved: SavedWindow | None, *, accept_first: bool) -> None:
-    window = context.window
-    if saved is not None:
-        fitted = saved.fit(window.size)
-        with suppress(ValueError):  # what cannot be a window tells nothing: then the void stays, until an Echo
-            window.restore(fitted.highest, fitted.seen, proven=fitted.proven)
-    elif accept_first:  # "echo": false in the entry, documented as weaker
-        window.start_unproven()
-
-
-def _saved_window(context: SecurityContext) -> SavedWindow | None:
-    window = context.window
-    return None if window.void else SavedWindow(window.highest, window.seen, window.size, window.proven)

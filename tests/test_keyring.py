@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from securecoap.config import Limits
+from securecoap.derivation import restore_window
 from securecoap.errors import ConfigurationError, CredentialsMissing, SessionEnded
 from securecoap.keyring import Keyring
 from securecoap.oscore.context import SecurityContext
-from securecoap.security_contexts import _restore_window
 from securecoap.state import SavedWindow
 from securecoap.wire.codes import Code
 from securecoap.wire.message import Message
@@ -62,14 +62,14 @@ def test_a_window_that_was_saved_goes_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize("saved", [SavedWindow(-2, 0, 32), SavedWindow(4, 0b10, 32), SavedWindow(1 << 40, 1, 32)])
 def test_what_cannot_be_a_window_leaves_the_void(saved: SavedWindow) -> None:
     context = SecurityContext.derive(bytes(16), b"", b"\x01", b"\x12")
-    _restore_window(context, saved, accept_first=True)
+    restore_window(context, saved, accept_first=True)
     assert context.window.void
 
 
 def test_a_first_request_is_taken_without_echo_only_where_the_entry_says_so() -> None:
     for accept_first in (True, False):
         context = SecurityContext.derive(bytes(16), b"", b"\x01", b"\x12")
-        _restore_window(context, None, accept_first=accept_first)
+        restore_window(context, None, accept_first=accept_first)
         assert context.window.void is not accept_first
         assert not context.window.proven
 

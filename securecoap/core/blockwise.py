@@ -11,11 +11,18 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from securecoap.core.operations import operation_options
-from securecoap.errors import BadRequest, RequestEntityIncomplete, RequestEntityTooLarge, ServiceUnavailable
+from securecoap.errors import (
+    BadRequest,
+    ErrorResponse,
+    RequestEntityIncomplete,
+    RequestEntityTooLarge,
+    ServiceUnavailable,
+)
 from securecoap.wire import numbers
 from securecoap.wire.block import BERT_EXPONENT, Block
 from securecoap.wire.codes import SAFE_METHODS, Code
 from securecoap.wire.message import Message
+from securecoap.wire.options import Options
 from securecoap.wire.template import OptionTemplate
 
 if TYPE_CHECKING:
@@ -340,6 +347,15 @@ class Assemblies:
         """Release every body of an address whose session has ended."""
         for key in [key for key in self._table if key[0] == remote]:
             self.discard(key)
+
+    def review(self, authorize: Callable[[Message], None]) -> None:
+        """Release every body for which ``authorize`` raises `ErrorResponse`; the next block gets that as its answer."""
+        for key in list(self._table):
+            remote, code, _, options = key
+            try:
+                authorize(Message.inner(code, Options.received(options), b"", remote, b""))
+            except ErrorResponse:
+                self.discard(key)
 
     def close(self) -> None:
         """Release everything."""

@@ -48,19 +48,20 @@ class Observation(Exchange):
 
     Attributes:
         is_outstanding: whether a notification is still to be acknowledged.
-        is_stranger: whether nobody had shown the address to be real when it registered.
+        is_stranger, identity: whether nobody had shown the address to be real when it registered, and what it claimed.
         ended: whether nothing is sent any more.
     """
 
     __slots__ = (
-        "_audience", "_callback", "_format", "_number", "_pace", "_rendering", "_wanted", "ended", "incoming",
-        "is_outstanding", "is_stranger",
+        "_audience", "_callback", "_format", "_number", "_pace", "_rendering", "_wanted", "ended", "identity",
+        "incoming", "is_outstanding", "is_stranger",
     )  # fmt: skip
 
     def __init__(self, incoming: IncomingPlumbing, audience: Audience) -> None:
         self.incoming = incoming
         self.is_outstanding = self.ended = False
         self.is_stranger = not incoming.request.remote.confirmed
+        self.identity = incoming.request.remote.authenticated_claims
         self._audience = audience
         self._callback: Cancel | None = None
         self._rendering: Rendering | None = None  # the one that is waited for
@@ -352,10 +353,10 @@ class Observations:
         self._count(observation, -1)
 
     def _count(self, observation: Observation, change: int) -> None:
-        remote = observation.request.remote
+        remote, identity = observation.request.remote, observation.identity
         self._total += change
         self._strangers += change * observation.is_stranger
-        for owner in (remote, remote.authenticated_claims) if remote.authenticated_claims else (remote,):
+        for owner in (remote, identity) if identity else (remote,):
             number = self._of.get(owner, 0) + change
             if number:
                 self._of[owner] = number

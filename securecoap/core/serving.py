@@ -34,9 +34,10 @@ from securecoap.wire.codes import BODILESS_METHODS, DEFAULT_RESPONSE_CODES, SAFE
 from securecoap.wire.message import Message, NoResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from securecoap.core.echo import EchoValues
+    from securecoap.core.tokens import IncomingRequest
     from securecoap.interfaces import EndpointAddress, IncomingPlumbing, Randomness, Resource, ResourceTree, Scheduler
 
 __all__ = ["Server"]
@@ -86,9 +87,8 @@ class Server:
         parameters: TransportParameters | None = None,
         now: float | None = None,
     ) -> None:
-        self._find: Callable[[tuple[str, ...]], tuple[Any, Mapping[str, str]] | None] = getattr(root, "find", None) or (
-            lambda _path: None if root is None else (root, {})
-        )
+        self._find: Callable[[tuple[str, ...]], tuple[Any, Mapping[str, str]] | None]
+        self.use(root)
         self._scheduler = scheduler
         self._echo = echo
         self._authorize = authorize
@@ -101,6 +101,10 @@ class Server:
         first_number = int.from_bytes(randomness.randbytes(3), "big") if now is None else int(now * SEQUENCE_RATE)
         self._observations = Observations(self._limits, parameters, scheduler, first_number, self._render_change)
         self._tasks: set[asyncio.Task[Any]] = set()
+
+    def use(self, root: ResourceTree | Resource | None) -> None:
+        """Answer from these resources from now on."""
+        self._find = getattr(root, "find", None) or (lambda _path: None if root is None else (root, {}))
 
     def handle(self, incoming: IncomingPlumbing) -> None:
         """Answer a request, now or later. See `RequestHandler.handle`."""
@@ -339,6 +343,22 @@ class Server:
     def reduce(self, request: Message, response: Message, fits: Callable[[Message], bool]) -> Message | None:
         """A smaller first block of a response. See `RequestHandler.reduce`."""
         return self._assemblies.reduce(request, response, fits)
+
+    def review(self, under_way: Iterable[IncomingRequest]) -> None:
+        """Ask again whether what is under way is allowed: what is not ends with its 4.01 or 4.03.
+
+        For a policy that has changed. Handlers are cancelled; of a body that is being sent the next block is refused.
+        """
+        authorize = self._authorize
+        if authorize is None:
+            return
+        self._assemblies.review(authorize)
+        for incoming in under_way:
+            try:
+                authorize(incoming.request)
+            except ErrorResponse as error:
+                incoming.add_response(error_message(error, incoming.request))
+                incoming.end_interest()
 
     def discard_peer(self, remote: EndpointAddress) -> None:
         """Release the bodies of an address whose session has ended. See `RequestHandler.discard_peer`."""

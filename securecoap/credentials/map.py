@@ -204,7 +204,11 @@ class CredentialsMap:
 
         ``None`` if it is gone. The claims and the validity are those of this map.
         """
-        return self._by_key.get(credential.key)
+        return self.with_key(credential.key)
+
+    def with_key(self, key: bytes) -> Credential | None:
+        """The credential with this `Credential.key`; see `current`."""
+        return self._by_key.get(key)
 
     def for_server(self, own: OwnNames) -> CredentialsMap:
         """The map of a server that answers to ``own``: peers are not found by credentials for other authorities."""

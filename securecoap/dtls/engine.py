@@ -73,13 +73,11 @@ class DtlsSession(Protocol):
     def identity(self) -> bytes:
         """The PSK identity."""
 
-    @property
-    def claims(self) -> tuple[str, ...]:
-        """What the peer has proved to be, outermost label first."""
+    claims: tuple[str, ...]
+    """What the peer has proved to be, outermost label first. A transport may set it when the credentials change."""
 
-    @property
-    def source(self) -> Any:
-        """``PskCredential.source`` of the credential that was used."""
+    source: Any
+    """``PskCredential.source`` of the credential that was used; as ``claims``."""
 
     @property
     def alive(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from securecoap.credentials.models import EdhocOscore
 from securecoap.edhoc.identifiers import Identifiers
 from securecoap.edhoc.initiator import Initiation, Initiations
 from securecoap.edhoc.resource import EdhocResource, EdhocTree
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from securecoap.config import Limits, TransportParameters
     from securecoap.credentials.map import CredentialsMap
-    from securecoap.credentials.models import EdhocOscore
     from securecoap.errors import CoapError
     from securecoap.interfaces import EndpointAddress, Randomness, Resource, ResourceTree, Scheduler
     from securecoap.oscore.agreement import KeyAgreement
@@ -61,6 +61,8 @@ class EdhocEndpoint:
     ) -> None:
         self._credentials = credentials
         self._release = release
+        self._scheduler = scheduler
+        self._clock = clock
         self.identifiers = Identifiers(randomness, self._is_configured)
         self.sessions = Sessions(self.identifiers, scheduler, clock, limits, self._ended)
         self.exchanges = Exchanges(
@@ -88,13 +90,22 @@ class EdhocEndpoint:
         return EdhocTree(root, EdhocResource(self.exchanges, make_echo))
 
     def update(self, credentials: CredentialsMap) -> None:
-        """Go on with other credentials: sessions of those that are gone end, the others have the new claims."""
+        """Go on with other credentials: sessions of those that are gone end, the others have the new claims.
+
+        Exchanges that were begun go on if they still can.
+        """
         self._credentials = credentials
+        self.exchanges.update(credentials.edhoc)
+        self._initiations.update(credentials)
+        wall_clock = self._clock()
         for session in self.sessions:
             now = credentials.current(session.credential)
-            if now is None:
-                self.sessions.end(session, SessionEnded("its credential was removed"))
-            elif session.context.claims:
+            if not isinstance(now, EdhocOscore) or not now.validity.covers(wall_clock):
+                self.sessions.end(session, SessionEnded("its credential was removed, or is not valid any more"))
+                continue
+            session.credential = now
+            self.sessions.end_at(session, self._scheduler.time() + now.validity.not_after - wall_clock)
+            if session.context.claims:
                 session.context.claims = now.claims
 
     def _is_configured(self, kid: bytes) -> bool:

@@ -22,6 +22,7 @@ from securecoap.errors import CoapError, ConfigurationError, CredentialsMissing,
 if TYPE_CHECKING:
     from securecoap.config import TransportParameters
     from securecoap.credentials.ccs import Ccs
+    from securecoap.credentials.map import CredentialsMap
     from securecoap.credentials.models import EdhocIdentity, EdhocOscore
     from securecoap.edhoc.identifiers import Identifiers
     from securecoap.edhoc.initiated import Key
@@ -41,11 +42,12 @@ _RENEWED: Final = 0.9
 
 
 class _Run:
-    """An exchange under way, and how many wait for it."""
+    """An exchange under way, with which credential, and how many wait for it."""
 
-    __slots__ = ("task", "waiting")
+    __slots__ = ("credential", "task", "waiting")
 
-    def __init__(self, task: asyncio.Task[None]) -> None:
+    def __init__(self, credential: EdhocOscore, task: asyncio.Task[None]) -> None:
+        self.credential = credential
         self.task = task
         self.waiting = 0
 
@@ -117,7 +119,7 @@ class Initiations:
         run = self._running.get(key)
         if run is None:
             task = self._scheduler.create_task(self._exchange(key, credential, message, requests))
-            run = self._running[key] = _Run(task)
+            run = self._running[key] = _Run(credential, task)
             task.add_done_callback(lambda _: self._leave(key, run))
         run.waiting += 1
         try:
@@ -128,7 +130,7 @@ class Initiations:
                 self._leave(key, run)
                 run.task.cancel()
         if run.task.cancelled():
-            raise SessionEnded("the endpoint was closed")
+            raise SessionEnded("the endpoint was closed, or the credential was removed")
         run.task.result()
 
     def _leave(self, key: Key, run: _Run) -> None:
@@ -209,6 +211,12 @@ class Initiations:
             if self._current.get(session.key) is session:
                 del self._current[session.key]
             session.open()
+
+    def update(self, credentials: CredentialsMap) -> None:
+        """End the exchanges with credentials that are not in this map."""
+        for run in self._running.values():
+            if credentials.current(run.credential) is None:
+                run.task.cancel()
 
     async def close(self) -> None:
         """End the exchanges that are under way."""

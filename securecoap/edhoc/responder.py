@@ -210,6 +210,16 @@ class Exchanges:
         if not here:
             del self._by_remote[exchange.remote]
 
+    def update(self, peers: EdhocPeers) -> None:
+        """Go on with other peers; exchanges in which we said to be somebody else than we are now are over."""
+        now = self._clock()
+        identity = peers.identity(now)
+        for exchange in list(self._open.values()):
+            if exchange.peers.identity(now) == identity:
+                exchange.peers = peers
+            else:
+                self._drop(exchange)
+
     def close(self) -> None:
         """Forget all."""
         for exchange in list(self._open.values()):

@@ -74,6 +74,9 @@ class ContextState(Protocol):
     """For the owner's use: the one object (replay window, security context) that all users of this handle share.
     `None` when the handle was newly opened, and again after the last `close`."""
 
+    users: int
+    """How often it has to be closed."""
+
     @property
     def fingerprint(self) -> bytes:
         """The fingerprint it was opened with."""

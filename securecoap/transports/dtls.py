@@ -28,6 +28,7 @@ from securecoap.transports.dtls_address import DEFAULT_PORT, DtlsAddress
 from securecoap.transports.dtls_attempts import AddressedCredentials, Attempt
 from securecoap.transports.dtls_credentials import ServerStore, engine_credential
 from securecoap.transports.dtls_engines import open_engine
+from securecoap.transports.dtls_renewal import renew_sessions
 from securecoap.transports.dtls_routes import UnprovenRoute
 from securecoap.transports.dtls_saved import open_sessions, seal_sessions
 from securecoap.transports.dtls_watch import SessionWatch
@@ -129,6 +130,7 @@ class DtlsInterface:
         self._timer: Timer | None = None
         self._armed_for = 0.0
         self._failures, self._closed = FailureLog(loop.time), False
+        self._current: Callable[[Any], Any] = lambda source: (source,)  # nothing is gone before there was a reload
         sock = open_socket(host, port)
         self._socket = DatagramSocket(sock, loop, self._received, self._failed, packet_info=packet_info)
         self.address = self._socket.address
@@ -204,15 +206,10 @@ class DtlsInterface:
         else:
             self._socket.send(datagram, peer)
 
-    def end_sessions(self, is_over: Callable[[Any], bool]) -> int:
-        """Close every session whose credential (`DtlsSession.source`) is not to be used any more; return how many.
-
-        For a reload of credentials, and for whoever revokes one.
-        """
-        ended = [session for session in self._engine.sessions() if is_over(session.source)]
-        for session in ended:
-            self._engine.close(session, EndReason.REVOKED)
-        return len(ended)
+    def renew_sessions(self, current: Callable[[Any], Any]) -> None:
+        """After a reload: see `dtls_renewal.renew_sessions`. Handshakes under way are asked about at their end."""
+        self._current = current
+        renew_sessions(self._engine, self._watch, current)
 
     # Sessions.
 
@@ -295,11 +292,15 @@ class DtlsInterface:
         route: Any = session.peer
         peer, local = route if type(route[0]) is tuple else (route, None)
         session.owner = DtlsAddress(self, session, peer, local)
-        self._watch.watch_validity(session)
-        if session.role is Role.CLIENT:
-            attempt = self._attempts.pop(peer, None)
+        attempt = self._attempts.pop(peer, None) if session.role is Role.CLIENT else None
+        if self._current(session.source) is None:
+            self._engine.close(session, EndReason.REVOKED)
             if attempt is not None:
-                attempt.succeed(session.owner)
+                attempt.fail(CredentialsMissing("its credential was removed or replaced"))
+            return
+        self._watch.watch_validity(session)
+        if attempt is not None:
+            attempt.succeed(session.owner)
 
     def session_moved(self, session: DtlsSession, _previous: Any) -> None:
         """See `DtlsEvents`."""

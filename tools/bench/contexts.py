@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from securecoap.config import Limits
 from securecoap.credentials import CredentialsMap, OscoreContext
 from securecoap.keyring import Keyring
-from securecoap.security_contexts import derive
+from securecoap.derivation import derive
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,17 +23,17 @@ RANKS = {
     "interfaces": 2,
     "credentials": 3,
     "core": 4, "oscore": 4, "dtls": 4, "state": 4, "access": 4,
-    "edhoc": 5,
+    "edhoc": 5, "derivation": 5,
     "transports": 6, "resources": 6, "keyring": 6, "security_contexts": 6, "binds": 6, "streaming": 6, "calls": 6,
     "settings": 6, "saved_sessions": 6,
-    "stacks": 7, "context": 7,
+    "stacks": 7, "reloading": 7, "context": 7,
     "cli": 8,
     "__main__": 9,
     "__init__": 9,
 }  # fmt: skip
 SAME_RANK = {
     ("config", "errors"), ("oscore", "state"), ("dtls", "state"), ("core", "state"), ("calls", "streaming"),
-    ("context", "stacks"), ("keyring", "security_contexts"),
+    ("context", "stacks"), ("keyring", "security_contexts"), ("context", "reloading"), ("reloading", "stacks"),
     ("saved_sessions", "settings"),
 }  # fmt: skip
 
