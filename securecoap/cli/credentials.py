@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from securecoap.cli import logs, status
+from securecoap.cli import logs, provisioning, status
 from securecoap.cli.inspecting import COMMANDS
 from securecoap.cli.options import not_yet_command
 from securecoap.cli.text import tell
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["commands"]
 
-_LATER: Final = ("new", "pair", "add", "rotate", "revoke", "import", "export")
+_LATER: Final = ("import", "export")
 
 
 @click.group
@@ -67,7 +67,7 @@ def _count(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
-for _command in COMMANDS:
+for _command in (*COMMANDS, *provisioning.COMMANDS):
     credentials.add_command(_command)
 for _name in _LATER:
     credentials.add_command(not_yet_command(_name, f"credentials {_name}"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger(__name__)
 
-__all__ = ["MAXIMUM_FILE", "load_entries"]
+__all__ = ["MAXIMUM_FILE", "load_entries", "octets_in", "read_content"]
 
 MAXIMUM_FILE: Final = 256 * 1024 * 1024
 """Bytes of the largest file: far above 100,000 entries, far below a machine's memory."""
@@ -69,6 +69,27 @@ def load_entries(
     for warning in warnings:
         _LOG.warning("%s", warning)
     return with_claims(entries), warnings
+
+
+def read_content(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The JSON object of a file as it stands there, in its order, to be changed and saved.
+
+    Raises:
+        CredentialsFault: it cannot be read, is no JSON object, or has a name twice. What is in it is not checked.
+    """
+    report = Report()
+    found = _read(path, report)
+    if found is not None and not isinstance(found[1], dict):
+        report.fault(Place(found[0], ()), "a JSON object is expected")
+    report.raise_faults()
+    return found[1] if found is not None else {}
+
+
+def octets_in(directory: Path, outside: Sources | None = None) -> Callable[[Any], bytes | None]:
+    """A reader of byte values as they are in files of a directory; it gives ``None`` for what is none, or not there."""
+    reading = Reading(Report(), outside if outside is not None else Sources())
+    place = Place(Document("", directory), ())
+    return lambda value: reading.octets(value, place)
 
 
 def _read(source: str | os.PathLike[str], report: Report) -> tuple[Document, Any] | None:

@@ -1,31 +1,101 @@
-"""Writing a credentials file: whole or not at all, for its owner's eyes, and only if it would load.
+"""Writing credentials files: whole or not at all, only if they would load, and one command after the other.
 
-Must not know how entries are made.
+One line for each entry, so that a difference shows whom it concerns. Must not know how entries are made.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, cast
 
+from securecoap.collection import uncollected
 from securecoap.credentials.loading import load_entries
+from securecoap.errors import CredentialsFault
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from securecoap.credentials.resolution import Role
     from securecoap.credentials.sources import Sources
 
-__all__ = ["save"]
+__all__ = ["LOCK_SECONDS", "Change", "locked", "save", "save_all", "write_new"]
+
+LOCK_SECONDS: Final = 10.0
+"""How long a command waits for another one that changes the same file."""
+_POLL_SECONDS: Final = 0.05
+_encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode  # made once: there are 200,000 values
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The new content of a file.
+
+    Attributes:
+        path: the file. One that exists keeps its mode and owner; a new one is for its owner only (0600).
+        content: the entries, as they would be read; or bytes that are no entries, such as an authority's PEM.
+        role: for what the entries are checked; the stricter reading if ``None``.
+    """
+
+    path: Path
+    content: Mapping[str, Any] | bytes = field(repr=False)
+    role: Role | None = None
+
+
+@contextmanager
+def locked(*paths: str | os.PathLike[str], seconds: float = LOCK_SECONDS) -> Iterator[None]:
+    """Keep other commands from changing these files, from before they are read until they are written.
+
+    The lock is on a file beside each (``.NAME.lock``), since the file itself is replaced; it is there for as long as it
+    is held.
+
+    Raises:
+        TimeoutError: another command holds one of them for too long.
+        OSError: the directory cannot be written.
+    """
+    files = sorted({Path(path).resolve() for path in paths})  # all in one order: nobody waits in a circle
+    with ExitStack() as stack:
+        for path in files:
+            name = path.with_name(f".{path.name}.lock")
+            stack.callback(os.close, _lock(name, path, time.monotonic() + seconds))
+            stack.callback(name.unlink, missing_ok=True)  # before it is closed: only its holder deletes it
+        yield
+
+
+def _lock(name: Path, path: Path, deadline: float) -> int:
+    """Hold a lock file that is still there: its last holder may have deleted it while we waited."""
+    while True:
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is(descriptor, name):
+                return descriptor
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                os.close(descriptor)
+                raise TimeoutError(f"{path}: another command is changing it") from None
+            time.sleep(_POLL_SECONDS)
+        os.close(descriptor)
+
+
+def _is(descriptor: int, name: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), name.stat())
+    except FileNotFoundError:
+        return False
 
 
 def save(path: str | os.PathLike[str], data: Mapping[str, Any], *, sources: Sources | None = None) -> tuple[str, ...]:
     """Replace a credentials file durably: after a crash there is the old one or the new one.
 
     Args:
-        path: the file; made with mode 0600, whatever the old one had, since it holds keys.
+        path: as for `Change`.
         data: the entries, as they would be read.
         sources: where ``file``, ``env`` and ``command`` values come from.
 
@@ -36,22 +106,107 @@ def save(path: str | os.PathLike[str], data: Mapping[str, Any], *, sources: Sour
         CredentialsFault: the entries are faulty; the old file stays.
         OSError: the file cannot be written; the old file stays.
     """
-    target = Path(path)
-    _, warnings = load_entries([data], base=target.parent, outside=sources)
-    text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return save_all([Change(Path(path), data)], sources=sources)
+
+
+def save_all(changes: Sequence[Change], *, sources: Sources | None = None) -> tuple[str, ...]:
+    """Replace files: all are checked and written beside the old ones before the first is replaced, in this order.
+
+    Returns:
+        The warnings that loading the files will give.
+
+    Raises:
+        CredentialsFault: entries of one are faulty; all old files stay.
+        OSError: one cannot be written; all old files stay, if it was not in the very last step.
+    """
+    warnings: list[str] = []
+    staged: list[tuple[str, Path]] = []
+    try:
+        with uncollected():
+            for change in changes:
+                target = change.path.resolve()
+                if not isinstance(change.content, bytes):
+                    warnings += _checked(change, target.parent, sources)
+                staged.append((_stage(target, change.content), target))
+        for temporary, target in staged:
+            Path(temporary).replace(target)
+    except BaseException:
+        for temporary, _ in staged:
+            Path(temporary).unlink(missing_ok=True)
+        raise
+    for directory in {target.parent for _, target in staged}:
+        _sync_directory(directory)
+    return tuple(warnings)
+
+
+def _checked(change: Change, base: Path, sources: Sources | None) -> tuple[str, ...]:
+    try:
+        content = cast("Mapping[str, Any]", change.content)
+        return load_entries([content], base=base, role=change.role, outside=sources)[1]
+    except CredentialsFault as fault:
+        raise CredentialsFault([f"{change.path}: {text}" for text in fault.faults]) from None
+
+
+def write_new(files: Sequence[tuple[Path, Mapping[str, Any]]]) -> None:
+    """Write very many files that are not there yet, for their owner only, durably: all of them or none.
+
+    They are not checked: it is for halves of entries that were checked in a server's file.
+
+    Raises:
+        OSError: one is there already, or cannot be written; those that were written are deleted.
+    """
+    written: list[str] = []
+    try:
+        for path, content in files:
+            name = os.fspath(path)
+            descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            written.append(name)
+            try:
+                os.write(descriptor, _text(content))
+            finally:
+                os.close(descriptor)
+        os.sync()  # once for all: one fsync for each file would take a hundred times as long
+    except BaseException:
+        remove(written)
+        raise
+
+
+def remove(names: Sequence[str]) -> None:
+    """Take back what `write_new` wrote."""
+    for name in names:
+        Path(name).unlink(missing_ok=True)
+
+
+def _text(content: Mapping[str, Any] | bytes) -> bytes:
+    if isinstance(content, bytes):
+        return content
+    lines = [f"  {_encode(name)}: {_encode(value)}" for name, value in content.items()]
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def _stage(target: Path, content: Mapping[str, Any] | bytes) -> str:
+    """Write a file beside its target, with the target's mode and owner, and give its name."""
+    text = _text(content)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)  # mkstemp gives mode 0600
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        with os.fdopen(descriptor, "wb") as stream:
             stream.write(text)
             stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).replace(target)
+            if target.exists():
+                old, new = target.stat(), os.fstat(descriptor)
+                if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+                    os.fchown(descriptor, old.st_uid, old.st_gid)
+                os.fchmod(descriptor, old.st_mode & 0o777)
+            os.fsync(descriptor)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    directory = os.open(target.parent, os.O_RDONLY)
+    return temporary
+
+
+def _sync_directory(path: Path) -> None:
+    directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:
         os.close(directory)
-    return warnings

@@ -1,0 +1,398 @@
+"""``securecoap credentials new``, ``pair``, ``add``, ``rotate``, ``revoke``: making keys, and changing files.
+
+stdout has a secret only where it was asked for (``new``); everything that is said goes to stderr. What a key or a file
+is made of is said in `securecoap.credentials`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import re
+import shlex
+import sys
+import time
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, ParamSpec
+
+import click
+
+from securecoap.cli import logs, status
+from securecoap.cli.text import tell
+from securecoap.collection import uncollected
+from securecoap.errors import CredentialsFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from securecoap.credentials.authority import Authority
+    from securecoap.credentials.pairing import Fleet
+
+__all__ = ["COMMANDS", "guarded"]
+
+Parameters = ParamSpec("Parameters")
+
+_KINDS: Final = ("dtls", "dtls-rpk", "dtls-x509", "oscore", "edhoc-oscore")
+_FORMS: Final = ("hex", "ascii", "base64", "file", "env", "command")
+_LISTS: Final = ("ca", "peer-keys", "peer-names")
+_OLD: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
+_FILE: Final = click.Path(path_type=Path, dir_okay=False)
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_LARGEST_STDIN: Final = 1 << 20
+_VALUES: Final = """KIND is a kind, with VALUES as MEMBER=FORM:VALUE (psk=hex:00ff, psk=file:key, ca=file:ca.pem,
+window=64; a VALUE of - is read from stdin); without VALUES there are new keys. Or it is any-of or all-of, with labels
+as VALUES; or unprotected; or the label to which it refers."""
+_FILE_NAME: Final = re.compile(r"[^/\0.][^/\0]{0,250}")
+
+
+def guarded(command: Callable[Parameters, int]) -> Callable[Parameters, int]:
+    """A command whose foreseeable failures are told, and end with the status for usage: nothing was changed."""
+
+    @wraps(command)
+    def run(*arguments: Parameters.args, **options: Parameters.kwargs) -> int:
+        from securecoap.credentials.making import MakingFault
+
+        logs.configure(logging.ERROR)
+        try:
+            return command(*arguments, **options)
+        except CredentialsFault as fault:
+            for text in fault.faults:
+                tell(text)
+        except MakingFault as fault:
+            tell(str(fault))
+        except OSError as error:
+            name = f"{error.filename}: " if error.filename else ""
+            tell(f"{name}{error.strerror or error}")
+        return status.USAGE
+
+    return run
+
+
+def _duration(_: click.Context, __: click.Parameter, value: str) -> float:
+    match = re.fullmatch(r"(\d{1,9})([smhdw]?)", value)
+    if match is None:
+        raise click.BadParameter("a number with a unit is expected: 14d, 12h, 30m, 45s")
+    return int(match[1]) * _SECONDS[match[2] or "s"]
+
+
+def _label(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """A label; its colon may be left out."""
+    return value if value is None or value.startswith(":") else f":{value}"
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """What a file has; nothing if it is not there yet."""
+    from securecoap.credentials.loading import read_content
+
+    return read_content(path) if path.exists() else {}
+
+
+def _authority_path(server: Path) -> Path:
+    return server.with_name(f"{server.stem}-ca.pem")
+
+
+def _authority(server: Path) -> Authority | None:
+    """The authority that is kept beside a server's file, if there is one."""
+    from securecoap.credentials.authority import Authority
+
+    path = _authority_path(server)
+    return Authority.parse(path.read_bytes()) if path.exists() else None
+
+
+def _fleet(server: Path, kind: str = "", uri: str = "*", days: int | None = None) -> tuple[Fleet, Authority | None]:
+    """The server's file, and the authority if one was made for it that has to be saved, too."""
+    from securecoap.credentials.authority import Authority
+    from securecoap.credentials.loading import octets_in
+    from securecoap.credentials.pairing import CERTIFICATE_DAYS, Fleet
+    from securecoap.wire.uri import parse_uri
+
+    now = time.time()
+    authority = _authority(server)
+    made = None
+    if authority is None and kind == "dtls-x509":
+        authority = made = Authority.create(f"{server.stem} devices", now)
+    host = parse_uri(f"coaps://{_authority_of(uri)}").host if "*" not in uri else ""
+    fleet = Fleet(
+        _content(server),
+        octets_in(server.resolve().parent),
+        authority=authority,
+        names=(host,) if host else (),
+        now=now,
+        days=days or CERTIFICATE_DAYS,
+    )
+    return fleet, made
+
+
+def _authority_of(uri: str) -> str:
+    return uri.rpartition("://")[2].partition("/")[0]
+
+
+def _pattern(kind: str, uri: str) -> str:
+    """The pattern of a device's file: everything on a server, by the scheme of the kind."""
+    return f"{'coaps' if kind.startswith('dtls') else 'coap'}://{_authority_of(uri)}/*"
+
+
+@click.command
+@click.argument("kind", type=click.Choice(_KINDS))
+@click.option("--name", default="device", show_default=True, help="Identity or subject.")
+@guarded
+def new(kind: str, name: str) -> int:
+    """Print an entry with new keys as JSON: 128 bits at least, from the system's randomness."""
+    from securecoap.credentials.making import new_entry
+
+    click.echo(json.dumps(new_entry(kind, name.removeprefix(":")), ensure_ascii=False))
+    if kind == "dtls-rpk":
+        tell("peer-keys are still to be added: the public keys of the peers")
+    return status.SUCCESS
+
+
+@click.command
+@click.argument("kind", type=click.Choice(_KINDS))
+@click.argument("label", callback=_label, required=False)
+@click.option("--server", metavar="FILE", type=_FILE, required=True, help="The server's file; made if it is not there.")
+@click.option("--device", metavar="FILE", type=_FILE, help="The device's file; made if it is not there.")
+@click.option("--csv", "table", metavar="FILE", type=_OLD, help="Many devices: columns label and, maybe, claims.")
+@click.option(
+    "--device-dir", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="Where their files go."
+)
+@click.option("--uri", default="*", help="The server's URI, for the device's file.  [default: any server]")
+@click.option("--claims", metavar="CLAIM", multiple=True, help="What the device may claim beside its label.")
+@click.option("--days", type=click.IntRange(1, 36500), help="How long a certificate is valid.  [default: 730]")
+@guarded
+def pair(
+    kind: str,
+    label: str | None,
+    server: Path,
+    device: Path | None,
+    table: Path | None,
+    device_dir: Path | None,
+    uri: str,
+    claims: tuple[str, ...],
+    days: int | None,
+) -> int:
+    """Give a device and the server the two halves of a new credential; or many devices, from a table."""
+    from securecoap.credentials.saving import locked
+
+    if table is not None and device_dir is not None and label is None and device is None:
+        device_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with locked(server), uncollected():
+            return _pair_many(kind, _rows(table, claims), server, device_dir, uri, days)
+    if label is None or device is None or table is not None or device_dir is not None:
+        raise click.UsageError("LABEL with --device FILE, or --csv FILE with --device-dir DIR, are expected")
+    with locked(server, device):
+        return _pair_one(kind, label, server, device, uri, claims, days)
+
+
+def _pair_one(
+    kind: str, label: str, server: Path, device: Path, uri: str, claims: tuple[str, ...], days: int | None
+) -> int:
+    from securecoap.credentials.making import MakingFault
+    from securecoap.credentials.saving import Change, save_all
+
+    fleet, authority = _fleet(server, kind, uri, days)
+    pattern, mine = _pattern(kind, uri), _content(device)
+    if pattern in mine:
+        raise MakingFault(f"{device}: has {pattern} already")
+    mine[pattern] = fleet.pair(kind, label, claims)
+    changes = [Change(device, mine, "client"), Change(server, fleet.content, "server")]
+    if authority is not None:
+        changes.insert(0, Change(_authority_path(server), authority.pem()))
+    save_all(changes)
+    tell(f"{server}: {label} is there, by {kind}")
+    tell(f"{device}: has its half, for {pattern}")
+    if authority is not None:
+        tell(f"{_authority_path(server)}: the key of a new authority; whoever has it can make devices")
+    return status.SUCCESS
+
+
+def _rows(table: Path, claims: tuple[str, ...]) -> list[tuple[int, str, tuple[str, ...]]]:
+    """Line, label and claims of each device."""
+    from securecoap.credentials.making import MakingFault
+
+    with table.open(encoding="utf-8-sig", newline="") as stream:
+        reader = csv.DictReader(stream, skipinitialspace=True)
+        try:
+            if "label" not in (reader.fieldnames or ()):
+                raise MakingFault(f"{table}:1: a column named label is expected, and maybe one named claims")
+            rows = []
+            for row in reader:
+                name = (row["label"] or "").strip()
+                label = name if name.startswith(":") else f":{name}"
+                if not _FILE_NAME.fullmatch(label[1:]):
+                    raise MakingFault(f"{table}:{reader.line_num}: not a label that can name a file, too")
+                rows.append((reader.line_num, label, (*claims, *(row.get("claims") or "").replace(";", " ").split())))
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise MakingFault(f"{table}: not a table: {error}") from None
+    return rows
+
+
+def _pair_many(
+    kind: str,
+    rows: list[tuple[int, str, tuple[str, ...]]],
+    server: Path,
+    directory: Path,
+    uri: str,
+    days: int | None,
+) -> int:
+    from securecoap.credentials.making import MakingFault
+    from securecoap.credentials.saving import Change, remove, save_all, write_new
+
+    fleet, authority = _fleet(server, kind, uri, days)
+    pattern = _pattern(kind, uri)
+    files = []
+    for line, label, claims in rows:
+        try:
+            files.append((directory / f"{label[1:]}.json", {pattern: fleet.pair(kind, label, claims)}))
+        except MakingFault as fault:
+            raise MakingFault(f"line {line}: {fault}") from None
+    changes = [Change(server, fleet.content, "server")]
+    if authority is not None:
+        changes.insert(0, Change(_authority_path(server), authority.pem()))
+    write_new(files)
+    try:
+        save_all(changes)
+    except BaseException:
+        remove([str(path) for path, _ in files])
+        raise
+    tell(f"{server}: {len(rows)} more devices, by {kind}; their files are in {directory}")
+    return status.SUCCESS
+
+
+@click.command(epilog=_VALUES)
+@click.argument("file", type=_FILE)
+@click.argument("label")
+@click.argument("kind")
+@click.argument("values", nargs=-1)
+@click.option("--claims", metavar="CLAIM", multiple=True, help="What the peer may claim beside its label.")
+@click.option("--methods", metavar="METHOD", multiple=True, help="For a pattern: the methods that it is for.")
+@click.option("--not-before", metavar="TIME", help="RFC 3339: when it begins.")
+@click.option("--not-after", metavar="TIME", help="RFC 3339: when it ends.")
+@guarded
+def add(
+    file: Path,
+    label: str,
+    kind: str,
+    values: tuple[str, ...],
+    claims: tuple[str, ...],
+    methods: tuple[str, ...],
+    not_before: str | None,
+    not_after: str | None,
+) -> int:
+    """Add an entry to a file: LABEL is a label or a URI pattern."""
+    from securecoap.credentials.making import MakingFault
+    from securecoap.credentials.saving import Change, locked, save_all
+
+    with locked(file):
+        content = _content(file)
+        if label in content:
+            raise MakingFault(f"{file}: {label} is there already")
+        content[label] = _entry(label, kind, values)
+        beside = {"claims": list(claims), "methods": list(methods), "not-before": not_before, "not-after": not_after}
+        given = {name: value for name, value in beside.items() if value}
+        if given and isinstance(content[label], str):
+            raise MakingFault(f"a reference has no {', '.join(given)}")
+        if given:
+            content[label].update(given)
+        warnings = save_all([Change(file, content, "server")])
+    for text in warnings:
+        tell(f"warning: {text}")
+    tell(f"{file}: {label} is there")
+    return status.SUCCESS
+
+
+def _entry(label: str, kind: str, values: tuple[str, ...]) -> Any:
+    from securecoap.credentials.making import new_entry
+
+    if kind in ("any-of", "all-of"):
+        return {kind: list(values)}
+    if kind == "unprotected" and not values:
+        return {kind: True}
+    if kind.startswith(":") and not values:
+        return kind
+    if not values and kind in _KINDS:
+        return new_entry(kind, label.removeprefix(":"))
+    members: dict[str, Any] = {}
+    for text in values:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise click.UsageError(f"MEMBER=VALUE is expected, such as psk=hex:00ff…; not {name!r}")
+        if name in _LISTS:
+            members.setdefault(name, []).append(_value(value))
+        else:
+            members[name] = _value(value)
+    return {kind: members}
+
+
+def _value(text: str) -> Any:
+    """A byte value where there is a form, otherwise a JSON value, otherwise a string."""
+    form, separator, value = text.partition(":")
+    if separator and form in _FORMS:
+        if value == "-":
+            value = sys.stdin.read(_LARGEST_STDIN).strip()
+        return {form: shlex.split(value) if form == "command" else value}
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+@click.command
+@click.argument("label", callback=_label)
+@click.option("--server", metavar="FILE", type=_OLD, required=True, help="The server's file.")
+@click.option("--device", metavar="FILE", type=_OLD, help="The device's file; not needed with --finish.")
+@click.option("--finish", is_flag=True, help="The device has its new key: end the old one now.")
+@click.option(
+    "--overlap", default="14d", show_default=True, callback=_duration, help="How long the old key is good, too."
+)
+@guarded
+def rotate(label: str, server: Path, device: Path | None, finish: bool, overlap: float) -> int:
+    """Give a device a new key beside the old one; with --finish only the new one stays."""
+    from securecoap.credentials import editing
+    from securecoap.credentials.loading import octets_in, read_content
+    from securecoap.credentials.saving import Change, locked, save_all
+
+    if finish:
+        with locked(server):
+            fleet, _ = _fleet(server)
+            editing.finish(fleet, label)
+            save_all([Change(server, fleet.content, "server")])
+        tell(f"{server}: {label} has its new key only")
+        return status.SUCCESS
+    if device is None:
+        raise click.UsageError("Missing option '--device'.")
+    with locked(server, device):
+        fleet, _ = _fleet(server)
+        until = time.time() + overlap
+        octets = octets_in(device.resolve().parent)
+        mine = editing.rotate(fleet, label, read_content(device), octets, until=until)
+        # The server first: it knows both keys, so a device that has either gets in, whatever happens in between.
+        save_all([Change(server, fleet.content, "server"), Change(device, mine, "client")])
+    if "any-of" in fleet.content[label]:
+        ends = fleet.content[label]["any-of"][1]["not-after"]
+        tell(f"{server}: {label} has a new key; the old one is good until {ends}, or until 'rotate --finish'")
+    else:
+        tell(f"{server}: {label} stays as it is; the old certificate is good until it ends")
+    tell(f"{device}: has the new key")
+    return status.SUCCESS
+
+
+@click.command
+@click.argument("file", type=_OLD)
+@click.argument("label", callback=_label)
+@guarded
+def revoke(file: Path, label: str) -> int:
+    """Delete a device's keys; its label stays, satisfied by nothing, so that what refers to it stays good."""
+    from securecoap.credentials import editing
+    from securecoap.credentials.saving import Change, locked, save_all
+
+    with locked(file):
+        fleet, _ = _fleet(file)
+        editing.revoke(fleet, label)
+        save_all([Change(file, fleet.content, "server")])
+    tell(f"{file}: {label} is revoked; a server that runs learns of it by SIGHUP or --reload")
+    return status.SUCCESS
+
+
+COMMANDS: Final[tuple[click.Command, ...]] = (new, pair, add, rotate, revoke)

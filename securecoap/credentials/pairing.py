@@ -1,0 +1,257 @@
+"""The two halves of a credential: a server's file, to which devices are added, and what each device gets.
+
+Nothing that is in the file already is taken again: labels, identities, kids. What is there is indexed once, so that
+100,000 devices are added in a time that grows with their number. Must not know files or the command line.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from securecoap.credentials import keys, making
+from securecoap.credentials.edhoc import METHOD, SUITE
+from securecoap.credentials.making import Json, MakingFault
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from securecoap.credentials.authority import Authority
+
+__all__ = ["CERTIFICATE_DAYS", "PAIRED_KINDS", "Fleet", "members"]
+
+CERTIFICATE_DAYS: Final = 730
+_SHORTEST_KID: Final = 2
+"""Bytes of kids: each message to the server has one."""
+_EDHOC: Final = {"suite": SUITE, "method": METHOD}
+
+Octets = Callable[[Any], bytes | None]
+"""Gives the bytes of a byte value as it is in a file; ``None`` if they cannot be had."""
+
+
+def members(content: Mapping[str, Any]) -> Iterator[Json]:
+    """Every object of a file that may have a kind, those in groups too."""
+    pending: list[Any] = list(content.values())[::-1]
+    while pending:
+        one = pending.pop()
+        if isinstance(one, dict):
+            yield one
+            for group in ("any-of", "all-of"):
+                inner = one.get(group)
+                pending += inner[::-1] if isinstance(inner, list) else []
+
+
+class Fleet:
+    """A server's file with room for more devices.
+
+    Args:
+        content: of the file. It is changed.
+        octets: how byte values of the file are read.
+        authority: signs certificates, for ``dtls-x509``.
+        names: of the server, for its certificate.
+        now: seconds since 1970, for certificates.
+        days: how long certificates are valid.
+
+    Attributes:
+        content: of the file, as it is by now.
+        octets: as given.
+    """
+
+    def __init__(
+        self,
+        content: Json,
+        octets: Octets,
+        *,
+        authority: Authority | None = None,
+        names: Sequence[str] = (),
+        now: float = 0.0,
+        days: int = CERTIFICATE_DAYS,
+    ) -> None:
+        self.content = content
+        self.octets = octets
+        self._authority = authority
+        self._names = tuple(names)
+        self._now = now
+        self._days = days
+        self._identities: set[bytes] = set()
+        self._kids: set[bytes] = {making.OWN_KID}
+        self._peers: set[str] = set()
+        self._raw_keys: Json | None = None
+        self._is_certified = False
+        self._own_set: Any = None
+        for one in members(content):
+            self._take(one)
+
+    def _take(self, entry: Json) -> None:
+        """Note what an entry has taken."""
+        for kind, taken, names in (
+            ("dtls", self._identities, ("client-identity",)),
+            ("oscore", self._kids, ("recipient-id",)),
+        ):
+            value = entry.get(kind)
+            if isinstance(value, dict):
+                found = [self.octets(value[name]) for name in names if name in value]
+                taken.update(one for one in found if one is not None)
+        value = entry.get("dtls-x509")
+        self._is_certified = self._is_certified or (isinstance(value, dict) and "private-key" in value)
+        value = entry.get("dtls-rpk")
+        if isinstance(value, dict):
+            self._raw_keys = value if self._raw_keys is None else self._raw_keys
+            self._peers.update(value["peer-keys"] if isinstance(value.get("peer-keys"), dict) else ())
+        value = entry.get("edhoc-oscore")
+        if isinstance(value, dict):
+            if self._own_set is None and _edhoc_kid(value.get("own-cred")) is not None:
+                self._own_set = value["own-cred"]
+            for party in ("own-cred", "peer-cred"):
+                kid = _edhoc_kid(value.get(party))
+                if kid is not None and (data := self.octets(kid)) is not None:
+                    self._kids.add(data)
+
+    def has(self, label: str) -> bool:
+        """Whether a label is there, as an entry or among ``peer-keys``."""
+        return label in self.content or label in self._peers
+
+    def pair(self, kind: str, label: str, claims: Sequence[str] = ()) -> Json:
+        """Add a device, and return the value that its own file has for the server.
+
+        Args:
+            kind: of `PAIRED_KINDS`.
+            label: of the device, with its colon.
+            claims: of the device, beside its label.
+
+        Raises:
+            MakingFault: the label is taken, or the kind cannot be made.
+        """
+        if self.has(label):
+            raise MakingFault(f"{label} is there already; 'credentials rotate' gives it a new key")
+        if not label.startswith(":") or not label[1:].strip() or not label.isprintable():
+            raise MakingFault(f'{label}: a label is ":" and a name of printable characters')
+        if kind == "dtls-rpk" and claims:
+            raise MakingFault("dtls-rpk: a device's claims have no place in the file; its label is what it proves")
+        ours, theirs = self.halves(kind, label[1:])
+        if kind != "dtls-rpk":
+            self.content[label] = {kind: ours, "claims": list(claims)} if claims else {kind: ours}
+        return {kind: theirs}
+
+    def halves(self, kind: str, name: str) -> tuple[Json, Json]:
+        """The value for a device's label in the server's file, and the value for its own, with new keys.
+
+        Args:
+            kind: of `PAIRED_KINDS`.
+            name: of the device; for ``dtls`` its identity, or what that begins with if that is taken.
+
+        Raises:
+            MakingFault: the kind cannot be made.
+        """
+        make = _HALVES.get(kind)
+        if make is None:
+            raise MakingFault(f"{kind} cannot be made; known: {', '.join(_HALVES)}")
+        return make(self, name)
+
+    def _psk(self, name: str) -> tuple[Json, Json]:
+        identity, number = name, 1
+        while identity.encode() in self._identities:
+            number += 1
+            identity = f"{name}.{number}"
+        value = making.new_psk(identity)
+        self._identities.add(identity.encode())
+        return value, dict(value)
+
+    def _oscore(self, _: str) -> tuple[Json, Json]:
+        return making.context_pair(self._kid())
+
+    def _kid(self) -> bytes:
+        """A kid that nobody has; a longer one as soon as half of the short ones are taken."""
+        length = _SHORTEST_KID
+        while 2 * len(self._kids) > 1 << 8 * length:
+            length += 1
+        while (kid := secrets.token_bytes(length)) in self._kids:
+            pass
+        self._kids.add(kid)
+        return kid
+
+    def _raw_key(self, name: str) -> tuple[Json, Json]:
+        owner = self._raw_keys
+        if owner is None:
+            private, public = making.key_pair()
+            owner = self._raw_keys = {"private-key": private, "public-key": public, "peer-keys": {}}
+            self.content[self._free(":raw-public-keys")] = {"dtls-rpk": owner}
+        if not isinstance(owner.get("peer-keys"), dict):
+            raise MakingFault("dtls-rpk: peer-keys is a list; make it an object from labels to keys")
+        if "public-key" not in owner:
+            owner["public-key"] = self._public_key(owner.get("private-key"))
+        private, public = making.key_pair()
+        owner["peer-keys"][f":{name}"] = public
+        self._peers.add(f":{name}")
+        shown = self.octets(owner["public-key"])
+        if shown is None:
+            raise MakingFault("dtls-rpk: the server's public-key cannot be read")
+        own = owner["public-key"] if "base64" in owner["public-key"] else _base64(shown)
+        return {}, {"private-key": private, "peer-keys": [own]}
+
+    def _public_key(self, private: Any) -> Json:
+        data = self.octets(private)
+        try:
+            if data is not None:
+                return _base64(keys.matching_public_key(keys.private_key(data)))
+        except keys.KeyFault:
+            pass  # said below
+        raise MakingFault("dtls-rpk: the server's private-key cannot be read")
+
+    def _certificate(self, name: str) -> tuple[Json, Json]:
+        authority = self._authority
+        if authority is None:
+            raise MakingFault("dtls-x509 takes a certification authority")
+        ca = {"ascii": authority.certificate_pem}
+        if not self._is_certified:
+            if not self._names:
+                raise MakingFault("dtls-x509: the server gets a certificate, so its name is needed: --uri coaps://NAME")
+            # Without ca: only devices that have a label are believed, and none that was revoked.
+            self.content[self._free(":certificates")] = {"dtls-x509": self._issued(authority, self._names)}
+            self._is_certified = True
+        return {"ca": [ca], "peer-names": [name]}, {**self._issued(authority, (name,)), "ca": [ca]}
+
+    def _issued(self, authority: Authority, names: tuple[str, ...]) -> Json:
+        certificate, private = authority.issue(names, self._now, self._days)
+        return {"certificate": {"ascii": certificate}, "private-key": {"ascii": private}}
+
+    def _edhoc(self, name: str) -> tuple[Json, Json]:
+        if self._own_set is None:
+            identity = making.identity_set("server", self._kid())
+            self._own_set = identity["own-cred"]
+            self.content[self._free(":edhoc-server")] = {"edhoc-oscore": identity}
+        theirs = making.identity_set(name, self._kid())
+        return {**_EDHOC, "peer-cred": theirs["own-cred"]}, {**theirs, "peer-cred": self._own_set}
+
+    def _free(self, label: str) -> str:
+        """This label, or one like it that is not taken."""
+        number, name = 1, label
+        while self.has(name):
+            number += 1
+            name = f"{label}-{number}"
+        return name
+
+
+def _base64(data: bytes) -> Json:
+    return {"base64": base64.b64encode(data).decode()}
+
+
+def _edhoc_kid(credential: Any) -> Any:
+    """The kid of a claims set as it is in a file; ``None`` if it is none."""
+    try:
+        return credential["14"]["8"]["1"]["2"]
+    except (KeyError, TypeError):
+        return None
+
+
+_HALVES: Final[dict[str, Callable[[Fleet, str], tuple[Json, Json]]]] = {
+    "dtls": Fleet._psk,  # noqa: SLF001 - the table of the class
+    "dtls-rpk": Fleet._raw_key,  # noqa: SLF001 - the same
+    "dtls-x509": Fleet._certificate,  # noqa: SLF001 - the same
+    "oscore": Fleet._oscore,  # noqa: SLF001 - the same
+    "edhoc-oscore": Fleet._edhoc,  # noqa: SLF001 - the same
+}
+PAIRED_KINDS: Final = tuple(_HALVES)
+"""Kinds that can be made for a server and its device."""
