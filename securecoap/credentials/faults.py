@@ -5,7 +5,7 @@ A fault text never has a value of the file in it, only names; and it is printabl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from securecoap.credentials.positions import scan
@@ -33,7 +33,7 @@ class Document:
 
     name: str
     base: FilePath
-    text: str | None = None
+    text: str | None = field(default=None, repr=False)
 
 
 class Place:
