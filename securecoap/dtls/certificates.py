@@ -7,13 +7,16 @@ name says nothing. Must not know handshakes or credentials.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
+from warnings import catch_warnings, simplefilter
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -24,7 +27,7 @@ from securecoap.dtls.reader import vector
 from securecoap.dtls.signatures import usable_public_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from securecoap.dtls.signatures import PublicKey
 
@@ -41,6 +44,7 @@ _MALFORMED: Final = (
     x509.DuplicateExtension,
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
+    CryptographyDeprecationWarning,
 )
 """What ``cryptography`` raises for bytes that are no sound certificate; most fields are parsed when they are read."""
 _MAX_NAMES: Final = 64
@@ -141,6 +145,10 @@ class TrustStore:
             chain: certificates in DER, at least one.
             at: the time, in seconds since 1970.
         """
+        with _strictly():
+            return self._verify(chain, at)
+
+    def _verify(self, chain: tuple[bytes, ...], at: float) -> Verified | Refusal:
         name = b""
         try:
             leaf, *rest = [x509.load_der_x509_certificate(one) for one in chain]
@@ -168,6 +176,17 @@ class TrustStore:
         return Refusal(Alert.BAD_CERTIFICATE, f"its chain of certificates is not valid: {why}", name)
 
 
+@contextmanager
+def _strictly() -> Iterator[None]:
+    """What ``cryptography`` takes for now, with a warning (serial numbers below 1 and the like), is not taken here.
+
+    Strangers would otherwise decide what stands on our standard error.
+    """
+    with catch_warnings():
+        simplefilter("error", CryptographyDeprecationWarning)
+        yield
+
+
 def leaf_key(certificate: bytes) -> PublicKey:
     """Return the public key of a certificate in DER.
 
@@ -175,7 +194,8 @@ def leaf_key(certificate: bytes) -> PublicKey:
         HandshakeFault: it does not parse, or its key is of a kind that is not used (Ed25519 is for raw keys only).
     """
     try:
-        key = x509.load_der_x509_certificate(certificate).public_key()
+        with _strictly():
+            key = x509.load_der_x509_certificate(certificate).public_key()
     except _MALFORMED:
         raise HandshakeFault(Alert.BAD_CERTIFICATE, "a certificate does not parse") from None
     if not usable_public_key(key, in_certificate=True):

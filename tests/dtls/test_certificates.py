@@ -217,3 +217,14 @@ def test_any_bytes(data):
             assert isinstance(found, Refusal)
         with suppress(HandshakeFault):
             leaf_key(chain[0])
+
+
+def test_what_the_library_takes_with_a_warning_is_not_taken():
+    """A serial number of 0: nobody's warning, a refusal."""
+    serial = x509.load_der_x509_certificate(GOOD).serial_number
+    length = (serial.bit_length() + 8) // 8
+    broken = GOOD.replace(serial.to_bytes(length, "big"), bytes(length))
+    assert broken != GOOD
+    assert refusal(broken).alert is Alert.BAD_CERTIFICATE
+    with pytest.raises(HandshakeFault):
+        leaf_key(broken)

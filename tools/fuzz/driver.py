@@ -17,6 +17,7 @@ import resource
 import secrets
 import sys
 import time
+import warnings
 
 from support.environment import ROOT, in_environment, make_environment
 
@@ -42,6 +43,7 @@ def main() -> int:
     from fuzz.dtls import Tally
     from fuzz.half_open import half_open
 
+    warnings.simplefilter("error")  # strangers do not decide what stands on standard error
     seed = secrets.randbits(32) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
     tally = Tally()
