@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["UNSET", "Calls", "within"]
 
+_GET, _POST, _PUT, _DELETE, _FETCH, _PATCH, _IPATCH = (  # to look one up in an enumeration costs more than a call
+    Code.GET, Code.POST, Code.PUT, Code.DELETE, Code.FETCH, Code.PATCH, Code.IPATCH
+)  # fmt: skip
+
 UNSET: Final = -1.0
 """No time limit was given: the span of RFC 7252 holds."""
 
@@ -102,20 +106,14 @@ class Calls:
             if not request.is_done:
                 request.cancel()
 
-    async def _call(
-        self,
-        code: Code,
-        uri: str,
-        payload: bytes = b"",
-        *,
-        timeout: float | None = UNSET,
-        confirmable: bool = True,
-        **options: Any,
-    ) -> Message:
+    async def _call(self, code: Code, uri: str, options: dict[str, Any], payload: bytes = b"") -> Message:
+        timeout: float | None = UNSET
         if options:
-            message = _message(code, uri, confirmable, options, payload)
+            timeout = options.pop("timeout", UNSET)
+            payload = options.pop("payload", payload)
+            message = _message(code, uri, options.pop("confirmable", True), options, payload)
         else:
-            message = Message.to(uri, code, payload, confirmable=confirmable)
+            message = Message.to(uri, code, payload)
         plain = self._begin(message)
         if plain is None:
             return await self._response(self.request(message), timeout)
@@ -138,31 +136,31 @@ class Calls:
             RequestFailed: no response, or none that can be trusted (see `securecoap.errors`).
             UriError: the URI cannot be used.
         """
-        return self._call(Code.GET, uri, **options)
+        return self._call(_GET, uri, options)
 
     def post(self, uri: str, payload: bytes = b"", **options: Any) -> Coroutine[Any, Any, Message]:
         """Send a POST; see `get`. ``content_format`` says what the payload is."""
-        return self._call(Code.POST, uri, payload, **options)
+        return self._call(_POST, uri, options, payload)
 
     def put(self, uri: str, payload: bytes = b"", **options: Any) -> Coroutine[Any, Any, Message]:
         """Send a PUT; see `post`."""
-        return self._call(Code.PUT, uri, payload, **options)
+        return self._call(_PUT, uri, options, payload)
 
     def delete(self, uri: str, **options: Any) -> Coroutine[Any, Any, Message]:
         """Send a DELETE; see `get`."""
-        return self._call(Code.DELETE, uri, **options)
+        return self._call(_DELETE, uri, options)
 
     def fetch(self, uri: str, payload: bytes = b"", **options: Any) -> Coroutine[Any, Any, Message]:
         """Send a FETCH (RFC 8132); see `post`."""
-        return self._call(Code.FETCH, uri, payload, **options)
+        return self._call(_FETCH, uri, options, payload)
 
     def patch(self, uri: str, payload: bytes = b"", **options: Any) -> Coroutine[Any, Any, Message]:
         """Send a PATCH (RFC 8132); see `post`."""
-        return self._call(Code.PATCH, uri, payload, **options)
+        return self._call(_PATCH, uri, options, payload)
 
     def ipatch(self, uri: str, payload: bytes = b"", **options: Any) -> Coroutine[Any, Any, Message]:
         """Send an iPATCH (RFC 8132); see `post`."""
-        return self._call(Code.IPATCH, uri, payload, **options)
+        return self._call(_IPATCH, uri, options, payload)
 
     # Groups.
 

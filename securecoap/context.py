@@ -287,7 +287,7 @@ class Context(Calls):
 
     def _begin(self, message: Message) -> PlainRequest | None:
         """See `Calls`."""
-        if self._common is None or self._is_closing:
+        if self._common is None or self._is_closing or (message.payload and message.code in BODILESS_METHODS):
             return None  # `request` says so
         return begin_plain(message, self._common)
 

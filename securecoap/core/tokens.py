@@ -144,19 +144,14 @@ class OutgoingRequest(Exchange):
             self.end()
             self.request.add_exception(error)
 
-    def stop_sending(self) -> None:
-        """The request itself has done its work: something came back. Harmless when called again."""
-        cancel, self.cancel = self.cancel, None
-        if cancel is not None:
-            cancel()
-
     def end(self) -> None:
         """Interest ended, or the last response came."""
         if not self.ended:
             self.ended = True
             self.manager.forget_outgoing(self)
-        if self.cancel is not None:
-            self.stop_sending()
+        cancel, self.cancel = self.cancel, None
+        if cancel is not None:
+            cancel()
 
 
 class QuietRequest(OutgoingRequest):
@@ -299,8 +294,10 @@ class TokenManager:
         asked = outgoing.request.request
         if message.options.response_fault is not None:
             return message.mtype == ACK  # section 5.4.1: rejected with a Reset, or dropped if it is piggybacked
-        if outgoing.cancel is not None:
-            outgoing.stop_sending()
+        cancel = outgoing.cancel
+        if cancel is not None:  # the request has done its work
+            outgoing.cancel = None
+            cancel()
         if not remote.confirmed and len(message.token) >= _TOKEN_LENGTH:
             remote.confirmed = True  # whoever knows a token of ours receives what we send
         is_last = not is_multicast and not (
@@ -310,7 +307,7 @@ class TokenManager:
         )
         if is_last:
             outgoing.ended = True
-            self.forget_outgoing(outgoing)
+            self._outgoing.discard(remote, outgoing)
         outgoing.request.add_response(message, is_last=is_last)
         return True
 
@@ -335,13 +332,16 @@ class TokenManager:
     def request(self, request: PlumbingRequest) -> None:
         """Send ``request.request``; a token that it has already is used again (RFC 7641 section 3.6)."""
         message = request.request
-        token = message.token = message.token or self.allocate_token()
+        remote = message.remote
+        token = message.token
+        if not token:
+            token = message.token = self.allocate_token()
         kind = QuietRequest if type(request) is QuietExchange else OutgoingRequest
         outgoing = kind(self, request, token)
-        if message.remote.is_multicast:
+        if remote.is_multicast:
             self._to_groups[token] = outgoing
         else:
-            self._outgoing.add(message.remote, outgoing)
+            self._outgoing.add(remote, outgoing)
         request.on_interest_end(outgoing.end)
         message.exchange = outgoing
         outgoing.cancel = self.below.send_message(message)

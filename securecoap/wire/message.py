@@ -38,8 +38,8 @@ _MEMO_LENGTH: Final = 64
 _MEMO_ENTRIES: Final = 1024  # the requests for a body of 1 MiB by blocks are so many
 _memo: dict[bytes, tuple[Options, bytes]] = {}
 _older_memo: dict[bytes, tuple[Options, bytes]] = {}
-# In front of a payload there is often no more than a Content-Format, and always the same. What ends at the first 0xFF
-# is what ends at the marker, if these bytes are whole options.
+# In front of the payload of a response there is often no more than a Content-Format, and always the same. What ends at
+# the first 0xFF is what ends at the marker, if these bytes are whole options.
 _MARKER: Final = b"\xff"
 _SHORT: Final = 4
 _SHORT_ENTRIES: Final = 256
@@ -116,7 +116,7 @@ class Message:
             setattr(self.options, name, value)
 
     @classmethod
-    def to(cls, uri: str, code: int, payload: bytes = b"", *, confirmable: bool | None = None) -> Message:
+    def to(cls, uri: str, code: int, payload: bytes = b"", *, confirmable: bool | None = True) -> Message:
         """A request without options but those of its URI, which cannot be changed any more.
 
         Raises:
@@ -194,18 +194,20 @@ class Message:
             message.payload = b""
         elif code == 1 or code == 4:
             message.options, message.payload = decode_body(data[end:], code)
-        elif (marker := data.find(_MARKER, end, end + _SHORT + 1)) >= 0 and (
-            found := _short.get(data[end:marker])
-        ) is not None:
-            message.options = found
-            message.payload = data[marker + 1 :]
-            if not message.payload:
-                raise FormatError("payload marker without payload")
-        elif marker >= 0:
+        elif code < 64:
             message.options, message.payload = decode_options(data, end)
-            _remember_short(data[end:marker], message.options)
         else:
-            message.options, message.payload = decode_options(data, end)
+            marker = data.find(_MARKER, end, end + _SHORT + 1)
+            found = None if marker < 0 else _short.get(data[end:marker])
+            if found is None:
+                message.options, message.payload = decode_options(data, end)
+                if marker >= 0:
+                    _remember_short(data[end:marker], message.options)
+            else:
+                message.options = found
+                message.payload = data[marker + 1 :]
+                if not message.payload:
+                    raise FormatError("payload marker without payload")
         message.code = CODES[code]
         message.mtype = first >> 4 & 3
         message.mid = mid
