@@ -192,7 +192,8 @@ class ClientCredentials:
         raise CredentialsMissing(f"{where} cannot be used: {'; '.join(reasons) or _NO_ALTERNATIVE}")
 
     def _without_entry(self, request: _Request) -> Selection:
-        patterns = (*self._by_host.get(request.host, ()), *self._wild)
+        hosts = dict.fromkeys((request.host, request.host.partition("%")[0]))
+        patterns = [*(one for host in hosts for one in self._by_host.get(host, ())), *self._wild]
         named = [p.text for p in patterns if p.covers_authority(request.scheme, request.host, request.port)]
         if named:
             meant = request.scheme == "coap" and named[0].startswith("coaps:")

@@ -20,6 +20,7 @@ import ipaddress
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
+from socket import inet_aton
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -35,6 +36,7 @@ Specificity = tuple[int, int, int]
 
 _AUTHORITY: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(?::([0-9]+|\*))?")
 _HOST: Final = re.compile(r"(?:[a-z0-9\-._~!$&'()*+,;=]|%[0-9a-f]{2})+")
+_NUMBERS: Final = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+)){0,3}")
 _BAD_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -96,7 +98,10 @@ class UriPattern:
         mine = self.host
         if mine is None:
             return True
-        if not (mine == host if isinstance(mine, str) else mine.matches(host)):
+        if isinstance(mine, str):
+            if mine not in (host, host.partition("%")[0]):  # without a zone it is for every zone
+                return False
+        elif not mine.matches(host):
             return False
         return self.port == -1 or port == (DEFAULT_PORTS[scheme] if self.port is None else self.port)
 
@@ -141,21 +146,33 @@ def parse_pattern(text: str) -> UriPattern:
 def normal_host(host: str) -> str:
     """A host in the form in which hosts are compared: lower case, IPv6 without brackets and in its shortest form.
 
-    Never fails: what is no address is a name.
+    Never fails: what is no address is a name. One host has one form, however it is written, or a request to it would be
+    sent past the pattern that is meant for it: a name may end with a dot (RFC 1034 section 3.1), resolvers take numbers
+    for IPv4 addresses, and a zone means something for link-local addresses and groups only (RFC 4007 section 11).
     """
     text = host.lower()
     if text.startswith("[") and text.endswith("]"):
         text = text[1:-1]
     if ":" not in text:
-        return text
+        name = text.removesuffix(".")
+        return _ipv4(name) if _NUMBERS.fullmatch(name) else name
     address, percent, zone = text.partition("%")
     try:
         parsed = ipaddress.IPv6Address(address)
     except ValueError:
         return text
-    if not percent and parsed.ipv4_mapped is not None:
+    if parsed.ipv4_mapped is not None:
         return str(parsed.ipv4_mapped)
-    return str(parsed) + (percent + zone.removeprefix("25") if percent else "")
+    is_zoned = percent and (parsed.is_link_local or parsed.is_multicast)
+    return str(parsed) + (percent + zone.removeprefix("25") if is_zoned else "")
+
+
+def _ipv4(text: str) -> str:
+    """The address as which the system's resolver takes numbers: parts may be hexadecimal or octal, and fewer."""
+    try:
+        return str(ipaddress.IPv4Address(inet_aton(text)))
+    except OSError:
+        return text
 
 
 def _schemes(text: str) -> frozenset[str]:
@@ -192,7 +209,7 @@ def _authority(text: str, schemes: frozenset[str], *, everything: bool) -> tuple
         return normal_host(_decoded(host)), port
     if host == "*":
         return Glob(("", "")), port
-    return Glob(tuple(_decoded(piece) for piece in host.split("*"))), port
+    return Glob(tuple(_decoded(piece) for piece in host.removesuffix(".").split("*"))), port
 
 
 def _path(path: str) -> tuple[tuple[str | Glob, ...], bool]:

@@ -195,3 +195,11 @@ def test_the_pattern_can_be_asked_for():
     loaded = build({"coap://*": oscore(), "coap://*/x": {"unprotected": True}})
     assert loaded.pattern_for("coap", "h", 5683, ("x",), GET) == "coap://*/x"
     assert loaded.pattern_for("coaps", "h", 5683, ("x",), GET) is None
+
+
+@pytest.mark.parametrize("host", ["sensor.example.", "3221225985", "[fe80::1%25eth0]"])
+def test_no_way_to_write_a_host_leads_around_its_credential(host):
+    names = ("sensor.example", "192.0.2.1", "[fe80::1]")
+    entries = {":key": oscore(), **{f"coap://{one}/door": ":key" for one in names}}
+    assert "plain text to it is not meant" in refused(entries, host=host)
+    assert select(entries, host=host, segments=("door",)).oscore is not None

@@ -102,3 +102,34 @@ def test_hosts_that_are_no_addresses_do_not_fail():
     assert normal_host("[::zz]") == "::zz"
     assert normal_host("FE80::0:1%25eth0") == "fe80::1%eth0"
     assert normal_host("") == ""
+
+
+@pytest.mark.parametrize(
+    ("pattern", "hosts"),
+    [
+        ("sensor.example", ["SENSOR.example", "sensor.example."]),
+        ("sensor.example.", ["sensor.example", "sensor.example."]),
+        ("*.example.", ["sensor.example", "sensor.example."]),
+        (
+            "192.0.2.1",
+            ["192.0.2.1.", "3221225985", "0xC0000201", "192.0.513", "192.513", "0300.0.2.01", "[::ffff:192.0.2.1]"],
+        ),
+        ("[2001:db8::1]", ["[2001:DB8:0::1]", "[2001:db8::1%25eth0]", "2001:db8::1%eth0"]),
+        ("[2001:db8::1%25eth0]", ["[2001:db8::1]"]),
+        ("[fe80::1]", ["[fe80::1%25eth0]", "fe80::1%eth1"]),
+    ],
+)
+def test_every_way_to_write_a_host_is_the_host(pattern, hosts):
+    """Else a request would go out in plain text, past the entry that is meant for it."""
+    parsed = parse_pattern(f"coap://{pattern}/*")
+    assert [host for host in hosts if not parsed.covers_origin("coap", normal_host(host), 5683)] == []
+
+
+def test_hosts_that_differ():
+    one_zone = parse_pattern("coap://[fe80::1%25eth0]/*")
+    assert not one_zone.covers_origin("coap", normal_host("[fe80::1%25eth1]"), 5683)
+    group = parse_pattern("coap://[ff02::fd%25eth0]/*")
+    assert not group.covers_origin("coap", normal_host("[ff02::fd%25eth1]"), 5683)
+    assert normal_host("1.2.3.4.5") == "1.2.3.4.5"
+    assert normal_host("192.0.2.256") == "192.0.2.256"
+    assert normal_host("sensor.example..") == "sensor.example."
