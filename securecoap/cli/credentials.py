@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from securecoap.cli import logs, provisioning, status
+from securecoap.cli import exchanging, logs, provisioning, status
 from securecoap.cli.inspecting import COMMANDS
-from securecoap.cli.options import not_yet_command
 from securecoap.cli.text import tell
 from securecoap.errors import CredentialsFault
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from securecoap.credentials import CredentialsMap
 
 __all__ = ["commands"]
-
-_LATER: Final = ("import", "export")
 
 
 @click.group
@@ -67,9 +64,7 @@ def _count(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
-for _command in (*COMMANDS, *provisioning.COMMANDS):
+for _command in (*COMMANDS, *provisioning.COMMANDS, *exchanging.COMMANDS):
     credentials.add_command(_command)
-for _name in _LATER:
-    credentials.add_command(not_yet_command(_name, f"credentials {_name}"))
 
 commands: Final = {"credentials": credentials}

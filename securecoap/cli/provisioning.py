@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from securecoap.credentials.authority import Authority
     from securecoap.credentials.pairing import Fleet
 
-__all__ = ["COMMANDS", "guarded"]
+__all__ = ["COMMANDS", "colon_label", "content_of", "device_pattern", "guarded"]
 
 Parameters = ParamSpec("Parameters")
 
@@ -77,12 +77,12 @@ def _duration(_: click.Context, __: click.Parameter, value: str) -> float:
     return int(match[1]) * _SECONDS[match[2] or "s"]
 
 
-def _label(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+def colon_label(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     """A label; its colon may be left out."""
     return value if value is None or value.startswith(":") else f":{value}"
 
 
-def _content(path: Path) -> dict[str, Any]:
+def content_of(path: Path) -> dict[str, Any]:
     """What a file has; nothing if it is not there yet."""
     from securecoap.credentials.loading import read_content
 
@@ -115,7 +115,7 @@ def _fleet(server: Path, kind: str = "", uri: str = "*", days: int | None = None
         authority = made = Authority.create(f"{server.stem} devices", now)
     host = parse_uri(f"coaps://{_authority_of(uri)}").host if "*" not in uri else ""
     fleet = Fleet(
-        _content(server),
+        content_of(server),
         octets_in(server.resolve().parent),
         authority=authority,
         names=(host,) if host else (),
@@ -129,7 +129,7 @@ def _authority_of(uri: str) -> str:
     return uri.rpartition("://")[2].partition("/")[0]
 
 
-def _pattern(kind: str, uri: str) -> str:
+def device_pattern(kind: str, uri: str) -> str:
     """The pattern of a device's file: everything on a server, by the scheme of the kind."""
     return f"{'coaps' if kind.startswith('dtls') else 'coap'}://{_authority_of(uri)}/*"
 
@@ -150,7 +150,7 @@ def new(kind: str, name: str) -> int:
 
 @click.command
 @click.argument("kind", type=click.Choice(_KINDS))
-@click.argument("label", callback=_label, required=False)
+@click.argument("label", callback=colon_label, required=False)
 @click.option("--server", metavar="FILE", type=_FILE, required=True, help="The server's file; made if it is not there.")
 @click.option("--device", metavar="FILE", type=_FILE, help="The device's file; made if it is not there.")
 @click.option("--csv", "table", metavar="FILE", type=_OLD, help="Many devices: columns label and, maybe, claims.")
@@ -192,7 +192,7 @@ def _pair_one(
     from securecoap.credentials.saving import Change, save_all
 
     fleet, authority = _fleet(server, kind, uri, days)
-    pattern, mine = _pattern(kind, uri), _content(device)
+    pattern, mine = device_pattern(kind, uri), content_of(device)
     if pattern in mine:
         raise MakingFault(f"{device}: has {pattern} already")
     mine[pattern] = fleet.pair(kind, label, claims)
@@ -240,7 +240,7 @@ def _pair_many(
     from securecoap.credentials.saving import Change, remove, save_all, write_new
 
     fleet, authority = _fleet(server, kind, uri, days)
-    pattern = _pattern(kind, uri)
+    pattern = device_pattern(kind, uri)
     files = []
     for line, label, claims in rows:
         try:
@@ -285,7 +285,7 @@ def add(
     from securecoap.credentials.saving import Change, locked, save_all
 
     with locked(file):
-        content = _content(file)
+        content = content_of(file)
         if label in content:
             raise MakingFault(f"{file}: {label} is there already")
         content[label] = _entry(label, kind, values)
@@ -339,7 +339,7 @@ def _value(text: str) -> Any:
 
 
 @click.command
-@click.argument("label", callback=_label)
+@click.argument("label", callback=colon_label)
 @click.option("--server", metavar="FILE", type=_OLD, required=True, help="The server's file.")
 @click.option("--device", metavar="FILE", type=_OLD, help="The device's file; not needed with --finish.")
 @click.option("--finish", is_flag=True, help="The device has its new key: end the old one now.")
@@ -380,7 +380,7 @@ def rotate(label: str, server: Path, device: Path | None, finish: bool, overlap:
 
 @click.command
 @click.argument("file", type=_OLD)
-@click.argument("label", callback=_label)
+@click.argument("label", callback=colon_label)
 @guarded
 def revoke(file: Path, label: str) -> int:
     """Delete a device's keys; its label stays, satisfied by nothing, so that what refers to it stays good."""
