@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Final, Unpack
 import click
 
 from securecoap.cli import session
-from securecoap.cli.options import CONNECTION, EXCHANGE, RESULT, Connection, apply, message_options, uri_argument
+from securecoap.cli.options import (
+    CONNECTION,
+    EXCHANGE,
+    RESULT,
+    Connection,
+    apply,
+    destination,
+    message_options,
+    uri_argument,
+)
 from securecoap.cli.output import write_answer
 from securecoap.wire.uri import compose_uri, parse_uri
 
@@ -28,6 +37,7 @@ def discover(
     accept: int | None,
     non: bool,
     block_size: int | None,
+    proxy: str | None,
     **connection: Unpack[Connection],
 ) -> int:
     """List the resources of a server, in link format.
@@ -38,10 +48,11 @@ def discover(
     if parts.path not in {(), ("",), _PATH}:
         raise click.UsageError("discover asks a whole server: a URI without a path; its query is the filter")
     target = compose_uri(parts.scheme, parts.host, parts.port, _PATH, parts.query)
-    options = message_options(block_size, b"", accept=accept)
+    where, via = destination(target, proxy)
+    options = message_options(block_size, b"", accept=accept) | via
 
     async def action(coap: Context) -> int:
-        answer = await coap.get(target, confirmable=not non, **options, **session.time_limit(connection))
+        answer = await coap.get(where, confirmable=not non, **options, **session.time_limit(connection))
         return write_answer(answer, output, verbose=connection["verbose"] > 0)
 
     return session.run(connection, action)

@@ -15,6 +15,7 @@ from securecoap.cli.options import (
     RESULT,
     Connection,
     apply,
+    destination,
     message_options,
     refused,
     uri_argument,
@@ -40,6 +41,7 @@ def observe(
     accept: int | None,
     non: bool,
     block_size: int | None,
+    proxy: str | None,
     **connection: Unpack[Connection],
 ) -> int:
     """Print a resource, and again whenever it changes.
@@ -48,12 +50,13 @@ def observe(
     """
 
     async def action(coap: Context) -> int:
-        options = message_options(block_size, b"", accept=accept)
+        where, via = destination(uri, proxy)
+        options = message_options(block_size, b"", accept=accept) | via
         with ExitStack() as files:
             file: BinaryIO | None = None
             if output is not None:
                 file = files.enter_context(open(output, "wb"))  # noqa: ASYNC230, PTH123  # short writes, to what the user names
-            answers = coap.observe(uri, confirmable=not non, **options, **session.time_limit(connection))
+            answers = coap.observe(where, confirmable=not non, **options, **session.time_limit(connection))
             async with aclosing(answers):
                 async for answer in answers:
                     if connection["verbose"]:

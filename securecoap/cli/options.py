@@ -32,6 +32,7 @@ __all__ = [
     "Connection",
     "apply",
     "credentials_option",
+    "destination",
     "message_options",
     "not_yet",
     "not_yet_command",
@@ -76,13 +77,22 @@ def _content_format(_: click.Context, __: click.Parameter, value: str | None) ->
         raise click.BadParameter(str(error)) from None
 
 
-def _uri(_: click.Context, __: click.Parameter, value: str) -> str:
+def _uri(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
     try:
         parse_uri(value)
     except UriError as error:
         hint = "" if "://" in value else "; write coap://HOST/PATH or coaps://HOST/PATH"
         raise click.BadParameter(f"{error}{hint}") from None
     return value
+
+
+def _proxy(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    uri = _uri(ctx, param, value)
+    if uri is not None and ((parts := parse_uri(uri)).path not in {(), ("",)} or parts.query):
+        raise click.BadParameter("a proxy's URI has no path and no query")
+    return uri
 
 
 def _payload(_: click.Context, __: click.Parameter, value: str | None) -> bytes | None:
@@ -137,6 +147,24 @@ def message_options(size: int | None, payload: bytes, **options: int | None) -> 
         if len(payload) > size:
             given["block1"] = block
     return given
+
+
+def destination(uri: str, proxy: str | None) -> tuple[str, dict[str, Any]]:
+    """Where a request for a URI goes, and the options that tell a forward-proxy the URI (RFC 7252 section 5.10.2).
+
+    Proxy-Scheme and not Proxy-Uri: what the proxy need not know, path and query, is then protected by OSCORE as it is.
+
+    Args:
+        uri: what the request is for.
+        proxy: the URI of the proxy, or ``None``.
+    """
+    if proxy is None:
+        return uri, {}
+    target = parse_uri(uri)
+    return proxy, {
+        "proxy_scheme": target.scheme, "uri_host": target.host, "uri_port": target.port, "uri_path": target.path,
+        "uri_query": target.query,
+    }  # fmt: skip
 
 
 def refused(*names: str, reason: str, is_flag: bool = False) -> Callable[[Function], Function]:
@@ -231,7 +259,6 @@ CONNECTION: Final = (
     KEYLOG,
     ENGINE,
     click.option("-v", "--verbose", count=True, help="Say more on stderr; -vv for every step."),
-    not_yet("--proxy"),
 )
 """Options of every command that talks to a server."""
 
@@ -244,6 +271,12 @@ EXCHANGE: Final = (
         type=click.Choice(_BLOCK_SIZES),
         callback=_block_size,
         help="Bytes in a block of a large body: 16, 32, ... 1024.",
+    ),
+    click.option(
+        "--proxy",
+        metavar="URI",
+        callback=_proxy,
+        help="Forward-proxy that passes the request on: its URI, without a path.",
     ),
 )
 """Options of every command that sends requests."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Unpack
 import click
 
 from securecoap.cli import session, status
-from securecoap.cli.options import CONNECTION, Connection, apply, uri_argument
+from securecoap.cli.options import CONNECTION, Connection, apply, refused, uri_argument
 
 if TYPE_CHECKING:
     from securecoap.context import Context
@@ -17,7 +17,7 @@ __all__ = ["commands"]
 
 @click.command
 @uri_argument
-@apply(CONNECTION)
+@apply((refused("--proxy", reason="a ping goes to the next endpoint, and no further"),), CONNECTION)
 def ping(uri: str, **connection: Unpack[Connection]) -> int:
     """Ask whether an endpoint is there.
 

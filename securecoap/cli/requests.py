@@ -14,6 +14,7 @@ from securecoap.cli.options import (
     RESULT,
     Connection,
     apply,
+    destination,
     message_options,
     refused,
     uri_argument,
@@ -55,17 +56,21 @@ def _command(method: str) -> click.Command:
         accept: int | None,
         non: bool,
         block_size: int | None,
+        proxy: str | None,
         payload: bytes | None = None,
         content_format: int | None = None,
         **connection: Unpack[Connection],
     ) -> int:
         body = payload or b""
-        options = message_options(block_size, body, accept=accept, content_format=content_format)
+        where, via = destination(uri, proxy)
+        options = message_options(block_size, body, accept=accept, content_format=content_format) | via
         if method not in _NO_BODY:
             options["payload"] = body
 
         async def action(coap: Context) -> int:
-            answer = await getattr(coap, method)(uri, confirmable=not non, **options, **session.time_limit(connection))
+            answer = await getattr(coap, method)(
+                where, confirmable=not non, **options, **session.time_limit(connection)
+            )
             return write_answer(cast("Message", answer), output, verbose=connection["verbose"] > 0)
 
         return session.run(connection, action)

@@ -343,6 +343,10 @@ def test_ping_prints_nothing(client, run):
         ["get", URI, "-o", "/tmp"],
         ["get", URI, "--no-such-option"],
         ["discover", "coap://h/path"],
+        ["get", URI, "--proxy", "p"],
+        ["get", URI, "--proxy", "coap://p/path"],
+        ["get", URI, "--proxy", "coap://p?query"],
+        ["ping", URI, "--proxy", "coap://p"],
         ["no-such-command"],
         ["serve"],
     ],
@@ -354,15 +358,28 @@ def test_usage_errors(client, run, arguments):
     assert client.made is None
 
 
+@pytest.mark.parametrize("command", ["get", "put", "observe", "discover"])
+def test_proxy(client, run, command):
+    """The request goes to the proxy, and names its target by Proxy-Scheme and the Uri options (RFC 7252 5.10.2)."""
+    path = ".well-known/core" if command == "discover" else "a/b"
+    uri = "coap://[2001:db8::1]" if command == "discover" else "coap://[2001:db8::1]/a/b"
+    assert run(command, f"{uri}?c", "--proxy", "coaps://p:77").status == 0
+    ((_, where, options),) = client.asked
+    for name in ("timeout", "confirmable", "payload"):
+        options.pop(name, None)
+    assert where == "coaps://p:77"
+    request = Message(Code.GET, uri=where, **options)
+    assert (request.scheme, request.unresolved_remote) == ("coaps", "p:77")
+    assert request.options.uri_host == "2001:db8::1"
+    assert request.uri == f"coap://[2001:db8::1]/{path}?c"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["get", URI, "--proxy", "coap://p"],
-        ["observe", URI, "--proxy=coap://p"],
         ["shell"],
         ["shell", URI, "--timeout", "1"],
         ["serve", "--files", "/tmp"],
-        ["serve", "--demo", "--reload"],
         ["serve", "--demo", "--workers", "2"],
         ["serve", "--demo", "--metrics", "localhost:1"],
         *(["credentials", name, "a", "--b"] for name in ["new", "pair", "add", "rotate", "revoke", "import", "export"]),

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from support.processes import free_ports
 
 from tests.interop.harness import (
     DTLS,
@@ -149,6 +150,32 @@ def test_aiocoap_observes_our_server(security: str, ours: Ours, start: Callable[
     for value in ("11111", "22222"):
         assert ours.run("put", f"{target}/obs", "--payload", value, credentials=credentials).returncode == 0
         observer.wait_for(f"^{value}$")
+
+
+@pytest.mark.parametrize("security", ["plain", "oscore"])
+def test_our_client_reaches_our_server_through_aiocoap_s_proxy(
+    security: str, ours: Ours, start: Callable[..., Program], tmp_path: Path
+) -> None:
+    """``--proxy``: it forwards to where Proxy-Scheme and the Uri options say; OSCORE goes through it."""
+    credentials = SERVER_CREDENTIALS | {"*": {"unprotected": True}} if security == "plain" else SERVER_CREDENTIALS
+    _, ports = ours.serve("coap", credentials=credentials)
+    port = free_ports()
+    start(aiocoap_program("aiocoap-proxy"), "--forward", "--bind", f"127.0.0.1:{port}").wait_until_bound(port)
+    target, hop = f"coap://127.0.0.1:{ports['coap']}", f"coap://127.0.0.1:{port}"
+    keys = None
+    if security == "oscore":
+        keys = {f"{target}/*": {"oscore": OSCORE_CLIENT}, f"{hop}/*": {"unprotected": True}}
+
+    def through(method: str, path: str, *arguments: str) -> bytes:
+        done = ours.run(method, f"{target}{path}", "--proxy", hop, *arguments, credentials=keys)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    through("put", "/store/x", "--payload", "through")
+    assert through("get", "/store/x") == b"through"
+    assert through("get", "/large") == LARGE
+    if keys is not None:  # without OSCORE this proxy forwards no response with Max-Age
+        assert json.loads(through("get", "/whoami"))["claims"] == [":sensor-18"]
 
 
 def test_a_context_directory_is_used_in_turns(ours: Ours, tmp_path: Path) -> None:
