@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 
 from securecoap.config import Limits
 from securecoap.credentials import CredentialsMap, OscoreContext
-from securecoap.keyring import Keyring
 from securecoap.derivation import derive
+from securecoap.keyring import Keyring
 
 if TYPE_CHECKING:
     from collections.abc import Callable
