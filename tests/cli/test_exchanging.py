@@ -23,8 +23,6 @@ def test_a_label_is_exported_as_its_devices_file(run, label, sample):
     assert json.loads(outcome.out) == expected
     exported = json.loads(run("credentials", "export", SERVER, label, "--uri", "coap://h:99/x").out)
     assert [name.partition("://")[2] for name in exported] == ["h:99/*"]
-        "://h:99/*"
-    )
 
 
 def test_a_pattern_is_exported_with_the_files_that_it_names(run):
