@@ -122,7 +122,7 @@ class Server:
             if (
                 request.code not in SAFE_METHODS
                 and (within := getattr(resource, "fresh_within", None)) is not None
-                and not self._is_fresh(incoming, within)
+                and not self._is_fresh(incoming, resource, within)
             ):
                 return
             if parameters:
@@ -161,7 +161,7 @@ class Server:
         if host is not None and self._is_own_name is not None and not self._is_own_name(host.lower(), request.remote):
             raise NotFound("this server does not have that name")
 
-    def _is_fresh(self, incoming: IncomingPlumbing, within: float) -> bool:
+    def _is_fresh(self, incoming: IncomingPlumbing, resource: Resource, within: float) -> bool:
         """Whether the request was made in the last seconds; if not, it is challenged and not processed (RFC 9175 2.3).
 
         Only what is protected can show that: the value has to travel with its integrity protected (section 2.2.1).
@@ -169,7 +169,7 @@ class Server:
         request = incoming.request
         remote = request.remote
         block = request.options.block1
-        if block is not None and block.more and block.number:
+        if block is not None and block.more and block.number and getattr(resource, "assembles_bodies", None) is True:
             return True  # what is done is done with the last block
         if remote.security == "none":
             raise Unauthorized("a fresh request has to be protected")

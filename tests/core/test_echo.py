@@ -12,6 +12,7 @@ from securecoap.config import Limits, TransportParameters
 from securecoap.core.echo import EchoValues
 from securecoap.oscore.sender import Sender
 from securecoap.resources import ObservableResource, Resource, Site
+from securecoap.wire.block import Block
 from securecoap.wire.codes import Code
 from securecoap.wire.message import ACK, CON, NON, Message
 from tests.oscore import vectors
@@ -422,6 +423,27 @@ async def test_r164_a_request_that_was_held_back_opens_nothing() -> None:
         pair.network.inject("client", "server", held[0].data)
         await asyncio.sleep(1)
         assert door.opened == 0
+
+
+class Meter(Door):
+    """Takes blocks one by one, each with its effect."""
+
+    assembles_bodies = False
+
+    async def needs_blockwise_assembly(self, request: Message) -> bool:
+        return False
+
+
+@virtual
+@pytest.mark.parametrize("is_protected", [True, False])
+async def test_r164_each_block_is_fresh_where_each_has_an_effect(is_protected: bool) -> None:
+    door = Meter()
+    async with secured(site_of(door=door)) if is_protected else Pair(site_of(door=door)) as pair:
+        request = pair.client.ask(Code.POST, "door", bytes(16), block1=Block(1, more=True, size_exponent=0))
+        await asyncio.sleep(0.011)  # it has arrived
+        assert door.opened == 0
+        response = await request.response
+        assert (door.opened, response.code) == ((1, Code.CHANGED) if is_protected else (0, Code.UNAUTHORIZED))
 
 
 @virtual
