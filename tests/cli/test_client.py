@@ -382,7 +382,6 @@ def test_proxy(client, run, command):
         ["serve", "--files", "/tmp"],
         ["serve", "--demo", "--workers", "2"],
         ["serve", "--demo", "--metrics", "localhost:1"],
-        *(["credentials", name, "a", "--b"] for name in ["new", "pair", "add", "rotate", "revoke", "import", "export"]),
     ],
 )
 def test_what_is_of_a_later_version_says_so(client, run, arguments):
