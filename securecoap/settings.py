@@ -15,7 +15,8 @@ from securecoap.config import Limits, TransportParameters
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Sequence
+    import socket
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from securecoap.credentials import CredentialsMap
     from securecoap.interfaces import Resource, ResourceTree
@@ -85,6 +86,7 @@ class ServerSettings(Settings):
         credentials: as for `ClientSettings`.
         names: host names that this server answers to, beside its addresses.
         insecure: whether a server without credentials may be reached from other machines.
+        sockets: UDP sockets that a service manager has bound already, by the URI of ``bind`` that each is for.
     """
 
     site: _Served
@@ -92,6 +94,7 @@ class ServerSettings(Settings):
     credentials: _Credentials = field(default=None, repr=False)
     names: Iterable[str] = field(default=(), kw_only=True)
     insecure: bool = field(default=False, kw_only=True)
+    sockets: Mapping[str, socket.socket] = field(default_factory=dict, kw_only=True)
 
 
 def takes(kind: Callable[P, S]) -> Callable[[Callable[[O, S], T]], Callable[Concatenate[O, P], T]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from securecoap.binds import parse_bind
 from securecoap.core.messages import MessageManager
 from securecoap.core.outer_blocks import OuterBlocks
 from securecoap.core.tokens import TokenManager
@@ -15,6 +16,7 @@ from securecoap.transports.udp import UdpInterface
 
 if TYPE_CHECKING:
     import asyncio
+    import socket
 
     from securecoap.core.cache import ResponseCache
     from securecoap.core.echo import EchoValues
@@ -79,6 +81,10 @@ class StackBuilder:
         self._random = randomness
         self._loop = loop
         self._cache = cache
+        self._inherited: dict[tuple[str, str, int], socket.socket] = {}
+        for uri, sock in getattr(settings, "sockets", {}).items():
+            bind = parse_bind(uri)
+            self._inherited[bind.scheme, bind.host, bind.port] = sock
 
     def open(self, scheme: str, host: str, port: int, *, is_client: bool = False) -> Stack:
         """A stack over a new socket.
@@ -105,8 +111,17 @@ class StackBuilder:
         self, scheme: str, host: str, port: int, above: MessageDispatcher, *, is_client: bool
     ) -> MessageInterface:
         settings, keyring = self._settings, self._keyring
+        inherited = self._inherited.pop((scheme, host, port), None)
         if scheme == "coap":
-            return UdpInterface(host, port, above, self._loop, packet_info=not is_client, limits=settings.limits)
+            return UdpInterface(
+                host,
+                port,
+                above,
+                self._loop,
+                packet_info=not is_client,
+                limits=settings.limits,
+                inherited=inherited,
+            )
         # The engine is imported only where there is DTLS.
         from securecoap.transports.dtls import DtlsInterface  # noqa: PLC0415
         from securecoap.transports.key_log import key_log_file  # noqa: PLC0415
@@ -125,4 +140,5 @@ class StackBuilder:
             engine=settings.engine,
             key_log=None if settings.keylog is None else key_log_file(settings.keylog),
             packet_info=not is_client,
+            inherited=inherited,
         )

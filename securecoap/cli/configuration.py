@@ -72,6 +72,7 @@ class _File(BaseModel):
     strict_state: bool = False
     insecure: bool = False
     log_format: str = "console"
+    reload: bool = False
     keylog: str | None = None
     dtls_engine: str = "python"
     limits: dict[str, Any] = {}

@@ -13,8 +13,11 @@ from typing import Final
 
 from securecoap.cli.text import printable
 
-__all__ = ["FORMATS", "LOGGER", "configure"]
+__all__ = ["ERROR", "FORMATS", "INFO", "LOGGER", "WARNING", "configure", "event"]
 
+INFO: Final = logging.INFO
+WARNING: Final = logging.WARNING
+ERROR: Final = logging.ERROR
 FORMATS: Final = ("console", "json")
 LOGGER: Final = logging.getLogger("securecoap.cli")
 
@@ -47,6 +50,11 @@ class _Json(logging.Formatter):
         if record.exc_info:
             members["exception"] = self.formatException(record.exc_info)
         return json.dumps(members, default=str)
+
+
+def event(level: int, name: str, text: str, **members: object) -> None:
+    """Write an event of those that ``docs/operating.md`` lists; in JSON it has its name and members."""
+    LOGGER.log(level, "%s", text, extra={_EXTRA: {"event": name, **members}})
 
 
 def configure(level: int, kind: str = "console") -> None:

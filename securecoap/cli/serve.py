@@ -9,14 +9,16 @@ import asyncio
 import logging
 import signal
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 import click
 
 from securecoap.cli import logs, session, status
-from securecoap.cli.options import ENGINE, KEYLOG, STATE, apply, credentials_option, not_yet
+from securecoap.cli.options import ENGINE, KEYLOG, STATE, apply, credentials_option, not_yet, refused
+from securecoap.cli.reloading import reloading, require_watching
+from securecoap.cli.systemd import Notifier, take_sockets
 from securecoap.cli.text import tell
 from securecoap.config import Limits, TransportParameters
 from securecoap.errors import CoapError, ConfigurationError
@@ -51,6 +53,7 @@ class Settings(TypedDict):
     dtls_engine: str
     config: Configuration | None
     check_config: bool
+    reload: bool
 
 
 class _Command(click.Command):
@@ -121,12 +124,12 @@ def _configure(ctx: click.Context, _: click.Parameter, path: Path | None) -> Con
     help="How log records are written to stderr.",
 )
 @apply((KEYLOG, ENGINE))
+@click.option("--reload", is_flag=True, help="Read the credentials again when the files change, not at SIGHUP only.")
 @click.option("--check-config", is_flag=True, help="Check everything, and do not start.")
 @apply(
     (
         not_yet("--files"),
-        not_yet("--reload", is_flag=True),
-        not_yet("--workers"),
+        refused("--workers", reason="not available yet: one process serves a port, on one core"),
         not_yet("--metrics"),
     )
 )
@@ -153,7 +156,7 @@ def serve(**settings: Unpack[Settings]) -> int:
             voice.say("the configuration is good")
             return status.SUCCESS
         with _without_hangup():
-            asyncio.run(session.interruptible(_serve(context, voice)))
+            asyncio.run(session.interruptible(_serve(context, voice, settings)))
     except (CoapError, OSError) as error:
         voice.complain(error)
         return status.USAGE
@@ -169,16 +172,20 @@ def _prepare(settings: Settings) -> Context:
     credentials = session.credentials(settings["credentials"], role="server")
     if settings["insecure"] and credentials is not None:
         logs.LOGGER.warning("--insecure changes nothing where there are credentials: they say who may do what")
+    if settings["reload"]:
+        require_watching()
     site = _site(settings)
     # When it is used, not when the command line is parsed: it is all of the library.
     from securecoap.context import Context
 
     config = settings["config"]
+    sockets = take_sockets()
     return Context.server(
         site,
         limits=Limits() if config is None else config.limits,
         parameters=TransportParameters() if config is None else config.parameters,
-        bind=settings["bind"] or None,
+        bind=(*sockets, *settings["bind"]) or None,
+        sockets=sockets,
         credentials=credentials,
         state=settings["state"],
         names=settings["name"],
@@ -202,13 +209,21 @@ def _site(settings: Settings) -> Site:
         raise ConfigurationError(str(fault)) from fault
 
 
-async def _serve(context: Context, voice: _Voice) -> int:
-    async with context as server:
+async def _serve(context: Context, voice: _Voice, settings: Settings) -> int:
+    notifier = Notifier()
+    async with context as server, AsyncExitStack() as stack:
+        watchdog = asyncio.create_task(notifier.feed_watchdog())
+        stack.callback(watchdog.cancel)
+        await stack.enter_async_context(
+            reloading(server, settings["credentials"], notifier, lambda _: None, watches=settings["reload"])
+        )
         for uri in server.endpoints:
             voice.say(f"listening {uri}", uri=uri)
+        notifier.ready("serving")
         try:
             await server.serve_forever()
         except asyncio.CancelledError:  # the signal
+            notifier.stopping()
             await server.drain(_DRAIN_TIME)
             raise
     return status.SUCCESS
@@ -216,12 +231,8 @@ async def _serve(context: Context, voice: _Voice) -> int:
 
 @contextmanager
 def _without_hangup() -> Iterator[None]:
-    """SIGHUP asks a server to reload; until there is something to reload, it must at least not end it."""
-
-    def note(*_: Any) -> None:
-        logs.LOGGER.warning("SIGHUP: reloading is not available yet; nothing was changed")
-
-    before = signal.signal(signal.SIGHUP, note)
+    """SIGHUP asks a server to reload; before it serves and while it ends it means nothing."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         yield
     finally:

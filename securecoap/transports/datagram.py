@@ -49,12 +49,13 @@ def is_wildcard(host: str) -> bool:
     return ip_address(host.partition("%")[0]).is_unspecified
 
 
-def open_socket(host: str, port: int) -> socket.socket:
+def open_socket(host: str, port: int, inherited: socket.socket | None = None) -> socket.socket:
     """A bound, non-blocking UDP socket; ``::`` takes IPv4 too, a multicast address joins the group.
 
     Args:
         host: an address literal, with a zone where it needs one.
         port: 0 for any.
+        inherited: one that somebody else has bound to this address, and that is made ready only.
 
     Raises:
         Unreachable: the address cannot be bound.
@@ -67,15 +68,16 @@ def open_socket(host: str, port: int) -> socket.socket:
         raise Unreachable(error.errno, f"{host} is no address of this machine") from error
     family, address = info[0], info[4]
     literal = ip_address(host.partition("%")[0])
-    sock = socket.socket(family, socket.SOCK_DGRAM)
+    sock = inherited or socket.socket(family, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
-        if family == socket.AF_INET6:
+        if family == socket.AF_INET6 and inherited is None:
             # Debian's default, and what people mean by [::]; other systems default otherwise.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if literal.is_unspecified else 1)
         if literal.is_multicast:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
+        if inherited is None:
+            sock.bind(address)
         if literal.is_multicast:
             _join(sock, family, address)
         if literal.is_unspecified:

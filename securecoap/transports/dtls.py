@@ -16,13 +16,7 @@ from securecoap.dtls.engine import EndReason
 from securecoap.dtls.parameters import DtlsParameters
 from securecoap.dtls.records import SequenceExhausted
 from securecoap.dtls.session import Role
-from securecoap.errors import (
-    CredentialsMissing,
-    FormatError,
-    HandshakeFailed,
-    RequestFailed,
-    SessionEnded,
-)
+from securecoap.errors import CredentialsMissing, FormatError, HandshakeFailed, RequestFailed, SessionEnded
 from securecoap.transports.datagram import DatagramSocket, open_socket
 from securecoap.transports.dtls_address import DEFAULT_PORT, DtlsAddress
 from securecoap.transports.dtls_attempts import AddressedCredentials, Attempt
@@ -38,6 +32,7 @@ from securecoap.wire import numbers
 from securecoap.wire.message import CON, Message
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable, Sequence
 
     from securecoap.credentials import DtlsPsk
@@ -60,7 +55,7 @@ class DtlsInterface:
     session, which ends the earlier one.
 
     Args:
-        host, port: where to bind; see `open_socket`.
+        host, port, inherited: where to bind; see `open_socket`.
         above: takes what comes in.
         loop: reads the socket.
         select: the credential for a request of ours; may raise `CredentialsMissing`. ``None`` if there is none.
@@ -102,6 +97,7 @@ class DtlsInterface:
         key_log: KeyLog | None = None,
         packet_info: bool = True,
         dtls: DtlsParameters | None = None,
+        inherited: socket.socket | None = None,
     ) -> None:
         self._above = above
         self._loop = loop
@@ -131,7 +127,7 @@ class DtlsInterface:
         self._armed_for = 0.0
         self._failures, self._closed = FailureLog(loop.time), False
         self._current: Callable[[Any], Any] = lambda source: (source,)  # nothing is gone before there was a reload
-        sock = open_socket(host, port)
+        sock = open_socket(host, port, inherited)
         self._socket = DatagramSocket(sock, loop, self._received, self._failed, packet_info=packet_info)
         self.address = self._socket.address
         self._resolver = Resolver(loop, self._socket.family)

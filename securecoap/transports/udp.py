@@ -18,6 +18,7 @@ from securecoap.wire.message import Message
 
 if TYPE_CHECKING:
     import asyncio
+    import socket
 
     from securecoap.interfaces import MessageDispatcher
 
@@ -83,7 +84,7 @@ class UdpInterface:
     """One bound UDP socket as a `MessageInterface`.
 
     Args:
-        host, port: where to bind; see `open_socket`.
+        host, port, inherited: where to bind; see `open_socket`.
         above: takes what comes in.
         loop: reads the socket.
         packet_info: whether a wildcard bind answers from the address that was asked; a client need not know.
@@ -109,6 +110,7 @@ class UdpInterface:
         *,
         packet_info: bool = True,
         limits: Limits | None = None,
+        inherited: socket.socket | None = None,
     ) -> None:
         limits = limits or Limits()
         self.allowance = limits.amplification_allowance
@@ -117,7 +119,7 @@ class UdpInterface:
         self._above = above
         self._loop = loop
         self._socket = DatagramSocket(
-            open_socket(host, port), loop, self._received, self._failed, packet_info=packet_info
+            open_socket(host, port, inherited), loop, self._received, self._failed, packet_info=packet_info
         )
         self.address = self._socket.address
         self._resolver = Resolver(loop, self._socket.family)

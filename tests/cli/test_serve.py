@@ -159,7 +159,7 @@ def test_json_log_lines(tmp_path):
 def test_hangup_does_not_end_it(tmp_path, run):
     site = start_demo(tmp_path)
     site.program.signal(signal.SIGHUP)
-    site.program.wait_for("not available yet")
+    site.program.wait_for("there are no --credentials")
     assert run("get", f"{site.coap}/hello").out == b"hello"
     assert site.program.stop() == 0
 

@@ -77,8 +77,8 @@ class Stack:
 class BareSocket:
     """A socket of a system that has neither ``recvmsg`` nor ``sendmsg``."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._socket = open_socket(host, port)
+    def __init__(self, host: str, port: int, inherited: socket.socket | None) -> None:
+        self._socket = open_socket(host, port, inherited)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith(("recvmsg", "sendmsg")):
