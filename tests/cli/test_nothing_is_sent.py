@@ -22,6 +22,8 @@ OSCORE = {
     }
 }  # fmt: skip
 
+GROUP = {"group-oscore": {"secret": {"hex": "00" * 16}, "group-id": {"hex": "01"}, "sender-id": {"hex": "01"}}}
+
 
 def sample(name: str) -> dict[str, Any]:
     """The entry of a sample file, its paths made absolute."""
@@ -48,8 +50,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "for other methods": ("coap", {"BASE/*": OSCORE | {"methods": ["PUT"]}}),
     "nothing at all for coaps": ("coaps", {"coaps://elsewhere.example/*": DTLS}),
     "no file for coaps": ("coaps", {}),
-    "raw public keys, not usable yet": ("coaps", {"BASE/*": sample("rpk")}),
-    "certificates, not usable yet": ("coaps", {"BASE/*": sample("x509")}),
+    "raw public keys for a plain scheme": ("coap", {"BASE/*": sample("rpk")}),
+    "certificates for a plain scheme": ("coap", {"BASE/*": sample("x509")}),
+    "certificates that are not valid yet": ("coaps", {"BASE/*": sample("x509") | FUTURE}),
+    "Group OSCORE, not usable yet": ("coap", {"BASE/*": GROUP}),
     "EDHOC with a suite that nobody has": ("coap", {"BASE/*": changed("edhoc", "edhoc-oscore", suite=3)}),
     "EDHOC with a server that may be anybody": (
         "coap",
