@@ -178,7 +178,9 @@ class Keyring:
     def find(self, kid: bytes, kid_context: bytes | None) -> Sequence[SecurityContext]:
         """See `securecoap.oscore.layer.ContextSource.find`."""
         if self._edhoc is not None and kid_context is None and (agreed := self._edhoc.find(kid)) is not None:
-            return (agreed,)  # an identifier that no configured context has
+            if self._contexts is None or self.credentials is None or not self.credentials.has_oscore_kid(kid):
+                return (agreed,)
+            return (agreed, *self._contexts.find(kid, None))  # which a reload has brought since
         return () if self._contexts is None else self._contexts.find(kid, kid_context)
 
     def derivations(self, kid: bytes) -> Sequence[Rederivation]:

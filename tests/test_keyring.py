@@ -148,3 +148,20 @@ def test_one_context_under_two_names_in_a_process(tmp_path: Path) -> None:
         await first.close()
 
     asyncio.run(test())
+
+
+def test_a_session_of_edhoc_does_not_hide_a_configured_context_that_a_reload_brought(tmp_path: Path) -> None:
+    """Its identifier was free when it was chosen: one of 48, and devices have numbers like these."""
+
+    async def test() -> None:
+        ring = keyring(tmp_path)
+        await ring.open_all()
+        (configured,) = ring.find(b"\x12", None)
+        agreed = SimpleNamespace(find=lambda kid: agreed if kid in (b"\x12", b"\x13") else None)
+        ring._edhoc = agreed  # type: ignore[assignment]  # as far as it is asked
+        assert ring.find(b"\x12", None) == (agreed, configured)
+        assert ring.find(b"\x13", None) == (agreed,)
+        ring._edhoc = None
+        await ring.close()
+
+    asyncio.run(test())
