@@ -14,6 +14,8 @@ from securecoap.cli.text import tell
 from securecoap.errors import CredentialsFault
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from securecoap.credentials import CredentialsMap
 
 __all__ = ["commands"]
@@ -25,24 +27,37 @@ def credentials() -> None:
 
 
 @credentials.command
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, exists=True))
 def check(file: Path) -> int:
     """Say everything that is wrong with a credentials file: exit status 0 if nothing is, otherwise 2."""
     # When it is used: reading credentials takes the library for keys and certificates.
     from securecoap.credentials import CredentialsMap
+    from securecoap.credentials.exposure import EXPOSED
+    from securecoap.credentials.loading import load_entries
 
     logs.configure(logging.ERROR)  # the warnings are told below
     try:
         found = CredentialsMap.load(file)
-    except CredentialsFault as fault:
-        for text in fault.faults:
-            tell(text)
-        tell(f"{file}: {_count(len(fault.faults), 'fault')}")
-        return status.USAGE
+    except CredentialsFault:
+        try:
+            load_entries([file], columns=True)  # once more, since looking for columns takes time
+        except CredentialsFault as precise:
+            fault = precise
+        return _refused(file, fault.faults)
     for text in found.warnings:
-        tell(f"warning: {text}")
+        if not text.endswith(EXPOSED):
+            tell(f"warning: {text}")
+    if exposed := [text for text in found.warnings if text.endswith(EXPOSED)]:
+        return _refused(file, exposed)
     tell(f"{file}: {summary(found)}")
     return status.SUCCESS
+
+
+def _refused(file: Path, faults: Sequence[str]) -> int:
+    for text in faults:
+        tell(text)
+    tell(f"{file}: {_count(len(faults), 'fault')}")
+    return status.USAGE
 
 
 def summary(found: CredentialsMap) -> str:

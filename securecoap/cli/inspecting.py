@@ -17,6 +17,7 @@ import click
 
 from securecoap.cli import logs, status
 from securecoap.cli.text import printable, tell
+from securecoap.credentials.exposure import INLINE, PUBLIC_MEMBERS
 from securecoap.errors import CredentialsFault, UriError
 from securecoap.wire.uri import parse_uri
 
@@ -25,15 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS"]
 
-_PUBLIC: Final = frozenset(
-    (
-        "client-identity", "identity-hint", "salt", "sender-id", "recipient-id", "id-context", "public-key",
-        "peer-keys", "certificate", "ca", "own-cred", "peer-cred",
-    )
-)  # fmt: skip
-"""Members whose bytes are no secret; what is not named here is hidden, whatever a later version adds."""
-_INLINE: Final = ("hex", "ascii", "base64")
-_FILE: Final = click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+_FILE: Final = click.argument("file", type=click.Path(path_type=Path, exists=True))
 _METHODS: Final = ("GET", "POST", "PUT", "DELETE", "FETCH", "PATCH", "iPATCH")
 
 
@@ -96,9 +89,13 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
 @click.option("--reveal", is_flag=True, help="Show keys, too.")
 def show(file: Path, label: str, reveal: bool) -> int:
     """Print the entry of a label or pattern as JSON, its keys hidden."""
+    from securecoap.credentials.loading import files_of
+
     if _loaded(file) is None:
         return status.USAGE
-    content = json.loads(file.read_text(encoding="utf-8"))
+    content: dict[str, Any] = {}
+    for path in files_of(file):
+        content.update(json.loads(path.read_text(encoding="utf-8")))
     entry = content.get(label)
     if entry is None:
         tell(f"{file}: there is no {label}")
@@ -114,9 +111,9 @@ def hidden(value: Any, *, is_public: bool = False) -> Any:
     if not isinstance(value, dict):
         return value
     form = next(iter(value), None) if len(value) == 1 else None
-    if form in _INLINE and not is_public:
+    if form in INLINE and not is_public:
         return {form: "(hidden)"}
-    return {name: hidden(one, is_public=is_public or name in _PUBLIC) for name, one in value.items()}
+    return {name: hidden(one, is_public=is_public or name in PUBLIC_MEMBERS) for name, one in value.items()}
 
 
 @click.command

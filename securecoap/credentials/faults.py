@@ -66,9 +66,14 @@ _Item = tuple[Place, str, int | None]
 
 
 class Report:
-    """Faults and warnings in the order of discovery; `raise_faults` puts them in the order of the files."""
+    """Faults and warnings in the order of discovery; `raise_faults` puts them in the order of the files.
 
-    def __init__(self) -> None:
+    Args:
+        columns: whether texts say the column beside the line.
+    """
+
+    def __init__(self, *, columns: bool = False) -> None:
+        self._has_columns = columns
         self._faults: list[_Item] = []
         self._warnings: list[_Item] = []
         self._documents: dict[int, int] = {}
@@ -109,6 +114,8 @@ class Report:
             document = place.document
             if line is None:
                 line = self._line(place)
+                if self._has_columns and line:
+                    text += f" (column {self._positions[id(document)].column(place.path)})"
             where = str(place)
             head = document.name and (f"{document.name}:{line}: " if line else f"{document.name}: ")
             rendered.append((self._documents[id(document)], line, head + (f"{where}: " if where else "") + text))

@@ -21,7 +21,16 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-__all__ = ["KeyFault", "certificates", "kind_of", "matching_public_key", "private_key", "public_key", "public_key_of"]
+__all__ = [
+    "KeyFault",
+    "certificates",
+    "end_of",
+    "kind_of",
+    "matching_public_key",
+    "private_key",
+    "public_key",
+    "public_key_of",
+]
 
 _PEM: Final = b"-----BEGIN "
 _ERRORS: Final = (ValueError, TypeError, UnsupportedAlgorithm)
@@ -104,6 +113,11 @@ def public_key_of(certificate: bytes) -> bytes:
         return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except _ERRORS:
         raise KeyFault("a certificate with a key of a kind that is not used") from None
+
+
+def end_of(certificate: bytes) -> float:
+    """When a certificate that `certificates` gave ends, in seconds since 1970."""
+    return x509.load_der_x509_certificate(certificate).not_valid_after_utc.timestamp()
 
 
 def _check_rsa(key: object) -> None:

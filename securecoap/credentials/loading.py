@@ -9,14 +9,18 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.credentials.entries import parse_documents
+from securecoap.credentials.exposure import EXPOSED, exposes_secrets
 from securecoap.credentials.faults import Document, Place, Report
+from securecoap.credentials.keys import end_of
+from securecoap.credentials.models import DtlsX509
 from securecoap.credentials.positions import TOKEN, scan
-from securecoap.credentials.resolution import Role, check, with_claims
+from securecoap.credentials.resolution import Role, check, leaves, with_claims
 from securecoap.credentials.sources import Sources
 from securecoap.credentials.values import Reading
 
@@ -25,8 +29,10 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger(__name__)
 
-__all__ = ["MAXIMUM_FILE", "load_entries", "octets_in", "read_content"]
+__all__ = ["EXPIRY_DAYS", "MAXIMUM_FILE", "files_of", "load_entries", "octets_in", "read_content"]
 
+EXPIRY_DAYS: Final = 14
+"""How long before the end of a key there are warnings."""
 MAXIMUM_FILE: Final = 256 * 1024 * 1024
 """Bytes of the largest file: far above 100,000 entries, far below a machine's memory."""
 
@@ -34,16 +40,22 @@ Source = str | os.PathLike[str] | Mapping[Any, Any]
 
 
 def load_entries(
-    sources: Sequence[Source], *, base: Path | None = None, role: Role | None = None, outside: Sources | None = None
+    sources: Sequence[Source],
+    *,
+    base: Path | None = None,
+    role: Role | None = None,
+    outside: Sources | None = None,
+    columns: bool = False,
 ) -> tuple[dict[str, Entry], tuple[str, ...]]:
     """Read, merge and check documents; later ones win.
 
     Args:
-        sources: paths of JSON files, or objects that were read from JSON.
+        sources: paths of JSON files, or of directories of them, or objects that were read from JSON.
         base: the directory to which the paths in objects are relative; the working directory by default. Paths in files
             are relative to their file.
         role: what the entries are for, where that makes a difference; the stricter reading if ``None``.
         outside: where ``file``, ``env`` and ``command`` values come from.
+        columns: whether texts say the column, too.
 
     Returns:
         The entries with their claims, in order, and the warnings, which are logged too.
@@ -51,17 +63,19 @@ def load_entries(
     Raises:
         CredentialsFault: with every fault of every document.
     """
-    report = Report()
+    report = Report(columns=columns)
     reading = Reading(report, outside if outside is not None else Sources())
     documents: list[tuple[Document, Any]] = []
     for source in sources:
         if isinstance(source, Mapping):
             documents.append((Document("", base if base is not None else Path()), source))
-        elif (document := _read(source, report)) is not None:
-            documents.append(document)
+        else:
+            found = [_read(path, report) for path in _expanded(source, report)]
+            documents += [document for document in found if document is not None]
     try:
         entries = parse_documents(reading, documents)
         check(entries, report, role)
+        _warn_before_expiry(entries, report, time.time())
     except RecursionError:
         report.fault(Place(documents[0][0], ()), "nested too deeply")
     report.raise_faults()
@@ -92,6 +106,40 @@ def octets_in(directory: Path, outside: Sources | None = None) -> Callable[[Any]
     return lambda value: reading.octets(value, place)
 
 
+def files_of(source: str | os.PathLike[str]) -> list[Path]:
+    """The files that a path stands for: itself, or of a directory all ``*.json`` by name, hidden ones left out."""
+    path = Path(source)
+    if not path.is_dir():
+        return [path]
+    return sorted(one for one in path.glob("*.json") if not one.name.startswith("."))
+
+
+def _expanded(source: str | os.PathLike[str], report: Report) -> list[str] | list[Path]:
+    try:
+        if not Path(source).is_dir():
+            return [os.fspath(source)]
+        found = files_of(source)
+    except (OSError, ValueError):  # it cannot be looked at: reading it says why
+        return [os.fspath(source)]
+    if not found:
+        report.fault(Place(Document(os.fspath(source), Path(source)), ()), "there is no *.json in this directory")
+    return found
+
+
+def _warn_before_expiry(entries: dict[str, Entry], report: Report, now: float) -> None:
+    """Warn of labels whose last key ends soon; what has ended is over, and no surprise any more."""
+    ends: dict[str, tuple[float, Place]] = {}
+    for _, credential in leaves(entries):
+        end = credential.validity.not_after
+        if isinstance(credential, DtlsX509) and credential.certificates:
+            end = min(end, end_of(credential.certificates[0]))
+        if credential.place is not None and end >= ends.get(credential.label, (float("-inf"),))[0]:
+            ends[credential.label] = (end, credential.place)
+    for end, place in ends.values():
+        if now < end < now + EXPIRY_DAYS * 86400:
+            report.warning(place, f"it ends in less than {EXPIRY_DAYS} days")
+
+
 def _read(source: str | os.PathLike[str], report: Report) -> tuple[Document, Any] | None:
     name = os.fspath(source)
     path = Path(name)
@@ -99,6 +147,7 @@ def _read(source: str | os.PathLike[str], report: Report) -> tuple[Document, Any
     try:
         with path.open("rb") as stream:
             data = stream.read(MAXIMUM_FILE + 1)
+            mode = os.fstat(stream.fileno()).st_mode
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a usable path"
         report.fault(nowhere, f"cannot read the file ({reason})")
@@ -112,7 +161,10 @@ def _read(source: str | os.PathLike[str], report: Report) -> tuple[Document, Any
         line = data.count(b"\n", 0, error.start) + 1
         report.fault(nowhere, "not UTF-8", line)
         return None
-    return _parse(Document(name, path.parent, text), text, nowhere, report)
+    found = _parse(Document(name, path.parent, text), text, nowhere, report)
+    if found is not None and exposes_secrets(found[1], mode):
+        report.warning(Place(found[0], ()), EXPOSED)
+    return found
 
 
 def _parse(document: Document, text: str, nowhere: Place, report: Report) -> tuple[Document, Any] | None:

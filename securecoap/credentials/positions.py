@@ -1,4 +1,4 @@
-"""On which line each value of a JSON text stands (RFC 8259), and which keys are given twice.
+"""Where each value of a JSON text stands (RFC 8259), and which keys are given twice.
 
 Reads texts that the standard library's parser has accepted, and only when there is something to report: so no error
 handling stands here, and loading a faultless file pays nothing. Must not know what the values mean.
@@ -21,10 +21,11 @@ TOKEN: Final = re.compile(r'[ \t\r\n]*("(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:
 
 @dataclass(slots=True)
 class Positions:
-    """Lines, counted from 1, by path; and the paths that were given again, with the line of each repetition."""
+    """Lines and columns, counted from 1, by path; and the paths that were given again, each with its line."""
 
     lines: dict[Path, int] = field(default_factory=dict)
     repeated: list[tuple[Path, int]] = field(default_factory=list)
+    columns: dict[Path, int] = field(default_factory=dict)
 
     def line(self, path: Path) -> int:
         """The line of ``path``, or of the nearest value around it that exists."""
@@ -34,6 +35,14 @@ class Positions:
             path = path[:-1]
         return self.lines.get((), 1)
 
+    def column(self, path: Path) -> int:
+        """The column, counted from 1, of ``path``, or of the nearest value around it that exists."""
+        while path:
+            if (found := self.columns.get(path)) is not None:
+                return found
+            path = path[:-1]
+        return self.columns.get((), 1)
+
 
 def scan(text: str) -> Positions:
     """Find the line of every member (that of its name) and list element in ``text``, which must be JSON."""
@@ -41,10 +50,14 @@ def scan(text: str) -> Positions:
     lines = positions.lines
     stack: list[dict[str, int] | int] = []  # for an object its names and how often each was seen; for a list the index
     path: list[str | int] = []
+    before = -1  # where the last line ended
     position, line, name = 0, 1, True  # ``name``: the next string in an object is a member's name
     while (match := TOKEN.match(text, position)) is not None:
         lexeme = match[1]
-        line += text.count("\n", position, match.start(1))
+        start = match.start(1)
+        line += text.count("\n", position, start)
+        before = max(before, text.rfind("\n", position, start))
+        column = start - before
         position = match.end()
         if lexeme in ("]", "}"):
             stack.pop()
@@ -65,9 +78,11 @@ def scan(text: str) -> Positions:
                 positions.repeated.append((tuple(path), line))
             stack[-1][key] = line
             lines[tuple(path)] = line
+            positions.columns[tuple(path)] = column
             name = False
             continue
         lines.setdefault(tuple(path), line)
+        positions.columns.setdefault(tuple(path), column)
         if lexeme == "{":
             stack.append({})
             path.append("")

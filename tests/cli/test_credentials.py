@@ -57,3 +57,27 @@ def test_no_file(run, tmp_path):
     assert run("credentials", "check", tmp_path / "missing")[:2] == (2, b"")
     assert run("credentials", "check", tmp_path)[:2] == (2, b"")
     assert run("credentials", "check")[:2] == (2, b"")
+
+
+def test_a_fault_has_its_column(run, write):
+    outcome = run("credentials", "check", write('{":a": {"dtls": {}},\n  ":b": ":c"}'))
+    assert outcome.status == 2
+    assert "json:2: :b: there is no :c (column 3)\n" in outcome.err
+
+
+def test_a_file_that_others_may_read_is_a_fault(run, write):
+    path = write({":a": {"dtls": {"client-identity": {"ascii": "a"}, "psk": {"hex": "00" * 16}}}})
+    assert run("credentials", "check", path).status == 0
+    path.chmod(0o644)
+    outcome = run("credentials", "check", path)
+    assert outcome[:2] == (2, b"")
+    assert "others may read this file" in outcome.err
+    assert run("credentials", "list", path).status == 0
+
+
+def test_a_directory(run, write, tmp_path):
+    write({":a": {"dtls": {"client-identity": {"ascii": "a"}, "psk": {"hex": "00" * 16}}}}, "1.json")
+    write({":b": ":a"}, "2.json")
+    assert run("credentials", "check", tmp_path).err.endswith(": 1 device, 0 patterns, 1 group\n")
+    assert run("credentials", "show", tmp_path, ":b").out == b'":a"\n'
+    assert run("credentials", "list", tmp_path).out == b":a\tdtls\t:b :a\talways\n"

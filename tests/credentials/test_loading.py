@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from securecoap.credentials import CredentialsMap, as_credentials_map
+from securecoap.credentials.loading import load_entries
 from securecoap.errors import CredentialsFault
 
 from .material import NOW, NoSources, build, oscore, psk
@@ -279,3 +282,54 @@ def test_no_secret_is_in_any_fault_warning_or_repr(entries):
         shown += [repr(loaded), repr(loaded.entries), *loaded.warnings, repr(loaded.credentials())]
     raw = repr(bytes.fromhex(MARK))[2:-1]
     assert not any(MARK in text or raw in text for text in shown)
+
+
+def test_a_directory_is_one_map_in_the_order_of_the_names(tmp_path):
+    (tmp_path / "20.json").write_text(json.dumps({":a": psk("second"), ":b": None}))
+    (tmp_path / "10.json").write_text(json.dumps({":a": psk("first"), ":b": psk("b"), ":c": psk("c")}))
+    (tmp_path / ".30.json").write_text("no JSON: an editor's, or a lock's")
+    (tmp_path / "readme.txt").write_text("no JSON")
+    assert {one.label: one.identity for one in CredentialsMap.load(tmp_path).credentials()} == {
+        ":c": b"c",
+        ":a": b"second",
+    }
+    (tmp_path / "30.json").write_text(json.dumps({":d": psk("c")}))
+    with pytest.raises(CredentialsFault, match=r"30.json:1: :d.dtls.client-identity: the same identity as in :c.dtls"):
+        CredentialsMap.load(tmp_path)
+
+
+def test_a_directory_without_files(tmp_path):
+    with pytest.raises(CredentialsFault, match=r"there is no \*.json"):
+        CredentialsMap.load(tmp_path)
+
+
+def _in_days(days):
+    return datetime.fromtimestamp(time.time() + days * 86400, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@pytest.mark.parametrize(("days", "is_warned"), [(-1, False), (13, True), (15, False)])
+def test_warnings_before_the_end(days, is_warned):
+    entry = psk(**{"not-after": _in_days(days)})
+    expected = (":a.dtls: it ends in less than 14 days",) if is_warned else ()
+    assert CredentialsMap.from_dict({":a": entry}).warnings == expected
+    assert CredentialsMap.from_dict({":a": {"any-of": [psk("new"), entry]}}).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "starts"),
+    [
+        ('{":a": {"dtls": {"client-identity": {"ascii": "x"}, "psk": {"hex": "0"}}}}', ['"psk"']),
+        ('{\n  ":a": {"dtls": 1},\n\n    ":b": ":c" }', ['"dtls"', '":b"']),
+        ('{":g": {"any-of": [":a", 7]}, ":a": {"dtls": 1}}', ["7", '"dtls"']),
+    ],
+)
+def test_columns(tmp_path, text, starts):
+    path = tmp_path / "c.json"
+    path.write_text(text)
+    columns = [next(line.index(start) + 1 for line in text.splitlines() if start in line) for start in starts]
+    with pytest.raises(CredentialsFault) as caught:
+        load_entries([path], columns=True)
+    assert [int(fault.rpartition("(column ")[2].rstrip(")")) for fault in caught.value.faults] == columns
+    with pytest.raises(CredentialsFault) as caught:
+        CredentialsMap.load(path)
+    assert not any("column" in fault for fault in caught.value.faults)

@@ -1,0 +1,56 @@
+"""Which values of a file are secrets, and whether a file that has some is open to others.
+
+Must not know kinds or entries: what is not known to be public is a secret.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["EXPOSED", "INLINE", "PUBLIC_MEMBERS", "exposes_secrets"]
+
+PUBLIC_MEMBERS: Final = frozenset(
+    (
+        "client-identity", "identity-hint", "salt", "sender-id", "recipient-id", "id-context", "public-key",
+        "peer-keys", "certificate", "ca", "own-cred", "peer-cred",
+    )
+)  # fmt: skip
+"""Members whose bytes are no secret; what is not named here is one, whatever a later version adds."""
+INLINE: Final = ("hex", "ascii", "base64")
+"""Forms of byte values that have the bytes in the file itself."""
+EXPOSED: Final = "others may read this file, and it has keys: chmod o-rwx"
+
+_OTHERS: Final = 0o004
+_PUBLISHED: Final = frozenset(
+    (
+        "0449961517d1d1a61b77ed305f02dcf5b1d96c1bab5e6c743cd70c2147b9ac24",
+        "48ac00e9497c8e7a6aa286673aaf175d88c750c975dc57793943d9c307ec1ca7",
+    )
+)  # fmt: skip
+"""SHA-256 of the values in the samples of this project, which everybody has: nothing is lost with them."""
+
+
+def exposes_secrets(content: Any, mode: int) -> bool:
+    """Whether a file with this JSON and these permissions shows a secret to other users of the machine."""
+    if not mode & _OTHERS:
+        return False
+    return any(sha256(text.encode()).hexdigest() not in _PUBLISHED for text in _secrets(content))
+
+
+def _secrets(content: Any) -> Iterator[str]:
+    """Every inline byte value that may be a secret, as it is written."""
+    pending = [content]
+    while pending:
+        one = pending.pop()
+        if isinstance(one, list):
+            pending += one
+        elif isinstance(one, dict):
+            form = next(iter(one), None) if len(one) == 1 else None
+            if form in INLINE and isinstance(one[form], str):
+                yield one[form]
+            else:
+                pending += [inner for name, inner in one.items() if name not in PUBLIC_MEMBERS]
