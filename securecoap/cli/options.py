@@ -222,9 +222,9 @@ def credentials_option(text: str) -> Callable[[Function], Function]:
     return click.option(
         "--credentials",
         metavar="FILE",
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        type=click.Path(path_type=Path, exists=True),
         multiple=True,
-        help=f"{text} Of several files, later ones replace entries of earlier ones.",
+        help=f"{text} Of several files, later ones replace entries of earlier ones; a directory is all *.json in it.",
     )
 
 
