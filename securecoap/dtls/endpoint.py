@@ -181,8 +181,8 @@ class Endpoint:
     def restore(self, saved: SavedSession, answer: object, now: float, elapsed: float) -> bool:
         """Go on with a saved session, once, if its credential still holds."""
         session = unpack_session(saved, believed(answer), self._parameters, now, elapsed)
-        if session is None or session.connection_id in self._by_connection_id:
-            return False
+        if session is None or session.connection_id in self._by_connection_id or session.peer in self._by_peer:
+            return False  # or its peer was faster, and has another one by now
         self._establish(session)
         return True
 

@@ -206,3 +206,20 @@ def test_at_the_bound_restored_sessions_obey_it():
     limits = dataclasses.replace(ROAMING.limits, dtls_sessions=3)
     restart(pair, parameters=dataclasses.replace(ROAMING, limits=limits))
     assert pair.endpoints[SERVER].session_count == 3
+
+
+@pytest.mark.parametrize("parameters", [None, ROAMING])
+def test_a_session_that_its_client_made_anew_meanwhile_is_not_replaced(parameters):
+    """A store may answer late; a saved session is older than whatever there is."""
+    couple = running(parameters)
+    saved = couple.endpoints[SERVER].save(couple.now)
+    server, _ = couple.add(SERVER, parameters, keys(SENSOR))
+    answer = server.ask_again(saved[0].evidence)
+    couple.client.cancel(SERVER)
+    couple.connect()
+    newer = server.session(CLIENT)
+    assert newer is not None
+    assert not server.restore(saved[0], answer, couple.now, 1.0)
+    assert newer.alive
+    assert server.session(CLIENT) is newer
+    assert server.session_count == 1
