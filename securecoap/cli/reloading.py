@@ -113,15 +113,22 @@ async def _watch(files: Sequence[Path], wanted: asyncio.Event) -> None:
 
     before = _signature(files)
     # It returns now and then when nothing has changed, too: what came before it began to watch is not missed.
-    async for _ in awatch(*{file.absolute().parent for file in files}, recursive=False, yield_on_timeout=True):
+    async for _ in awatch(*_directories(files), recursive=False, yield_on_timeout=True):
         now = _signature(files)
         if now != before:
             before = now
             wanted.set()
 
 
+def _directories(files: Sequence[Path]) -> set[Path]:
+    """What is watched: where the files are; one that is a directory of files is that itself."""
+    return {file.absolute() if file.is_dir() else file.absolute().parent for file in files}
+
+
 def _signature(files: Sequence[Path]) -> Signature:
-    return tuple(_stat(file) for file in files)
+    from securecoap.credentials.loading import files_of
+
+    return tuple(_stat(one) for file in files for one in files_of(file))
 
 
 def _stat(file: Path) -> tuple[int, int, int] | None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from securecoap import Context
 from securecoap.credentials import CredentialsMap
 from securecoap.dtls.certificates import CLIENT, SERVER, TrustStore, Verified
+from securecoap.errors import CoapError
+from tests.cli.conftest import start_demo
+from tests.loopback import real
 
 KINDS = ("dtls", "dtls-rpk", "dtls-x509", "oscore", "edhoc-oscore")
 GET = 1
@@ -336,3 +342,50 @@ def test_what_cannot_be_made(run, arguments, tmp_path, monkeypatch):
     assert outcome[:2] == (2, b"")
     assert outcome.err
     assert list(tmp_path.iterdir()) == []
+
+
+@real
+@pytest.mark.parametrize("kind", ["dtls", "oscore"])
+async def test_a_rotation_at_a_server_that_runs(run, tmp_path, kind):
+    """Both keys work with the same claims, then the new one only; nobody is revoked by accident."""
+    server, device = tmp_path / "server.json", tmp_path / "device.json"
+    for label, file in (("x", device), ("other", tmp_path / "other.json")):
+        assert run("credentials", "pair", kind, label, "--server", server, "--device", file).status == 0
+    assert run("credentials", "pair", "dtls", "z", "--server", server, "--device", tmp_path / "z.json").status == 0
+    old = json.loads(device.read_text())
+    site = start_demo(tmp_path, "--credentials", str(server))
+    uri = site.coaps if kind == "dtls" else site.coap
+    reloads = 0
+
+    async def reload():
+        nonlocal reloads
+        reloads += 1
+        os.kill(site.program.pid, signal.SIGHUP)
+        deadline = time.monotonic() + 20
+        while site.program.output.count("were read again") < reloads:
+            assert time.monotonic() < deadline, site.program.output
+            await asyncio.sleep(0.02)
+
+    async def claims(client):
+        return json.loads((await client.get(uri + "/whoami", timeout=5)).payload)["claims"]
+
+    try:
+        async with Context.client(credentials=old, state=tmp_path / "old") as before:
+            assert await claims(before) == [":x"]
+            assert run("credentials", "rotate", "x", "--server", server, "--device", device).status == 0
+            await reload()
+            async with Context.client(credentials=device, state=tmp_path / "new") as after:
+                assert await claims(before) == await claims(after) == [":x"]
+                assert run("credentials", "rotate", "x", "--server", server, "--finish").status == 0
+                await reload()
+                assert await claims(after) == [":x"]
+                with pytest.raises(CoapError):
+                    await claims(before)
+                assert run("credentials", "revoke", server, "x").status == 0
+                await reload()
+                with pytest.raises(CoapError):
+                    await claims(after)
+        async with Context.client(credentials=tmp_path / "other.json", state=tmp_path / "other") as other:
+            assert await claims(other) == [":other"]
+    finally:
+        site.program.stop()
