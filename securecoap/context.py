@@ -30,6 +30,7 @@ from securecoap.reloading import Reloading
 from securecoap.saved_sessions import SavedSessions
 from securecoap.settings import ClientSettings, ServerSettings, takes
 from securecoap.stacks import Stack, StackBuilder
+from securecoap.statistics import Statistics, count
 from securecoap.wire import numbers
 from securecoap.wire.codes import BODILESS_METHODS, Code
 from securecoap.wire.message import Message
@@ -135,13 +136,7 @@ class Context(Calls):
         limits, parameters = self._settings.limits, self._settings.parameters
         has_cache = self._settings.cache
         self._common = Common(
-            self._choose,
-            self._loop,
-            parameters,
-            limits,
-            self._random,
-            recognize=self._recognize,
-            has_cache=has_cache,
+            self._choose, self._loop, parameters, limits, self._random, recognize=self._recognize, has_cache=has_cache
         )
         self._server = Server(
             self._keyring.tree(self._settings.site, echo.make),
@@ -200,6 +195,10 @@ class Context(Calls):
         if self._reloading is None:
             raise ConfigurationError("the context is not running; use it in 'async with'")
         self.credentials = await self._reloading.reload(source)
+
+    def statistics(self) -> Statistics:
+        """What there is at this moment, in numbers; see `securecoap.statistics`."""
+        return count(self._stacks, self._server, self.credentials)
 
     async def drain(self, seconds: float) -> None:
         """Prepare for `shutdown`: refuse new requests with 5.03, and let those under way be answered.

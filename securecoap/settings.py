@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from securecoap.credentials import CredentialsMap
-    from securecoap.interfaces import Resource, ResourceTree
+    from securecoap.interfaces import RequestHandler, Resource, ResourceTree
 
 __all__ = ["ClientSettings", "ServerSettings", "Settings", "takes"]
 
@@ -86,6 +86,7 @@ class ServerSettings(Settings):
         credentials: as for `ClientSettings`.
         names: host names that this server answers to, beside its addresses.
         insecure: whether a server without credentials may be reached from other machines.
+        measure: stands a handler in front of what answers requests, for those who count them.
         sockets: UDP sockets that a service manager has bound already, by the URI of ``bind`` that each is for.
     """
 
@@ -94,6 +95,7 @@ class ServerSettings(Settings):
     credentials: _Credentials = field(default=None, repr=False)
     names: Iterable[str] = field(default=(), kw_only=True)
     insecure: bool = field(default=False, kw_only=True)
+    measure: Callable[[RequestHandler], RequestHandler] | None = field(default=None, kw_only=True, repr=False)
     sockets: Mapping[str, socket.socket] = field(default_factory=dict, kw_only=True)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from securecoap.core.cache import ResponseCache
     from securecoap.core.echo import EchoValues
     from securecoap.core.serving import Server
-    from securecoap.interfaces import MessageDispatcher, MessageInterface, Randomness
+    from securecoap.interfaces import MessageDispatcher, MessageInterface, Randomness, RequestHandler
     from securecoap.keyring import Keyring
     from securecoap.settings import ClientSettings, ServerSettings
 
@@ -76,7 +76,8 @@ class StackBuilder:
     ) -> None:
         self._settings = settings
         self._keyring = keyring
-        self._server = server
+        measure = getattr(settings, "measure", None)
+        self._handler: RequestHandler = server if measure is None else measure(server)
         self._echo = echo
         self._random = randomness
         self._loop = loop
@@ -98,7 +99,7 @@ class StackBuilder:
         manager = MessageManager(loop, randomness, echo, parameters, limits, credentials)
         outer = OuterBlocks(manager, loop, randomness, limits, parameters)
         oscore = OscoreLayer(outer, self._keyring, loop, randomness, limits)
-        tokens = TokenManager(oscore, self._server, randomness, echo, limits, self._cache)
+        tokens = TokenManager(oscore, self._handler, randomness, echo, limits, self._cache)
         manager.above = outer
         outer.above = oscore
         oscore.above = tokens

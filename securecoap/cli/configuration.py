@@ -73,6 +73,7 @@ class _File(BaseModel):
     insecure: bool = False
     log_format: str = "console"
     reload: bool = False
+    metrics: str | None = None
     keylog: str | None = None
     dtls_engine: str = "python"
     limits: dict[str, Any] = {}

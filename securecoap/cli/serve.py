@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from securecoap.cli.configuration import Configuration
+    from securecoap.cli.metrics import Metrics
     from securecoap.context import Context
     from securecoap.resources import Site
 
@@ -54,6 +55,7 @@ class Settings(TypedDict):
     config: Configuration | None
     check_config: bool
     reload: bool
+    metrics: str | None
 
 
 class _Command(click.Command):
@@ -125,12 +127,12 @@ def _configure(ctx: click.Context, _: click.Parameter, path: Path | None) -> Con
 )
 @apply((KEYLOG, ENGINE))
 @click.option("--reload", is_flag=True, help="Read the credentials again when the files change, not at SIGHUP only.")
+@click.option("--metrics", metavar="HOST:PORT", help="Serve metrics for Prometheus, /health and /ready over HTTP.")
 @click.option("--check-config", is_flag=True, help="Check everything, and do not start.")
 @apply(
     (
         not_yet("--files"),
         refused("--workers", reason="not available yet: one process serves a port, on one core"),
-        not_yet("--metrics"),
     )
 )
 @click.option(
@@ -151,19 +153,19 @@ def serve(**settings: Unpack[Settings]) -> int:
     logs.configure(logging.INFO, settings["log_format"])
     voice = _Voice(settings["log_format"])
     try:
-        context = _prepare(settings)
+        context, metrics = _prepare(settings)
         if settings["check_config"]:
             voice.say("the configuration is good")
             return status.SUCCESS
         with _without_hangup():
-            asyncio.run(session.interruptible(_serve(context, voice, settings)))
+            asyncio.run(session.interruptible(_serve(context, metrics, voice, settings)))
     except (CoapError, OSError) as error:
         voice.complain(error)
         return status.USAGE
     return status.SUCCESS
 
 
-def _prepare(settings: Settings) -> Context:
+def _prepare(settings: Settings) -> tuple[Context, Metrics | None]:
     """Everything that can be found out before anything is bound.
 
     Raises:
@@ -180,7 +182,10 @@ def _prepare(settings: Settings) -> Context:
 
     config = settings["config"]
     sockets = take_sockets()
-    return Context.server(
+    metrics = None
+    if settings["metrics"] is not None:
+        metrics = _metrics()
+    context = Context.server(
         site,
         limits=Limits() if config is None else config.limits,
         parameters=TransportParameters() if config is None else config.parameters,
@@ -193,7 +198,19 @@ def _prepare(settings: Settings) -> Context:
         strict_state=settings["strict_state"],
         insecure=settings["insecure"],
         keylog=settings["keylog"],
+        measure=None if metrics is None else metrics.measure,
     )
+    if metrics is not None:
+        metrics.watch(context.statistics)
+    return context, metrics
+
+
+def _metrics() -> Metrics:
+    try:
+        from securecoap.cli.metrics import Metrics  # only where it is asked for: an extra
+    except ImportError:
+        raise ConfigurationError("--metrics needs prometheus-client: pip install 'securecoap[metrics]'") from None
+    return Metrics()
 
 
 def _site(settings: Settings) -> Site:
@@ -209,13 +226,21 @@ def _site(settings: Settings) -> Site:
         raise ConfigurationError(str(fault)) from fault
 
 
-async def _serve(context: Context, voice: _Voice, settings: Settings) -> int:
+async def _serve(context: Context, metrics: Metrics | None, voice: _Voice, settings: Settings) -> int:
     notifier = Notifier()
-    async with context as server, AsyncExitStack() as stack:
+    is_draining = False
+    async with AsyncExitStack() as before, context as server, AsyncExitStack() as stack:
+        if metrics is not None:
+            from securecoap.cli.metrics import serving_metrics  # loaded already
+
+            is_ready = lambda: bool(server.endpoints) and not is_draining  # noqa: E731  # it has one use
+            where = await before.enter_async_context(serving_metrics(metrics, settings["metrics"] or "", is_ready))
+            voice.say(f"metrics {where}", uri=where)
         watchdog = asyncio.create_task(notifier.feed_watchdog())
         stack.callback(watchdog.cancel)
+        told = (lambda _: None) if metrics is None else metrics.reloaded
         await stack.enter_async_context(
-            reloading(server, settings["credentials"], notifier, lambda _: None, watches=settings["reload"])
+            reloading(server, settings["credentials"], notifier, told, watches=settings["reload"])
         )
         for uri in server.endpoints:
             voice.say(f"listening {uri}", uri=uri)
@@ -223,6 +248,7 @@ async def _serve(context: Context, voice: _Voice, settings: Settings) -> int:
         try:
             await server.serve_forever()
         except asyncio.CancelledError:  # the signal
+            is_draining = True
             notifier.stopping()
             await server.drain(_DRAIN_TIME)
             raise

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from securecoap.errors import RequestEntityTooLarge
+from securecoap.errors import MethodNotAllowed, NotFound, RequestEntityTooLarge
 from securecoap.wire import numbers
-from securecoap.wire.codes import CODES, Code, code_text
+from securecoap.wire.codes import CODES, DEFAULT_RESPONSE_CODES, Code, code_text
 from securecoap.wire.content_formats import PROBLEM_DETAILS
 from securecoap.wire.message import Message
 from securecoap.wire.problem_details import ProblemDetails
@@ -19,7 +19,7 @@ from securecoap.wire.problem_details import ProblemDetails
 if TYPE_CHECKING:
     from securecoap.errors import ErrorResponse
 
-__all__ = ["bad_option", "error_message"]
+__all__ = ["bad_option", "error_message", "nothing_there"]
 
 _DEFAULT_MAX_AGE: Final = numbers.OPTIONS[numbers.MAX_AGE].default
 
@@ -37,6 +37,11 @@ def error_message(error: ErrorResponse, request: Message) -> Message:
     if isinstance(error, RequestEntityTooLarge) and error.size1 is not None:
         message.options.size1 = error.size1
     return message
+
+
+def nothing_there(request: Message) -> ErrorResponse:
+    """What there is to say of a path where there is nothing (RFC 7252 section 5.8 for methods that nobody knows)."""
+    return NotFound() if request.code in DEFAULT_RESPONSE_CODES else MethodNotAllowed()
 
 
 def bad_option(code: Code, number: int, request: Message) -> Message:

@@ -16,13 +16,12 @@ from securecoap.config import Limits, TransportParameters
 from securecoap.core.blockwise import Assemblies
 from securecoap.core.notifications import SEQUENCE_RATE
 from securecoap.core.observe import Observation, Observations, Rendering
-from securecoap.core.problems import error_message
+from securecoap.core.problems import error_message, nothing_there
 from securecoap.core.silence import SUCCESS, unwanted_classes
 from securecoap.core.tasks import start
 from securecoap.errors import (
     BadRequest,
     ErrorResponse,
-    MethodNotAllowed,
     NotFound,
     ProxyingNotSupported,
     ServiceUnavailable,
@@ -30,7 +29,7 @@ from securecoap.errors import (
 )
 from securecoap.wire import numbers
 from securecoap.wire.block import BERT_EXPONENT
-from securecoap.wire.codes import BODILESS_METHODS, DEFAULT_RESPONSE_CODES, SAFE_METHODS, Code
+from securecoap.wire.codes import BODILESS_METHODS, SAFE_METHODS, Code
 from securecoap.wire.message import Message, NoResponse
 
 if TYPE_CHECKING:
@@ -53,10 +52,6 @@ _SPECIAL: Final = sum(1 << number for number in (numbers.BLOCK1, numbers.BLOCK2,
 _BLOCKS: Final = 1 << numbers.BLOCK1 | 1 << numbers.BLOCK2
 _OBSERVE: Final = 1 << numbers.OBSERVE
 _MOST_HOPS: Final = 255  # RFC 8768 section 3
-
-
-def _nothing_there(request: Message) -> ErrorResponse:
-    return NotFound() if request.code in DEFAULT_RESPONSE_CODES else MethodNotAllowed()  # section 5.8
 
 
 class Server:
@@ -106,6 +101,11 @@ class Server:
         """Answer from these resources from now on."""
         self._find = getattr(root, "find", None) or (lambda _path: None if root is None else (root, {}))
 
+    @property
+    def observation_count(self) -> int:
+        """Observations that are registered."""
+        return len(self._observations)
+
     def handle(self, incoming: IncomingPlumbing) -> None:
         """Answer a request, now or later. See `RequestHandler.handle`."""
         request = incoming.request
@@ -117,7 +117,7 @@ class Server:
                 self._authorize(request)
             found = self._find(request.options.uri_path)
             if found is None:
-                raise _nothing_there(request)  # noqa: TRY301  # answered like any handler's error
+                raise nothing_there(request)  # noqa: TRY301  # answered like any handler's error
             resource, parameters = found
             if (
                 request.code not in SAFE_METHODS

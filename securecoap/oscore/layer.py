@@ -333,4 +333,5 @@ class OscoreLayer:
     def log_failure(self, remote: EndpointAddress, error: Exception) -> None:
         """Say what was wrong with a message, and not too often."""
         if _log.isEnabledFor(logging.INFO) and self._logged.allows(remote):
-            _log.info("OSCORE message with %s dropped: %s", remote.hostinfo, error)
+            members = {"event": "oscore-dropped", "peer": remote.hostinfo, "reason": str(error)}
+            _log.info("OSCORE message with %s dropped: %s", remote.hostinfo, error, extra={"fields": members})

@@ -72,6 +72,8 @@ class DtlsInterface:
 
     Attributes:
         address: the socket address really bound.
+        failures: counts the handshakes of peers that failed.
+        sessions: iterates over those that live.
 
     Raises:
         Unreachable: the address cannot be bound.
@@ -117,6 +119,7 @@ class DtlsInterface:
             key_log=key_log,
         )
         self._receive = self._engine.receive
+        self.sessions = self._engine.sessions
         timing = parameters or TransportParameters()
         self._ack_timeout = timing.ack_timeout
         self._watch = SessionWatch(loop, timing, self._ask, self._expire)
@@ -125,7 +128,7 @@ class DtlsInterface:
         self._dialled: set[SocketAddress] = set()
         self._timer: Timer | None = None
         self._armed_for = 0.0
-        self._failures, self._closed = FailureLog(loop.time), False
+        self.failures, self._closed = FailureLog(loop.time), False
         self._current: Callable[[Any], Any] = lambda source: (source,)  # nothing is gone before there was a reload
         sock = open_socket(host, port, inherited)
         self._socket = DatagramSocket(sock, loop, self._received, self._failed, packet_info=packet_info)
@@ -334,7 +337,7 @@ class DtlsInterface:
             if attempt is not None:
                 attempt.fail(HandshakeFailed(f"coaps://{hostinfo(peer, DEFAULT_PORT)}: {error}", error.alert))
         else:
-            self._failures.warn(lambda: hostinfo(peer[0] if type(peer[0]) is tuple else peer, 0), error)
+            self.failures.warn(lambda: hostinfo(peer[0] if type(peer[0]) is tuple else peer, 0), error)
 
     def _ask(self, remote: DtlsAddress) -> None:
         """A server that does not answer may have lost the session: ask it with a handshake beside the session.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from securecoap.errors import HandshakeFailed
+
 __all__ = ["FailureLog"]
 
 _INTERVAL: Final = 1.0
@@ -20,22 +22,29 @@ class FailureLog:
 
     Args:
         time: the time in seconds.
+
+    Attributes:
+        counts: of all failures, by the name of the alert that ended it; ``timeout`` for none.
     """
 
-    __slots__ = ("_next", "_time", "_unlogged")
+    __slots__ = ("_next", "_time", "_unlogged", "counts")
 
     def __init__(self, time: Callable[[], float]) -> None:
         self._time = time
         self._unlogged = 0
         self._next = 0.0
+        self.counts: dict[str, int] = {}
 
-    def warn(self, peer: Callable[[], str], error: Exception) -> None:
-        """Write what went wrong with whom, if the last record is old enough."""
+    def warn(self, peer: Callable[[], str], error: HandshakeFailed) -> None:
+        """Count it, and write what went wrong with whom, if the last record is old enough."""
+        cause = error.alert or "timeout"
+        self.counts[cause] = self.counts.get(cause, 0) + 1
         now = self._time()
         if now < self._next:
             self._unlogged += 1
             return
         more = f" ({self._unlogged} more since the last message)" if self._unlogged else ""
-        _log.warning("%s: %s%s", peer(), error, more)
+        members = {"event": "handshake-failed", "peer": peer(), "cause": cause, "unlogged": self._unlogged}
+        _log.warning("%s: %s%s", members["peer"], error, more, extra={"fields": members})
         self._unlogged = 0
         self._next = now + _INTERVAL

@@ -381,7 +381,6 @@ def test_proxy(client, run, command):
         ["shell", URI, "--timeout", "1"],
         ["serve", "--files", "/tmp"],
         ["serve", "--demo", "--workers", "2"],
-        ["serve", "--demo", "--metrics", "localhost:1"],
     ],
 )
 def test_what_is_of_a_later_version_says_so(client, run, arguments):

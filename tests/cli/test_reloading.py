@@ -142,6 +142,22 @@ async def test_a_changed_file_is_read_without_a_signal(site, tmp_path):
     assert len(failed["faults"]) == 1
 
 
+@real
+async def test_a_directory_of_files_is_watched_too(tmp_path):
+    pytest.importorskip("watchfiles")
+    directory = tmp_path / "credentials.d"
+    directory.mkdir()
+    (directory / "10.json").write_text(json.dumps(DEVICES))
+    server = start_demo(tmp_path, "--credentials", str(directory), "--reload")
+    try:
+        (directory / "20.json").write_text(json.dumps({":e": psk("e", 9)}))
+        await heard(server.program, READ_AGAIN)
+        async with Context.client({"coaps://*": psk("e", 9)}) as client:
+            assert await claims(client, server.coaps) == [":e"]
+    finally:
+        server.program.stop()
+
+
 def test_without_credentials_there_is_nothing_to_be_read_again(tmp_path):
     site = start_demo(tmp_path)
     site.program.signal(signal.SIGHUP)

@@ -26,7 +26,7 @@ RANKS = {
     "edhoc": 5, "derivation": 5,
     "transports": 6, "resources": 6, "keyring": 6, "security_contexts": 6, "binds": 6, "streaming": 6, "calls": 6,
     "settings": 6, "saved_sessions": 6,
-    "stacks": 7, "reloading": 7, "context": 7,
+    "stacks": 7, "reloading": 7, "statistics": 7, "context": 7,
     "cli": 8,
     "__main__": 9,
     "__init__": 9,
@@ -34,6 +34,7 @@ RANKS = {
 SAME_RANK = {
     ("config", "errors"), ("oscore", "state"), ("dtls", "state"), ("core", "state"), ("calls", "streaming"),
     ("context", "stacks"), ("keyring", "security_contexts"), ("context", "reloading"), ("reloading", "stacks"),
+    ("context", "statistics"), ("statistics", "stacks"),
     ("saved_sessions", "settings"),
 }  # fmt: skip
 

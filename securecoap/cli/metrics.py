@@ -1,0 +1,201 @@
+"""``serve --metrics HOST:PORT``: what a server does, for Prometheus; and ``/health`` and ``/ready`` for who starts it.
+
+Requests are counted by standing in front of what answers them; where nobody asks for metrics, nothing of this is there.
+The endpoint speaks as much HTTP as a scraper needs. It has neither encryption nor a password: it belongs on loopback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from securecoap.errors import ConfigurationError
+from securecoap.wire.codes import DEFAULT_RESPONSE_CODES, Code, dotted
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from prometheus_client.metrics_core import Metric
+
+    from securecoap.interfaces import IncomingPlumbing, RequestHandler
+    from securecoap.statistics import Statistics
+    from securecoap.wire.message import Message
+
+__all__ = ["Metrics", "serving_metrics"]
+
+_BUCKETS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0, 10.0)
+_LONGEST_HEAD: Final = 8192
+_PATIENCE: Final = 5.0
+"""Seconds for a request of HTTP."""
+
+
+class Metrics:
+    """What is counted, and what is read when it is asked for."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "securecoap_requests",
+            "Requests that were answered.",
+            ("method", "code", "security"),
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "securecoap_request_seconds",
+            "From a request to its (first) response.",
+            ("security",),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.reloads = Counter(
+            "securecoap_reloads",
+            "Times that the credentials were to be read again.",
+            ("outcome",),
+            registry=self.registry,
+        )
+        for outcome in ("good", "failed"):
+            self.reloads.labels(outcome)
+
+    def reloaded(self, has_succeeded: bool) -> None:
+        """Count a reload."""
+        self.reloads.labels("good" if has_succeeded else "failed").inc()
+
+    def measure(self, handler: RequestHandler) -> RequestHandler:
+        """A handler that counts what another one answers."""
+        return _Measured(handler, self)
+
+    def watch(self, statistics: Callable[[], Statistics]) -> None:
+        """Read these whenever the metrics are asked for."""
+        self.registry.register(_Collector(statistics))
+
+
+class _Measured:
+    """A `RequestHandler` in front of another one."""
+
+    def __init__(self, handler: RequestHandler, metrics: Metrics) -> None:
+        self._handle = handler.handle
+        self._metrics = metrics
+        self.reduce = handler.reduce
+        self.discard_peer = handler.discard_peer
+
+    def handle(self, incoming: IncomingPlumbing) -> None:
+        """See `RequestHandler.handle`."""
+        self._handle(_Incoming(incoming, self._metrics))
+
+
+class _Incoming:
+    """A request whose first response is counted; everything else is the request's own."""
+
+    __slots__ = ("_add_response", "_began", "_incoming", "_metrics", "request")
+
+    def __init__(self, incoming: IncomingPlumbing, metrics: Metrics) -> None:
+        self.request = incoming.request
+        self._incoming = incoming
+        self._add_response = incoming.add_response
+        self._metrics = metrics
+        self._began = perf_counter()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._incoming, name)
+
+    def add_response(self, message: Message, *, is_last: bool = True) -> None:
+        """See `PlumbingRequest.add_response`."""
+        if self._began:
+            request = self.request
+            method = request.code or 0
+            code = message.code or DEFAULT_RESPONSE_CODES.get(method, Code.CONTENT)
+            security = request.remote.security
+            metrics = self._metrics
+            # The method is the peer's to choose: what is none of ours has one name.
+            name = Code(method).name if method in DEFAULT_RESPONSE_CODES else "other"
+            metrics.requests.labels(name, dotted(code), security).inc()
+            metrics.seconds.labels(security).observe(perf_counter() - self._began)
+            self._began = 0.0
+        self._add_response(message, is_last=is_last)
+
+
+class _Collector:
+    """The numbers of the moment."""
+
+    def __init__(self, statistics: Callable[[], Statistics]) -> None:
+        self._statistics = statistics
+
+    def collect(self) -> Iterator[Metric]:
+        """See prometheus-client's collectors."""
+        now = self._statistics()
+        for name, text, value in (
+            ("dtls_sessions", "DTLS sessions that live.", now.dtls_sessions),
+            ("observations", "Observations that clients have registered.", now.observations),
+            ("requests_under_way", "Requests that are still answered, and observations.", now.requests_under_way),
+            ("credentials", "Credentials in force.", now.credentials),
+        ):
+            yield GaugeMetricFamily(f"securecoap_{name}", text, value)
+        expiry = GaugeMetricFamily("securecoap_credential_expiry_seconds", "Until the next credential ends.")
+        if now.next_expiry is not None:
+            expiry.add_metric((), now.next_expiry)
+        yield expiry
+        failures = CounterMetricFamily(
+            "securecoap_handshake_failures", "DTLS handshakes of clients that failed.", labels=("cause",)
+        )
+        for cause, number in now.handshake_failures.items():
+            failures.add_metric((cause,), number)
+        yield failures
+
+
+@asynccontextmanager
+async def serving_metrics(metrics: Metrics, where: str, is_ready: Callable[[], bool]) -> AsyncIterator[str]:
+    """Serve over HTTP while the body runs.
+
+    Args:
+        metrics: at ``/metrics``.
+        where: ``HOST:PORT``; a port alone means loopback.
+        is_ready: whether ``/ready`` says so; ``/health`` says that the process answers.
+
+    Yields:
+        The URI of the metrics.
+
+    Raises:
+        ConfigurationError: it cannot be bound.
+    """
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                head = await reader.readuntil(b"\r\n\r\n")
+                writer.write(_answer(head, metrics, is_ready))
+                await writer.drain()
+        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # who does not speak HTTP gets no answer
+        finally:
+            writer.close()
+
+    host, _, port = where.rpartition(":")
+    try:
+        server = await asyncio.start_server(talk, host.strip("[]") or "127.0.0.1", int(port), limit=_LONGEST_HEAD)
+    except (OSError, ValueError, OverflowError) as error:
+        raise ConfigurationError(f"--metrics {where}: {error}") from None
+    async with server:
+        bound = server.sockets[0].getsockname()
+        yield f"http://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{bound[1]}/metrics"
+
+
+def _answer(head: bytes, metrics: Metrics, is_ready: Callable[[], bool]) -> bytes:
+    method, _, rest = head.partition(b" ")
+    path = rest.partition(b" ")[0].partition(b"?")[0]
+    status, body, kind = "404 Not Found", b"there are /metrics, /health and /ready\n", "text/plain"
+    if method not in (b"GET", b"HEAD"):
+        status, body = "405 Method Not Allowed", b""
+    elif path == b"/metrics":
+        status, body, kind = "200 OK", generate_latest(metrics.registry), CONTENT_TYPE_LATEST
+    elif path == b"/health":
+        status, body = "200 OK", b"alive\n"
+    elif path == b"/ready":
+        status, body = ("200 OK", b"ready\n") if is_ready() else ("503 Service Unavailable", b"not ready\n")
+    answer = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    return answer.encode() + (b"" if method == b"HEAD" else body)
