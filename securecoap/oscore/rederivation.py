@@ -66,12 +66,12 @@ def decode_kid_context(value: bytes) -> bytes | None:
 
 
 class _FreshNumbers:
-    """Sequence numbers of a key that did not exist before: from 0, and nothing has to survive."""
+    """Sequence numbers of a key that did not exist before; nothing has to survive."""
 
     __slots__ = ("_next",)
 
-    def __init__(self) -> None:
-        self._next = 0
+    def __init__(self, first: int) -> None:
+        self._next = first
 
     def next_number(self) -> int | None:
         """The next; beyond 2^40-1 the sender refuses it."""
@@ -159,9 +159,13 @@ class Rederivation:
         context.derivation = self
         return context
 
-    def accept(self, context: SecurityContext) -> None:
-        """Use it from now on, instead of the one before (steps 4 and 5): what was under way there ends."""
-        self._activate(context)
+    def accept(self, context: SecurityContext, first_number: int = 0) -> None:
+        """Use it from now on, instead of the one before (steps 4 and 5): what was under way there ends.
+
+        A server's numbers begin at 1: a client whose R3 is its R1 once more makes the context of response #1, which was
+        sealed under number 0.
+        """
+        self._activate(context, first_number)
         self._keys = ()  # every R2 that was given out is void
         old, self.current = self.current, context
         self.generation += 1
@@ -171,10 +175,10 @@ class Rederivation:
         for listener in tuple(self.listeners):
             listener(old)
 
-    def _activate(self, context: SecurityContext) -> None:
-        """Its key depends on randomness of our own: nothing was ever sealed with it, or came under it."""
+    def _activate(self, context: SecurityContext, first_number: int = 0) -> None:
+        """Its key depends on randomness of our own: nothing under these numbers was ever sealed with it, or came."""
         context.window = ReplayWindow(self._window)
-        context.sender = Sender(_FreshNumbers(), self._scheduler, capacity=self._capacity)
+        context.sender = Sender(_FreshNumbers(first_number), self._scheduler, capacity=self._capacity)
 
     def retire(self) -> None:
         """The credential is not used any more."""

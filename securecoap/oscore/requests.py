@@ -179,7 +179,7 @@ class IncomingRequests:
             except (InvalidTag, ValueError):
                 continue
             if base.is_invited(id_context):
-                base.accept(context)
+                base.accept(context, first_number=1)
                 context.window.mark(number)
                 return self._deliver(message, OscoreSlot(message.exchange, context, aad, nonce, True), plaintext)
             if not self._challenges.allows(base):

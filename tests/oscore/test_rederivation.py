@@ -202,6 +202,22 @@ def test_invitations_expire_and_are_not_kept() -> None:
     assert not base.is_invited(later + R3)
 
 
+def test_a_client_that_repeats_its_r1_makes_no_nonce_come_twice() -> None:
+    """R3 equal to R1 is the context of response #1: the same key, whose nonce of number 0 has sealed that response."""
+    server, base = server_with()
+    base.listeners.append(lambda _old: server.contexts.contexts.append(base.current))
+    peer = derivation(Scheduler(), server=False)
+    server.receive(request_under(peer, R1, 0), CLIENT)
+    nonce = decode_kid_context((server.below.take().options.oscore or b"")[3:])
+    assert nonce is not None
+    server.receive(request_under(peer, nonce + R1, 1), CLIENT)
+    assert server.above.take().options.uri_path == ("tv1",)
+    context = base.current
+    assert context is not None
+    assert context.sender is not None
+    assert context.sender._numbers.next_number() == 1
+
+
 def test_runs_are_rate_limited_and_beyond_it_is_5_03() -> None:
     server, _ = server_with()
     peer = derivation(Scheduler(), server=False)
