@@ -13,8 +13,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.servers import start_server
 from support.peers import AIOCOAP
+
+from bench.servers import start_server
 
 __all__ = ["measure_clients"]
 

@@ -29,9 +29,7 @@ async def _aiocoap(uri: str, count: int, in_flight: int) -> float:
     import aiocoap  # type: ignore[import-not-found]  # likewise
 
     coap = await aiocoap.Context.create_client_context()
-    spent = await _ask(
-        lambda: coap.request(aiocoap.Message(code=aiocoap.GET, uri=uri)).response, count, in_flight
-    )
+    spent = await _ask(lambda: coap.request(aiocoap.Message(code=aiocoap.GET, uri=uri)).response, count, in_flight)
     await coap.shutdown()
     return spent
 
