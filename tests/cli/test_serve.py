@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+from urllib.parse import urlsplit
 
 import pytest
 from support.processes import Program
@@ -154,6 +155,35 @@ def test_json_log_lines(tmp_path):
     site.program.stop()
     (line, *_) = map(json.loads, lines)
     assert (line["message"], line["uri"]) == (f"listening {site.coap}", site.coap)
+
+
+def test_what_is_under_way_is_answered_before_it_ends(tmp_path):
+    site = start_demo(tmp_path)
+    host, port = urlsplit(site.coap).hostname, urlsplit(site.coap).port
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
+        client.settimeout(20)
+        client.connect((host, port))
+
+        def ask(path, number):
+            message = Message(Code.GET, uri_path=(path,))
+            message.token = bytes([number])
+            message.mtype, message.mid = CON, number
+            client.send(message.encode())
+
+        ask("slow", 1)
+        assert client.recv(2048) == bytes.fromhex("60000001")  # its handler works
+        site.program.signal(signal.SIGTERM)
+        number, refused = 2, b""
+        while not refused:  # until the signal has arrived, others are answered
+            ask("hello", number)
+            answer = client.recv(2048)
+            refused = answer if answer[1] == Code.SERVICE_UNAVAILABLE else b""
+            number += 1
+        answer = client.recv(2048)
+        assert (answer[1], answer[4:5], answer[-4:]) == (Code.CONTENT, b"\x01", b"slow")
+        client.send(bytes.fromhex("6000") + answer[2:4])
+    assert site.program.wait_for_end() == 0
+    site.program.stop()
 
 
 def test_hangup_does_not_end_it(tmp_path, run):
