@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from securecoap.cli import exchanging, logs, provisioning, status
+from securecoap.cli.adding import add
 from securecoap.cli.inspecting import COMMANDS
 from securecoap.cli.text import tell
 from securecoap.errors import CredentialsFault
@@ -79,7 +80,7 @@ def _count(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
-for _command in (*COMMANDS, *provisioning.COMMANDS, *exchanging.COMMANDS):
+for _command in (*COMMANDS, *provisioning.COMMANDS, add, *exchanging.COMMANDS):
     credentials.add_command(_command)
 
 commands: Final = {"credentials": credentials}

@@ -1,4 +1,4 @@
-"""``securecoap credentials new``, ``pair``, ``add``, ``rotate``, ``revoke``: making keys, and changing files.
+"""``securecoap credentials new``, ``pair``, ``rotate``, ``revoke``: making keys, and changing files.
 
 stdout has a secret only where it was asked for (``new``); everything that is said goes to stderr. What a key or a file
 is made of is said in `securecoap.credentials`.
@@ -10,8 +10,6 @@ import csv
 import json
 import logging
 import re
-import shlex
-import sys
 import time
 from functools import wraps
 from pathlib import Path
@@ -30,20 +28,14 @@ if TYPE_CHECKING:
     from securecoap.credentials.authority import Authority
     from securecoap.credentials.pairing import Fleet
 
-__all__ = ["COMMANDS", "colon_label", "content_of", "device_pattern", "guarded"]
+__all__ = ["COMMANDS", "KINDS", "colon_label", "content_of", "device_pattern", "guarded"]
 
 Parameters = ParamSpec("Parameters")
 
-_KINDS: Final = ("dtls", "dtls-rpk", "dtls-x509", "oscore", "edhoc-oscore")
-_FORMS: Final = ("hex", "ascii", "base64", "file", "env", "command")
-_LISTS: Final = ("ca", "peer-keys", "peer-names")
+KINDS: Final = ("dtls", "dtls-rpk", "dtls-x509", "oscore", "edhoc-oscore")
 _OLD: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_LARGEST_STDIN: Final = 1 << 20
-_VALUES: Final = """KIND is a kind, with VALUES as MEMBER=FORM:VALUE (psk=hex:00ff, psk=file:key, ca=file:ca.pem,
-window=64; a VALUE of - is read from stdin); without VALUES there are new keys. Or it is any-of or all-of, with labels
-as VALUES; or unprotected; or the label to which it refers."""
 _FILE_NAME: Final = re.compile(r"[^/\0.][^/\0]{0,250}")
 
 
@@ -96,15 +88,20 @@ def _authority_path(server: Path) -> Path:
 def _authority(server: Path) -> Authority | None:
     """The authority that is kept beside a server's file, if there is one."""
     from securecoap.credentials.authority import Authority
+    from securecoap.credentials.making import MakingFault
 
     path = _authority_path(server)
-    return Authority.parse(path.read_bytes()) if path.exists() else None
+    try:
+        return Authority.parse(path.read_bytes()) if path.exists() else None
+    except MakingFault as fault:
+        raise MakingFault(f"{path}: {fault}") from None
 
 
 def _fleet(server: Path, kind: str = "", uri: str = "*", days: int | None = None) -> tuple[Fleet, Authority | None]:
     """The server's file, and the authority if one was made for it that has to be saved, too."""
     from securecoap.credentials.authority import Authority
     from securecoap.credentials.loading import octets_in
+    from securecoap.credentials.making import MakingFault
     from securecoap.credentials.pairing import CERTIFICATE_DAYS, Fleet
     from securecoap.wire.uri import parse_uri
 
@@ -122,6 +119,10 @@ def _fleet(server: Path, kind: str = "", uri: str = "*", days: int | None = None
         now=now,
         days=days or CERTIFICATE_DAYS,
     )
+    if made is not None and fleet.is_certified:
+        raise MakingFault(
+            f"{_authority_path(server)}: not there, and devices must know whoever signed {server}'s certificate"
+        )
     return fleet, made
 
 
@@ -135,7 +136,7 @@ def device_pattern(kind: str, uri: str) -> str:
 
 
 @click.command
-@click.argument("kind", type=click.Choice(_KINDS))
+@click.argument("kind", type=click.Choice(KINDS))
 @click.option("--name", default="device", show_default=True, help="Identity or subject.")
 @guarded
 def new(kind: str, name: str) -> int:
@@ -149,7 +150,7 @@ def new(kind: str, name: str) -> int:
 
 
 @click.command
-@click.argument("kind", type=click.Choice(_KINDS))
+@click.argument("kind", type=click.Choice(KINDS))
 @click.argument("label", callback=colon_label, required=False)
 @click.option("--server", metavar="FILE", type=_FILE, required=True, help="The server's file; made if it is not there.")
 @click.option("--device", metavar="FILE", type=_FILE, help="The device's file; made if it is not there.")
@@ -260,84 +261,6 @@ def _pair_many(
     return status.SUCCESS
 
 
-@click.command(epilog=_VALUES)
-@click.argument("file", type=_FILE)
-@click.argument("label")
-@click.argument("kind")
-@click.argument("values", nargs=-1)
-@click.option("--claims", metavar="CLAIM", multiple=True, help="What the peer may claim beside its label.")
-@click.option("--methods", metavar="METHOD", multiple=True, help="For a pattern: the methods that it is for.")
-@click.option("--not-before", metavar="TIME", help="RFC 3339: when it begins.")
-@click.option("--not-after", metavar="TIME", help="RFC 3339: when it ends.")
-@guarded
-def add(
-    file: Path,
-    label: str,
-    kind: str,
-    values: tuple[str, ...],
-    claims: tuple[str, ...],
-    methods: tuple[str, ...],
-    not_before: str | None,
-    not_after: str | None,
-) -> int:
-    """Add an entry to a file: LABEL is a label or a URI pattern."""
-    from securecoap.credentials.making import MakingFault
-    from securecoap.credentials.saving import Change, locked, save_all
-
-    with locked(file):
-        content = content_of(file)
-        if label in content:
-            raise MakingFault(f"{file}: {label} is there already")
-        content[label] = _entry(label, kind, values)
-        beside = {"claims": list(claims), "methods": list(methods), "not-before": not_before, "not-after": not_after}
-        given = {name: value for name, value in beside.items() if value}
-        if given and isinstance(content[label], str):
-            raise MakingFault(f"a reference has no {', '.join(given)}")
-        if given:
-            content[label].update(given)
-        warnings = save_all([Change(file, content, "server")])
-    for text in warnings:
-        tell(f"warning: {text}")
-    tell(f"{file}: {label} is there")
-    return status.SUCCESS
-
-
-def _entry(label: str, kind: str, values: tuple[str, ...]) -> Any:
-    from securecoap.credentials.making import new_entry
-
-    if kind in ("any-of", "all-of"):
-        return {kind: list(values)}
-    if kind == "unprotected" and not values:
-        return {kind: True}
-    if kind.startswith(":") and not values:
-        return kind
-    if not values and kind in _KINDS:
-        return new_entry(kind, label.removeprefix(":"))
-    members: dict[str, Any] = {}
-    for text in values:
-        name, separator, value = text.partition("=")
-        if not separator:
-            raise click.UsageError(f"MEMBER=VALUE is expected, such as psk=hex:00ff…; not {name!r}")
-        if name in _LISTS:
-            members.setdefault(name, []).append(_value(value))
-        else:
-            members[name] = _value(value)
-    return {kind: members}
-
-
-def _value(text: str) -> Any:
-    """A byte value where there is a form, otherwise a JSON value, otherwise a string."""
-    form, separator, value = text.partition(":")
-    if separator and form in _FORMS:
-        if value == "-":
-            value = sys.stdin.read(_LARGEST_STDIN).strip()
-        return {form: shlex.split(value) if form == "command" else value}
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
 @click.command
 @click.argument("label", callback=colon_label)
 @click.option("--server", metavar="FILE", type=_OLD, required=True, help="The server's file.")
@@ -395,4 +318,4 @@ def revoke(file: Path, label: str) -> int:
     return status.SUCCESS
 
 
-COMMANDS: Final[tuple[click.Command, ...]] = (new, pair, add, rotate, revoke)
+COMMANDS: Final[tuple[click.Command, ...]] = (new, pair, rotate, revoke)

@@ -57,6 +57,7 @@ class Fleet:
     Attributes:
         content: of the file, as it is by now.
         octets: as given.
+        is_certified: whether the server has a certificate.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Fleet:
         self._kids: set[bytes] = {making.OWN_KID}
         self._peers: set[str] = set()
         self._raw_keys: Json | None = None
-        self._is_certified = False
+        self.is_certified = False
         self._own_set: Any = None
         for one in members(content):
             self._take(one)
@@ -95,7 +96,7 @@ class Fleet:
                 found = [self.octets(value[name]) for name in names if name in value]
                 taken.update(one for one in found if one is not None)
         value = entry.get("dtls-x509")
-        self._is_certified = self._is_certified or (isinstance(value, dict) and "private-key" in value)
+        self.is_certified = self.is_certified or (isinstance(value, dict) and "private-key" in value)
         value = entry.get("dtls-rpk")
         if isinstance(value, dict):
             self._raw_keys = value if self._raw_keys is None else self._raw_keys
@@ -205,12 +206,12 @@ class Fleet:
         if authority is None:
             raise MakingFault("dtls-x509 takes a certification authority")
         ca = {"ascii": authority.certificate_pem}
-        if not self._is_certified:
+        if not self.is_certified:
             if not self._names:
                 raise MakingFault("dtls-x509: the server gets a certificate, so its name is needed: --uri coaps://NAME")
             # Without ca: only devices that have a label are believed, and none that was revoked.
             self.content[self._free(":certificates")] = {"dtls-x509": self._issued(authority, self._names)}
-            self._is_certified = True
+            self.is_certified = True
         return {"ca": [ca], "peer-names": [name]}, {**self._issued(authority, (name,)), "ca": [ca]}
 
     def _issued(self, authority: Authority, names: tuple[str, ...]) -> Json:

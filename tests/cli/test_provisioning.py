@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 
 import pytest
 
@@ -258,10 +259,10 @@ def test_a_table_with_a_fault_changes_nothing(run, tmp_path):
 
 def test_commands_do_not_lose_each_others_work(tmp_path):
     """Processes of their own would take longer; the lock is that of the open file, so threads are as good."""
-    from securecoap.cli import provisioning
+    from securecoap.cli.adding import add
 
     def make(number):
-        provisioning.add.main([str(tmp_path / "s.json"), f":d{number}", "dtls"], standalone_mode=False)
+        add.main([str(tmp_path / "s.json"), f":d{number}", "dtls"], standalone_mode=False)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(make, range(24)))
@@ -319,6 +320,20 @@ def test_add(run, tmp_path, monkeypatch):
         outcome = add(*wrong)
         assert (outcome.status, outcome.out) == (2, b""), wrong
         assert file.read_bytes() == before
+
+
+def test_an_authority_that_is_elsewhere_is_not_replaced(pair, files, run):
+    pair("dtls-x509")
+    authority = files[0].with_name("server-ca.pem")
+    kept = authority.read_bytes()
+    command = ("credentials", "pair", "dtls-x509", "y", "--server", files[0], "--device", files[0].with_name("y"))
+    authority.unlink()
+    assert "server-ca.pem: not there" in run(*command).err
+    authority.write_bytes(kept[: len(kept) // 2])
+    assert "server-ca.pem: not an authority" in run(*command).err
+    assert not files[0].with_name("y").exists()
+    authority.write_bytes(kept)
+    assert run(*command).status == 0
 
 
 @pytest.mark.parametrize(
@@ -387,5 +402,28 @@ async def test_a_rotation_at_a_server_that_runs(run, tmp_path, kind):
                     await claims(after)
         async with Context.client(credentials=tmp_path / "other.json", state=tmp_path / "other") as other:
             assert await claims(other) == [":other"]
+    finally:
+        site.program.stop()
+
+
+@real
+async def test_every_pair_works_at_a_server_that_runs(run, tmp_path):
+    kinds = [kind for kind in KINDS if kind != "edhoc-oscore" or find_spec("lakers") is not None]
+    server = tmp_path / "server.json"
+    for kind in kinds:
+        device = tmp_path / f"{kind}.json"
+        command = ("credentials", "pair", kind, kind, "--server", server, "--device", device, "--uri", "localhost")
+        assert run(*command).status == 0
+    site = start_demo(tmp_path, "--credentials", str(server), "--name", "localhost")
+    try:
+        for kind in kinds:
+            content = json.loads((tmp_path / f"{kind}.json").read_text())
+            ((pattern, entry),) = content.items()
+            uri = site.coaps if pattern.startswith("coaps") else site.coap
+            host = {"peer-names": ["localhost"]} if kind == "dtls-x509" else {}  # [::1] is not in the certificate
+            mine = {f"{uri}/*": {kind: {**entry[kind], **host}}}
+            async with Context.client(credentials=mine, state=tmp_path / kind) as client:
+                claims = json.loads((await client.get(uri + "/whoami", timeout=10)).payload)["claims"]
+            assert f":{kind}" in claims
     finally:
         site.program.stop()
