@@ -23,6 +23,9 @@ _RESET: Final = b"\x70\x00"
 _RECORD_OVERHEAD: Final = 29
 """Bytes that the record of a message has at least, beside the message."""
 _MAX_HELD: Final = 4
+_MAX_GUESSES: Final = 8
+"""Resets for something else after which none is a proof before the next ping: a Message ID has 16 bits, and a client
+that sends records from a victim's address could try them all."""
 
 
 class UnprovenRoute:
@@ -37,7 +40,7 @@ class UnprovenRoute:
         held: records to be sent once the peer has shown that it receives.
     """
 
-    __slots__ = ("_budget", "_factor", "_interval", "_message_id", "_next_ping", "held")
+    __slots__ = ("_budget", "_factor", "_guesses", "_interval", "_message_id", "_next_ping", "held")
 
     def __init__(self, message_id: bytes, limits: Limits, interval: float) -> None:
         self._message_id = message_id
@@ -45,6 +48,7 @@ class UnprovenRoute:
         self._budget = float(limits.amplification_allowance)
         self._interval = interval
         self._next_ping = float("-inf")
+        self._guesses = 0
         self.held: list[bytes] = []
 
     def ping(self, now: float, remote: EndpointAddress) -> Message | None:
@@ -52,6 +56,7 @@ class UnprovenRoute:
         if now < self._next_ping:
             return None
         self._next_ping = now + self._interval
+        self._guesses = 0
         ping = Message(Code.EMPTY)
         ping.mtype, ping.mid, ping.remote = CON, int.from_bytes(self._message_id, "big"), remote
         return ping
@@ -59,6 +64,9 @@ class UnprovenRoute:
     def is_proof(self, message: bytes) -> bool:
         """Take note of a message from there; say whether it answers the ping."""
         self._budget += self._factor * (len(message) + _RECORD_OVERHEAD)
+        if message[:2] != _RESET or self._guesses >= _MAX_GUESSES:
+            return False
+        self._guesses += 1
         return message == _RESET + self._message_id
 
     def spend(self, record: bytes) -> bool:

@@ -35,6 +35,17 @@ def test_the_ping_is_repeated_in_its_interval_only():
     assert encoded(unproven.ping(12.0, there)) == PING
 
 
+def test_the_message_id_is_not_found_by_trying():
+    """A client that sends from a victim's address has 16 bits to guess, and eight guesses for each ping."""
+    unproven = route()
+    unproven.ping(10.0, EndpointAddress())
+    target = int.from_bytes(b"ab", "big")
+    guesses = [b"\x70\x00" + number.to_bytes(2, "big") for number in range(target - 10, target + 1)]
+    assert not any(unproven.is_proof(guess) for guess in guesses)
+    unproven.ping(12.0, EndpointAddress())
+    assert unproven.is_proof(RESET)
+
+
 def test_only_the_reset_of_the_ping_is_proof():
     unproven = route()
     for other in (b"\x70\x00ac", b"\x60\x00ab", RESET + b"\0", b"", PING):
