@@ -21,6 +21,7 @@ from securecoap.errors import (
     Unauthorized,
 )
 from securecoap.resources import Resource, Site
+from securecoap.wire.block import Block
 from securecoap.wire.codes import Code
 from securecoap.wire.message import Message, NoResponse
 from tests.simulation.clock import settle, virtual
@@ -400,3 +401,36 @@ async def test_a_payload_of_get_means_nothing() -> None:
         pair.network.inject("client", "server", wire(CON, GET, 77, b"t", PATH_X, b"ignored"))
         await settle()
         assert [request.payload for request in resource.seen] == [b""]
+
+
+@virtual
+async def test_what_a_new_policy_does_not_allow_ends_and_the_rest_goes_on() -> None:
+    refused: set[tuple[str, ...]] = set()
+
+    def authorize(request: Message) -> None:
+        if request.options.uri_path in refused:
+            raise Forbidden("not any more")
+
+    slow, other = Slow(30), Slow(30)
+    async with Pair(site_of(x=slow, y=other), server_options={"authorize": authorize}) as pair:
+        requests = [asyncio.ensure_future(pair.client.get(path)) for path in "xy"]
+        body = Message(Code.PUT, bytes(16), uri_path=("x",))
+        body.options.block1 = Block(0, True, 0)
+        await asyncio.sleep(5)
+        assert len(pair.server.tokens.incoming()) == 2
+        body.remote = pair.server.tokens.incoming()[0].request.remote
+        assemblies = pair.server.server._assemblies
+        assemblies.receive(body)
+        elsewhere = body.copy()
+        elsewhere.options.uri_path = ("y",)
+        elsewhere.remote = body.remote
+        assemblies.receive(elsewhere)
+        pair.server.server.review(pair.server.tokens.incoming())
+        assert len(pair.server.tokens.incoming()) == len(assemblies) == 2
+        refused.add(("x",))
+        pair.server.server.review(pair.server.tokens.incoming())
+        answer = await requests[0]
+        assert (answer.code, answer.payload) == (Code.FORBIDDEN, b"not any more")
+        assert (slow.cancelled, other.cancelled) == (1, 0)
+        assert len(assemblies) == 1
+        assert (await requests[1]).payload == b"late"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from securecoap import Code, Context, Message, Resource, Site
-from securecoap.errors import CredentialsMissing, HandshakeFailed
+from securecoap.errors import CredentialsMissing, HandshakeFailed, UnprotectedResponse
 from tests.loopback import real
 
 from . import material
@@ -96,3 +96,36 @@ async def test_without_lakers_nothing_is_sent(tmp_path: Path, monkeypatch: pytes
     async with Context.client(material.client("coap://127.0.0.1:9/*"), state=tmp_path) as client:
         with pytest.raises(CredentialsMissing, match=r"securecoap\[edhoc\]"):
             await client.get("coap://127.0.0.1:9/who")
+
+
+@real
+async def test_a_reload_changes_claims_and_ends_sessions(tmp_path: Path) -> None:
+    other = {":other": DTLS}
+    async with Context.server(
+        site(), bind=["coap://127.0.0.1:0"], credentials=material.server(), state=tmp_path / "server"
+    ) as server:
+        (base,) = server.endpoints
+        async with Context.client(material.client(f"{base}/*"), state=tmp_path / "client") as client:
+            first = await client.get(f"{base}/who")
+            await server.reload({**material.server(beside={"claims": ["reader"]}), **other})
+            again = await client.get(f"{base}/who")
+            assert again.payload == b"oscore :device reader"
+            assert again.remote == first.remote
+            await server.reload(other)
+            with pytest.raises((CredentialsMissing, HandshakeFailed, UnprotectedResponse)):
+                await client.get(f"{base}/who", timeout=5)
+            await server.reload(material.server())
+            assert (await client.get(f"{base}/who")).payload == b"oscore :device"
+
+
+@real
+async def test_edhoc_that_comes_with_a_reload(tmp_path: Path) -> None:
+    async with Context.server(
+        site(), bind=["coap://127.0.0.1:0"], credentials={":other": DTLS}, state=tmp_path / "server"
+    ) as server:
+        (base,) = server.endpoints
+        async with Context.client(material.client(f"{base}/*"), state=tmp_path / "client") as client:
+            with pytest.raises(HandshakeFailed):
+                await client.get(f"{base}/who", timeout=5)
+            await server.reload(material.server())
+            assert (await client.get(f"{base}/who")).payload == b"oscore :device"
