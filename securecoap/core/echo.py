@@ -23,7 +23,7 @@ __all__ = ["EchoValues"]
 
 _TIME_LENGTH: Final = 5
 _MAC_LENGTH: Final = 8
-"""64 bits (section 5); a value is 13 bytes, so that the shortest challenge has no extended length."""
+"""64 bits (section 5)."""
 _TICKS: Final = 1024
 """A second has so many: the time then takes 34 years to come round."""
 _REACHABLE_FOR: Final = 300.0
