@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -45,13 +46,21 @@ def check(file: Path) -> int:
         except CredentialsFault as precise:
             fault = precise
         return _refused(file, fault.faults)
+    exposed = [text for text in found.warnings if text.endswith(EXPOSED)] if _is_open_to_others(file) else []
     for text in found.warnings:
-        if not text.endswith(EXPOSED):
+        if text not in exposed:
             tell(f"warning: {text}")
-    if exposed := [text for text in found.warnings if text.endswith(EXPOSED)]:
+    if exposed:
         return _refused(file, exposed)
     tell(f"{file}: {summary(found)}")
     return status.SUCCESS
+
+
+def _is_open_to_others(file: Path) -> bool:
+    """Whether others get as far as this file: a directory on the way that is closed to them protects what is in it."""
+    path = file.resolve()
+    directories = [path, *path.parents] if path.is_dir() else path.parents
+    return all(directory.stat().st_mode & stat.S_IXOTH for directory in directories)
 
 
 def _refused(file: Path, faults: Sequence[str]) -> int:

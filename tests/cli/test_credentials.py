@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -65,14 +67,22 @@ def test_a_fault_has_its_column(run, write):
     assert "json:2: :b: there is no :c (column 3)\n" in outcome.err
 
 
-def test_a_file_that_others_may_read_is_a_fault(run, write):
-    path = write({":a": {"dtls": {"client-identity": {"ascii": "a"}, "psk": {"hex": "00" * 16}}}})
-    assert run("credentials", "check", path).status == 0
-    path.chmod(0o644)
-    outcome = run("credentials", "check", path)
-    assert outcome[:2] == (2, b"")
-    assert "others may read this file" in outcome.err
-    assert run("credentials", "list", path).status == 0
+def test_a_file_that_others_may_read_is_a_fault(run):
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        path = directory / "file.json"
+        path.write_text(json.dumps({":a": {"dtls": {"client-identity": {"ascii": "a"}, "psk": {"hex": "00" * 16}}}}))
+        assert run("credentials", "check", path).status == 0
+        path.chmod(0o644)
+        outcome = run("credentials", "check", path)
+        assert outcome.status == 0  # others may read it, and do not get there
+        assert "warning: " in outcome.err
+        directory.chmod(0o755)
+        for given in (path, directory):
+            outcome = run("credentials", "check", given)
+            assert outcome[:2] == (2, b"")
+            assert "others may read this file" in outcome.err
+        assert run("credentials", "list", path).status == 0
 
 
 def test_a_directory(run, write, tmp_path):
