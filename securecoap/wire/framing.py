@@ -13,7 +13,22 @@ from typing import Final
 from securecoap.errors import FormatError
 from securecoap.wire.message import Message, decode_body
 
-__all__ = ["FrameDecoder", "decode_websocket_message", "encode_frame", "encode_websocket_message"]
+__all__ = [
+    "ALPN",
+    "WEBSOCKET_PATH",
+    "WEBSOCKET_SUBPROTOCOL",
+    "FrameDecoder",
+    "decode_websocket_message",
+    "encode_frame",
+    "encode_websocket_message",
+]
+
+ALPN: Final = "coap"
+"""The protocol that is agreed on in a TLS handshake (section 8.2)."""
+WEBSOCKET_SUBPROTOCOL: Final = "coap"
+"""The subprotocol that is agreed on when a WebSocket is opened (section 4.1)."""
+WEBSOCKET_PATH: Final = "/.well-known/coap"
+"""Where on an HTTP server a WebSocket for CoAP is opened (section 4.1)."""
 
 # Where the 1, 2 and 4 byte forms of Len begin (section 3.2), and those of TKL (RFC 8974 section 2.1).
 _LENGTH_BASES: Final = {13: (1, 13), 14: (2, 269), 15: (4, 65805)}

@@ -12,9 +12,18 @@ from hypothesis import strategies as st
 
 from securecoap.errors import FormatError
 from securecoap.wire.codes import dotted, parse_code
-from securecoap.wire.framing import FrameDecoder, decode_websocket_message, encode_frame, encode_websocket_message
+from securecoap.wire.framing import (
+    ALPN,
+    WEBSOCKET_PATH,
+    WEBSOCKET_SUBPROTOCOL,
+    FrameDecoder,
+    decode_websocket_message,
+    encode_frame,
+    encode_websocket_message,
+)
 from securecoap.wire.message import Message
 
+_REGISTRY = Path(__file__).parents[1] / "vectors" / "option_registry.json"
 _VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "coap_messages.json").read_text(encoding="utf-8"))
 _FRAMES: list[dict[str, Any]] = _VECTORS["tcp_frames"]
 _WEBSOCKET: list[dict[str, Any]] = _VECTORS["websocket_messages"]
@@ -236,3 +245,8 @@ def test_any_bytes_are_a_websocket_message_or_a_format_error(data: bytes) -> Non
     except FormatError:
         return
     assert encode_websocket_message(message)[:2] == data[:2]
+
+
+def test_names_are_the_registry_s() -> None:
+    ports = json.loads(_REGISTRY.read_text(encoding="utf-8"))["ports"]
+    assert (ALPN, WEBSOCKET_SUBPROTOCOL, WEBSOCKET_PATH) == (ports["alpn"], ports["ws_subprotocol"], ports["ws_path"])
