@@ -249,4 +249,4 @@ def test_any_bytes_are_a_websocket_message_or_a_format_error(data: bytes) -> Non
 
 def test_names_are_the_registry_s() -> None:
     ports = json.loads(_REGISTRY.read_text(encoding="utf-8"))["ports"]
-    assert (ALPN, WEBSOCKET_SUBPROTOCOL, WEBSOCKET_PATH) == (ports["alpn"], ports["ws_subprotocol"], ports["ws_path"])
+    assert (ports["alpn"], ports["ws_subprotocol"], ports["ws_path"]) == (ALPN, WEBSOCKET_SUBPROTOCOL, WEBSOCKET_PATH)
