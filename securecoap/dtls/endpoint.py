@@ -27,12 +27,7 @@ from securecoap.dtls.handshake_server import ServerHandshake
 from securecoap.dtls.handshake_table import HandshakeTable
 from securecoap.dtls.messages import FROM_SERVER, HandshakeType
 from securecoap.dtls.parameters import DtlsParameters, KeyLog, PskLookup, RandomSource
-from securecoap.dtls.records import (
-    ContentType,
-    Record,
-    SequenceExhausted,
-    parse_records,
-)
+from securecoap.dtls.records import ContentType, Record, SequenceExhausted, parse_records
 from securecoap.dtls.resumption import Offers, ServerResumption
 from securecoap.dtls.saved import pack_session, unpack_session
 from securecoap.dtls.session import Role, Session
@@ -138,16 +133,24 @@ class Endpoint:
 
     def connect(self, peer: Hashable, credential: ClientCredential, now: float) -> None:
         """Begin a handshake beside whatever session there is, in place of one that ``connect`` began before."""
-        offer = self._offers.find(peer, credential, now)
-        handshake = ClientHandshake(peer, credential, self._environment, now, offer)
+        handshake = self._handshakes.take_up(peer)
+        if handshake is None or not handshake.can_go_on(credential, now):
+            offer = self._offers.find(peer, credential, now)
+            handshake = ClientHandshake(peer, credential, self._environment, now, offer)
         self._handshakes.add_client(handshake)
         self._run(handshake, handshake.start, now)
 
     def cancel(self, peer: Hashable) -> None:
         """Drop a handshake that ``connect`` began; nothing more is sent or told."""
-        handshake = self._handshakes.client(peer)
-        if handshake is not None:
-            self._handshakes.drop(handshake)
+        self._handshakes.drop_client(peer)
+
+    def suspend(self, peer: Hashable) -> None:
+        """Hold a handshake that ``connect`` began: nothing is sent or told, but it can be taken up again.
+
+        What the server is sending for it would be taken for its answer to a new one: a ServerHello does not say whose
+        ClientHello it answers.
+        """
+        self._handshakes.suspend(peer)
 
     def close(self, session: Session, reason: EndReason = EndReason.CLOSED) -> None:
         """Send close_notify and end the session."""

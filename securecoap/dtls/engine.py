@@ -136,6 +136,9 @@ class DtlsEngine(Protocol):
     def cancel(self, peer: Any, /) -> None:
         """Drop a handshake that ``connect`` began; nothing more is sent or told."""
 
+    def suspend(self, peer: Any, /) -> None:
+        """As ``cancel``, for a server that may go on: a ``connect`` with the same credential soon takes it up."""
+
     def close(self, session: Any, reason: EndReason = EndReason.CLOSED, /) -> None:
         """Send close_notify and end the session."""
 

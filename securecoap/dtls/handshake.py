@@ -259,7 +259,10 @@ class Handshake:
             self._take_messages(now)
 
     def _take_messages(self, now: float) -> None:
-        while self.pending is None and (message := self._reassembly.next_message()) is not None:
+        # What was there before its time may be of another handshake, and nothing comes after the last message.
+        while (
+            self.pending is None and self.session is None and (message := self._reassembly.next_message()) is not None
+        ):
             self._step(message.message_type, message, now)
 
     def _step(self, event: int, argument: Any, now: float) -> None:

@@ -19,16 +19,11 @@ from securecoap.dtls.certificate_messages import (
     parse_certificate,
 )
 from securecoap.dtls.certificates import leaf_key
-from securecoap.dtls.client_offer import offered_extensions, offered_suites
-from securecoap.dtls.connection_id import decode_connection_id, encode_connection_id
-from securecoap.dtls.extensions import (
-    RENEGOTIATION_SCSV,
-    Extension,
-    check_content,
-    parse_bytes,
-)
+from securecoap.dtls.client_offer import first_hello
+from securecoap.dtls.connection_id import decode_connection_id
+from securecoap.dtls.extensions import Extension, check_content, parse_bytes
 from securecoap.dtls.handshake import Environment, Handshake, Transition
-from securecoap.dtls.identities import CertificateType, ClientCredential, KeyCredential, Proof, Refusal
+from securecoap.dtls.identities import CertificateType, ClientCredential, KeyCredential, Proof, Refusal, is_same
 from securecoap.dtls.key_exchange import ClientKeyExchange, EcdheEcdsaClient, EcdhePskClient, PskClient
 from securecoap.dtls.key_schedule import CLIENT_FINISHED, SERVER_FINISHED
 from securecoap.dtls.messages import (
@@ -42,7 +37,7 @@ from securecoap.dtls.messages import (
 )
 from securecoap.dtls.negotiation import schemes_for
 from securecoap.dtls.parameters import PskCredential
-from securecoap.dtls.resumption import HELLO_ROOM, SESSION_ID_LENGTH, Offer
+from securecoap.dtls.resumption import SESSION_ID_LENGTH, Offer
 from securecoap.dtls.session import Role
 from securecoap.dtls.signatures import CERTIFICATE_SCHEMES, RAW_KEY_SCHEMES, common_scheme, parse_public_key, sign
 from securecoap.dtls.suites import CipherSuite, KeyExchangeKind
@@ -123,27 +118,26 @@ class ClientHandshake(Handshake):
         self._request: CertificateRequest | None = None
         self._own_type = CertificateType.X509
         self.client_random = environment.random(RANDOM_LENGTH)
-        parameters = environment.parameters
         self.offer = offer
+        parameters = environment.parameters
         if parameters.connection_ids and parameters.asks_for_connection_id:
             self._connection_id = environment.connection_ids.make()
-        suites = offered_suites(credential, parameters)
-        extensions = offered_extensions(credential, suites, parameters)
-        if parameters.connection_ids:
-            extensions[Extension.CONNECTION_ID] = encode_connection_id(self._connection_id)
-        if parameters.resumption and parameters.datagram_size >= HELLO_ROOM:
-            extensions[Extension.SESSION_TICKET] = b"" if offer is None else offer.ticket
-        self._hello = ClientHello(
-            DTLS_1_2,
-            self.client_random,
-            b"" if offer is None else offer.session_id,
-            cipher_suites=(*(suite.code for suite in suites), RENEGOTIATION_SCSV),
-            extensions=extensions,
-        )
+        self._hello = first_hello(credential, parameters, self.client_random, self._connection_id, offer)
 
     def start(self, now: float) -> None:
-        """Send the first ClientHello."""
-        self._send_hello(now)
+        """Send the first ClientHello; or, taken up, once more what the server may have answered meanwhile."""
+        if self._flight is None:
+            self._send_hello(now)
+        else:
+            self.output += self._flight.transmit(now)
+
+    def can_go_on(self, credential: ClientCredential, now: float) -> bool:
+        """Say whether a new attempt with this credential had better take up this one, which has been suspended.
+
+        Not where no server has answered, and not for long: a server may have given it up, or lost it.
+        """
+        half = self.environment.parameters.handshake_time_limit / 2
+        return self._cookies > 0 and now < self.expires_at - half and is_same(self.credential, credential)
 
     def stage(self) -> str:
         """Say for a person how far it came."""

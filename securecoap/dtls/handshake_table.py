@@ -31,9 +31,12 @@ S = TypeVar("S", bound=_Listed)
 
 
 class HandshakeTable(Generic[C, S]):
-    """One of each side for each peer. At the bound (``Limits.dtls_handshakes``) a server's oldest one goes."""
+    """One of each side for each peer. At the bound (``Limits.dtls_handshakes``) a server's oldest one goes.
 
-    __slots__ = ("_by_serial", "_clients", "_due", "_limit", "_serials", "_servers")
+    Of ours that are suspended there are as many at most, and there too the oldest one goes.
+    """
+
+    __slots__ = ("_by_serial", "_clients", "_due", "_limit", "_serials", "_servers", "_suspended")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -41,6 +44,7 @@ class HandshakeTable(Generic[C, S]):
         self._by_serial: dict[int, C | S] = {}
         self._clients: dict[Hashable, C] = {}
         self._servers: dict[Hashable, S] = {}
+        self._suspended: dict[Hashable, C] = {}
         self._due = Deadlines()
 
     def __len__(self) -> int:
@@ -83,6 +87,26 @@ class HandshakeTable(Generic[C, S]):
         self._servers[handshake.peer] = handshake
         self._register(handshake)
 
+    def drop_client(self, peer: Hashable) -> None:
+        """As `drop`, for one of ours, if there is one."""
+        handshake = self._clients.get(peer)
+        if handshake is not None:
+            self.drop(handshake)
+
+    def suspend(self, peer: Hashable) -> None:
+        """Take out one of ours, and keep it beside for `take_up`; nothing reaches it there, and no timer."""
+        handshake = self._clients.get(peer)
+        if handshake is None:
+            return
+        self.forget(handshake)
+        while len(self._suspended) >= max(self._limit, 1):
+            del self._suspended[next(iter(self._suspended))]
+        self._suspended[peer] = handshake
+
+    def take_up(self, peer: Hashable) -> C | None:
+        """Return the suspended one with this peer, which is no longer kept."""
+        return self._suspended.pop(peer, None)
+
     def wake(self, handshake: C | S, when: float) -> None:
         """Have `pop_due` return it at that time."""
         self._due.set(handshake.serial, when)
@@ -113,6 +137,7 @@ class HandshakeTable(Generic[C, S]):
 
     def drop_all(self) -> None:
         """As `drop`, for every one."""
+        self._suspended.clear()
         for handshake in self:
             self.drop(handshake)
 

@@ -28,6 +28,7 @@ __all__ = [
     "Refusal",
     "ServerKeys",
     "Verdict",
+    "is_same",
 ]
 
 
@@ -116,3 +117,11 @@ class ServerKeys(Protocol):
 
 ClientCredential = PskCredential | KeyCredential
 """What a client can offer; it says which cipher suites."""
+
+
+def is_same(one: ClientCredential, other: ClientCredential) -> bool:
+    """Say whether both come from the very same credential, with the same content where that can change."""
+    same = one.source is other.source
+    if one.source is None or isinstance(one, PskCredential):
+        return same and one == other
+    return same

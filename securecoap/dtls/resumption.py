@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from securecoap.dtls.evidence import Evidence
+from securecoap.dtls.identities import is_same
 from securecoap.dtls.parameters import PskCredential
 from securecoap.dtls.reader import Reader, vector
 from securecoap.dtls.tickets import TicketKeys
@@ -220,7 +221,4 @@ class Offers:
         offer = self._by_peer.get(peer)
         if offer is None or not 0 <= now - offer.made_at < self._lifetime:
             return None
-        same = offer.credential.source is credential.source
-        if credential.source is None or isinstance(credential, PskCredential):
-            same = same and offer.credential == credential
-        return offer if same else None
+        return offer if is_same(offer.credential, credential) else None

@@ -135,9 +135,9 @@ class TinydtlsEndpoint:
 
     def cancel(self, peer: Hashable) -> None:
         """Drop a handshake that ``connect`` began; nothing more is sent or told."""
-        handshake = self._handshakes.client(peer)
-        if handshake is not None:
-            self._handshakes.drop(handshake)
+        self._handshakes.drop_client(peer)
+
+    suspend = cancel  # the library cannot hold one still
 
     def close(self, session: TinydtlsSession, reason: EndReason = EndReason.CLOSED) -> None:
         """Send close_notify and end the session."""

@@ -277,7 +277,7 @@ class DtlsInterface:
         finally:
             attempt.waiting -= 1
             if not attempt.waiting and not attempt.future.done():
-                self._engine.cancel(peer)
+                self._engine.suspend(peer)
                 del self._attempts[peer]
                 self._forget_route(peer)
                 attempt.future.cancel()

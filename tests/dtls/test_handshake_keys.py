@@ -153,7 +153,7 @@ def test_a_raw_public_key_goes_before_a_certificate_if_the_client_takes_both(mon
         types = dict.fromkeys((Extension.SERVER_CERTIFICATE_TYPE, Extension.CLIENT_CERTIFICATE_TYPE), both)
         return offered_extensions(*arguments) | types
 
-    monkeypatch.setattr("securecoap.dtls.handshake_client.offered_extensions", offered)
+    monkeypatch.setattr("securecoap.dtls.client_offer.offered_extensions", offered)
     couple.connect()
     assert_connected(couple)
     assert handshake_extensions(couple, HandshakeType.SERVER_HELLO)[Extension.SERVER_CERTIFICATE_TYPE] == b"\x02"

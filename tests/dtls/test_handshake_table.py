@@ -85,3 +85,21 @@ def test_all_go():
     known.drop_all()
     assert all(one.freed for one in ones)
     assert len(known) == 0
+
+
+def test_suspended_ones_are_kept_aside_and_bounded():
+    known = table(2)
+    ours = [One(number, Role.CLIENT) for number in range(3)]
+    for one in ours:
+        known.add_client(one)
+        known.wake(one, 1.0)
+        known.suspend(one.peer)
+    known.suspend("nobody")
+    assert len(known) == 0
+    assert known.pop_due(2.0) is None
+    assert [known.take_up(one.peer) for one in ours] == [None, ours[1], ours[2]]
+    assert known.take_up(1) is None
+    known.add_client(ours[0])
+    known.suspend(0)
+    known.drop_all()
+    assert known.take_up(0) is None

@@ -67,7 +67,7 @@ def assert_works(couple: Couple) -> None:
 def couple(request, monkeypatch) -> Couple:
     """After a full handshake; the client takes tickets, or does not."""
     if request.param == "id":
-        monkeypatch.setattr("securecoap.dtls.handshake_client.HELLO_ROOM", 10_000)
+        monkeypatch.setattr("securecoap.dtls.client_offer.HELLO_ROOM", 10_000)
     made = couple_of()
     made.connect()
     assert (HandshakeType.NEW_SESSION_TICKET in messages(made.server_events.sent)) is (request.param == "ticket")
@@ -203,9 +203,7 @@ def test_a_session_does_not_lose_its_extended_master_secret(couple):
 def test_a_session_without_an_extended_master_secret_is_never_kept(couple, monkeypatch):
     plain = dict.fromkeys([Extension.EXTENDED_MASTER_SECRET], b"")
     monkeypatch.setattr("securecoap.dtls.client_offer.OFFERABLE", plain)
-    monkeypatch.setattr(
-        "securecoap.dtls.handshake_client.offered_extensions", lambda credential, suites, parameters: {}
-    )
+    monkeypatch.setattr("securecoap.dtls.client_offer.offered_extensions", lambda credential, suites, parameters: {})
     fresh = couple_of()
     fresh.connect()
     assert fresh.client_session.alive
