@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS"]
 
 _FILE: Final = click.argument("file", type=click.Path(path_type=Path, exists=True))
+_WORDS: Final = {0: "allowed", 0x81: "4.01 Unauthorized", 0x83: "4.03 Forbidden"}
 _METHODS: Final = ("GET", "POST", "PUT", "DELETE", "FETCH", "PATCH", "iPATCH")
 
 
@@ -119,10 +120,21 @@ def hidden(value: Any, *, is_public: bool = False) -> Any:
 @click.command
 @_FILE
 @click.argument("uri")
-@click.option("--as", "label", metavar="LABEL", help="Who asks: a label of the file.  [default: a stranger]")
+@click.option(
+    "--as",
+    "labels",
+    metavar="LABEL",
+    multiple=True,
+    help="Who asks: a label of the file; a second one for OSCORE over DTLS.  [default: a stranger]",
+)
 @click.option("--method", type=click.Choice(_METHODS, case_sensitive=False), default="GET", show_default=True)
-def explain(file: Path, uri: str, label: str | None, method: str) -> int:
-    """Say which rule of a server's file decides about a request, and why: exit status 0 if it is allowed, else 1."""
+@click.option("--name", "names", metavar="HOST", multiple=True, help="A further name of the server, as for serve.")
+def explain(file: Path, uri: str, labels: tuple[str, ...], method: str, names: tuple[str, ...]) -> int:
+    """Say which rule of a server's file decides about a request, and why: exit status 0 if it is allowed, else 1.
+
+    The host of the URI is taken for a name of the server.
+    """
+    from securecoap.credentials import OwnNames, explaining
     from securecoap.credentials.entries import METHODS
 
     found = _loaded(file)
@@ -132,60 +144,20 @@ def explain(file: Path, uri: str, label: str | None, method: str) -> int:
         parsed = parse_uri(uri)
     except UriError as error:
         raise click.UsageError(str(error)) from None
-    claims: tuple[str, ...] = ()
-    if label is not None:
-        proved = next(
-            (one.claims for one in found.credentials() if label in one.claims[:1] or one.label == label), None
-        )
-        if proved is None:
-            tell(f"{file}: there is no credential {label}")
-            return status.USAGE
-        claims = proved
     code = METHODS[next(name for name in METHODS if name.upper() == method.upper())]
-    question = (parsed.scheme, parsed.host, parsed.port, parsed.path, code)
-    decision = found.policy.decide(*question, claims, time.time())
-    who = f"{label} ({', '.join(claims)})" if label is not None else "a stranger"
-    rule = found.policy.explain(*question)
-    click.echo(f"{method.upper()} {uri} by {who}: {_word(decision)}")
-    click.echo(f"because {_reason(rule, found, question, claims)}")
-    return status.FAILURE if decision else status.SUCCESS
-
-
-def _word(decision: int) -> str:
-    return {0: "allowed", 0x81: "4.01 Unauthorized", 0x83: "4.03 Forbidden"}[int(decision)]
-
-
-def _reason(
-    rule: str | None,
-    found: CredentialsMap,
-    question: tuple[str, str, int, tuple[str, ...], int],
-    claims: tuple[str, ...],
-) -> str:
-    if rule is not None:
-        demand = found.entries[rule].node
-        return f"{rule} decides, and asks for {_demand(demand)}"
-    if any(entry.pattern is not None for entry in found.entries.values()) and found.policy.covers(
-        question[3], question[4]
-    ):
-        return "patterns with this path are for other schemes or authorities, and nothing less specific opens it"
-    if not found.policy.decide(*question, (), time.time()):
-        return "it is open to everybody, for discovery and key exchange"
-    return "no pattern covers it, so any proof is enough" + ("" if claims else ", and there is none")
-
-
-def _demand(node: Any) -> str:
-    from securecoap.credentials.models import Group, Reference, Unprotected
-
-    if isinstance(node, Reference):
-        return node.label
-    if isinstance(node, Unprotected):
-        return "nothing"
-    if isinstance(node, Group) and node.label:
-        return node.label
-    if isinstance(node, Group):
-        word = " or " if node.kind == "any-of" else " and "
-        return word.join(_demand(member) for member in node.members)
-    return str(node.label)
+    try:
+        server = found.for_server(OwnNames((parsed.host,), names))
+        answer = explaining.explain(server, parsed, code, labels, time.time())
+    except explaining.NobodyThere as fault:
+        tell(f"{file}: {fault}")
+        return status.USAGE
+    who = " with ".join(labels) or "a stranger"
+    if answer.claims:
+        who += f" ({', '.join(answer.claims)})"
+    click.echo(f"{method.upper()} {uri} by {printable(who, lines=False)}: {_WORDS[answer.decision]}")
+    for index, reason in enumerate(answer.reasons):
+        click.echo(f"{'because' if index == 0 else 'and'} {printable(reason, lines=False)}")
+    return status.FAILURE if answer.decision else status.SUCCESS
 
 
 COMMANDS: Final[tuple[click.Command, ...]] = (list_, show, explain)

@@ -17,7 +17,7 @@ resources.
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import Enum, IntEnum, auto
 from typing import TYPE_CHECKING, Final
 
 from securecoap.credentials.models import (
@@ -37,7 +37,7 @@ from securecoap.credentials.resolution import leaves
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["MAXIMUM_DECISIONS", "Decision", "OwnNames", "Policy"]
+__all__ = ["MAXIMUM_DECISIONS", "Basis", "Decision", "OwnNames", "Policy"]
 
 MAXIMUM_DECISIONS: Final = 4096
 """Remembered decisions. Beyond it all are forgotten: a cleverer order would cost time at each decision."""
@@ -57,6 +57,19 @@ class Decision(IntEnum):
     """4.01: nothing was proved."""
     FORBIDDEN = 0x83
     """4.03: something was proved, and it is not what is needed."""
+
+
+class Basis(Enum):
+    """On what a decision stands."""
+
+    PATTERN = auto()
+    """The pattern that fits best."""
+    OTHER_ORIGIN = auto()
+    """The patterns that fit the path best are for other schemes or authorities."""
+    OPEN = auto()
+    """Discovery or key exchange: nothing is asked for."""
+    UNCOVERED = auto()
+    """No pattern covers it: any proof will do."""
 
 
 class _Demand:
@@ -184,14 +197,21 @@ class Policy:
         """Whether no decision ever changes by the passing of time."""
         return not self._boundaries
 
-    def explain(self, scheme: str, host: str, port: int, segments: tuple[str, ...], method: int) -> str | None:
-        """The pattern that decides about such a request; ``None`` if there is none, or only one for another origin."""
-        rule, _ = self._rule(scheme, host, port, segments, method)
-        return None if rule is None else rule.pattern.text
+    def basis(
+        self, scheme: str, host: str, port: int, segments: tuple[str, ...], method: int
+    ) -> tuple[Basis, str | None]:
+        """What decides about such a request, and the text of the pattern if it is one; for messages to a person."""
+        if self._is_key_exchange(segments):
+            return Basis.OPEN, None
+        rule, covered = self._rule(scheme, host, port, segments, method)
+        if rule is not None:
+            return Basis.PATTERN, rule.pattern.text
+        if covered:
+            return Basis.OTHER_ORIGIN, None
+        return (Basis.OPEN if segments in _OPEN_PATHS else Basis.UNCOVERED), None
 
-    def covers(self, segments: tuple[str, ...], method: int) -> bool:
-        """Whether there is a pattern for such a path, of whatever scheme and authority."""
-        return any(rule.methods is None or method in rule.methods for rule in self._index.find(segments))
+    def _is_key_exchange(self, segments: tuple[str, ...]) -> bool:
+        return self._serves_edhoc and segments == _EDHOC
 
     def _enter(self, now: float) -> None:
         """Forget everything: something has become valid or has ended, or the clock was set back."""
@@ -201,7 +221,7 @@ class Policy:
 
     def _decide(self, key: Key, now: float) -> Decision:
         scheme, host, port, segments, method, claims = key
-        if self._serves_edhoc and segments == _EDHOC:
+        if self._is_key_exchange(segments):
             return Decision.ALLOWED  # a pattern for every path does not mean those who come to prove something
         rule, covered = self._rule(scheme, host, port, segments, method)
         if rule is not None:

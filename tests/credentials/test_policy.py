@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from securecoap.credentials import Decision, OwnNames
 from securecoap.credentials.patterns import parse_pattern
+from securecoap.credentials.policy import Basis
 
 from .material import GET, NOW, PUT, build, edhoc, oscore, psk
 
@@ -156,10 +157,13 @@ def test_a_repeated_decision_does_not_look_at_patterns(monkeypatch):
     assert policy.decide("coap", "h", 1, ("x",), GET, (), NOW) is first
 
 
-def test_explain_names_the_pattern():
-    policy = build({**DEVICES, "coap*://*/x": ":a"}).policy
-    assert policy.explain("coap", "h", 1, ("x",), GET) == "coap*://*/x"
-    assert policy.explain("coap", "h", 1, ("y",), GET) is None
+def test_the_basis_of_a_decision():
+    policy = build({**DEVICES, "coap*://*/x": ":a", "coaps://*/z": ":a"}).policy
+    for segments, basis in [
+        (("x",), (Basis.PATTERN, "coap*://*/x")), (("y",), (Basis.UNCOVERED, None)),
+        (("z",), (Basis.OTHER_ORIGIN, None)), ((".well-known", "core"), (Basis.OPEN, None)),
+    ]:  # fmt: skip
+        assert policy.basis("coap", "h", 1, segments, GET) == basis
 
 
 LABELS = st.sampled_from([":a", ":b", ":o"])
