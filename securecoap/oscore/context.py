@@ -15,7 +15,7 @@ from securecoap.credentials.algorithms import MAXIMUM_ID_CONTEXT
 from securecoap.errors import ConfigurationError
 from securecoap.oscore.algorithms import DEFAULT_ALGORITHM, DEFAULT_HASH, Extracted, make_aead
 from securecoap.oscore.option import encode_option
-from securecoap.oscore.window import DEFAULT_WINDOW, ReplayWindow
+from securecoap.oscore.window import DEFAULT_WINDOW, ReplayWindow, Window
 
 if TYPE_CHECKING:
     from securecoap.credentials.algorithms import AeadParameters
@@ -150,7 +150,6 @@ class SecurityContext:
     Attributes:
         generation: part of the address; another one after a new derivation (Appendix B.2).
         derivation: makes the context that will replace this one (Appendix B.2), or ``None``.
-        challenge: the Echo value that ends the void of the window (Appendix B.1.2), once one was sent.
         agreement: of a context that we began to agree on, who wants to know what becomes of it (RFC 9668).
         retired: the context was removed, and no message is sent or accepted under it any more.
         aead_sender: for what we send.
@@ -172,7 +171,6 @@ class SecurityContext:
         "aead_sender",
         "agreement",
         "algorithm",
-        "challenge",
         "claims",
         "derivation",
         "generation",
@@ -195,7 +193,7 @@ class SecurityContext:
         id_context: bytes | None = None,
         kid_context: bytes | None = None,
         algorithm: AeadParameters = DEFAULT_ALGORITHM,
-        window: ReplayWindow | None = None,
+        window: Window | None = None,
         sender: Sender | None = None,
         label: str = "",
         claims: tuple[str, ...] = (),
@@ -214,12 +212,11 @@ class SecurityContext:
         self.kid_context = id_context if kid_context is None else kid_context
         self.derivation: Rederivation | None = None
         self.algorithm = algorithm
-        self.window = ReplayWindow(DEFAULT_WINDOW, void=True) if window is None else window
+        self.window: Window = ReplayWindow(DEFAULT_WINDOW, void=True) if window is None else window
         self.sender = sender
         self.label = label
         self.claims = claims
         self.generation = 0
-        self.challenge: bytes | None = None
         self.retired = False
         self.agreement: Agreement | None = None
         self.aead_sender = make_aead(algorithm, keys.sender_key)

@@ -113,7 +113,9 @@ class IncomingRequests:
                     break
                 continue
             if is_new:
-                window.mark(number)
+                if not window.mark(number):  # another process had it in the meantime
+                    was_received = True
+                    continue
                 slot = OscoreSlot(message.exchange, context, aad, nonce, window.proven)
             else:
                 slot = OscoreSlot(message.exchange, context, aad, nonce, False)  # once per message
@@ -209,23 +211,26 @@ class IncomingRequests:
         slot does not use it (``nonce_usable`` is false); the fresh one's may be used.
         """
         context = slot.context
+        window = context.window
         try:
             echo = decode_inner_request(plaintext, _EMPTY)[1].echo
         except FormatError:
             echo = None
-        if is_challenge_met(context.challenge, echo):
-            context.challenge = None
-            context.window.start(number)
+        if is_challenge_met(window.challenge, echo):
+            if not window.start(number):
+                return not self._refuse(message, Code.UNAUTHORIZED, _REPLAY)
             slot.nonce_usable = True
             return True
         if not self._challenges.allows(context):
             message.exchange.no_response()
             return False
-        if context.challenge is None:
-            context.challenge = self._random.randbytes(_ECHO_LENGTH)
+        challenge = window.challenge or window.offer(self._random.randbytes(_ECHO_LENGTH))
+        if challenge is None:
+            message.exchange.no_response()
+            return False
         # A replayed request may come from anywhere: its source is not taken for an address of the peer.
         address = OscoreAddress(context, message.remote)
-        options = Options.received(((numbers.ECHO, context.challenge),))
+        options = Options.received(((numbers.ECHO, challenge),))
         self._layer.respond(slot, address, Code.UNAUTHORIZED, options, message.token)
         return False
 

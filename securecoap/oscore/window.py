@@ -8,9 +8,33 @@ This module knows no message, no key and no storage.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from securecoap.credentials.algorithms import DEFAULT_WINDOW, MAXIMUM_WINDOW
 
-__all__ = ["DEFAULT_WINDOW", "ReplayWindow"]
+__all__ = ["DEFAULT_WINDOW", "ReplayWindow", "Window"]
+
+
+class Window(Protocol):
+    """What a layer asks of a replay window, whoever else has it; `ReplayWindow` documents it."""
+
+    size: int
+    proven: bool
+
+    @property
+    def highest(self) -> int: ...
+    @property
+    def seen(self) -> int: ...
+    @property
+    def void(self) -> bool: ...
+    @property
+    def challenge(self) -> bytes | None: ...
+    def accepts(self, number: int) -> bool: ...
+    def mark(self, number: int) -> bool: ...
+    def offer(self, challenge: bytes) -> bytes | None: ...
+    def start(self, number: int) -> bool: ...
+    def start_unproven(self) -> None: ...
+    def restore(self, highest: int, seen: int, *, proven: bool = True) -> None: ...
 
 
 class ReplayWindow:
@@ -21,6 +45,7 @@ class ReplayWindow:
         highest: the highest Partial IV received; -1 before the first.
         seen: bit 0 stands for ``highest``, bit *i* for ``highest - i``.
         void: nothing is known; `accepts` is always false.
+        challenge: the Echo value that ends the void (Appendix B.1.2), once one was offered.
         proven: no earlier request can be accepted again. False only where a request was taken without proof of its
             freshness: its response must then not use the request's nonce, which an earlier response may have used.
 
@@ -28,7 +53,7 @@ class ReplayWindow:
         ValueError: ``size`` is not in 1 to 4096.
     """
 
-    __slots__ = ("_mask", "highest", "proven", "seen", "size", "void")
+    __slots__ = ("_mask", "challenge", "highest", "proven", "seen", "size", "void")
 
     def __init__(self, size: int = DEFAULT_WINDOW, *, void: bool = False) -> None:
         if not 1 <= size <= MAXIMUM_WINDOW:
@@ -39,6 +64,7 @@ class ReplayWindow:
         self.seen = 0
         self.void = void
         self.proven = not void
+        self.challenge: bytes | None = None
 
     def accepts(self, number: int) -> bool:
         """Whether this Partial IV was not received before, as far as can be known. Changes nothing."""
@@ -47,8 +73,11 @@ class ReplayWindow:
             return not self.void
         return distance < self.size and not self.seen >> distance & 1 and not self.void
 
-    def mark(self, number: int) -> None:
-        """Remember an accepted Partial IV; to be called only after its message was verified (section 8.2 step 6)."""
+    def mark(self, number: int) -> bool:
+        """Remember an accepted Partial IV; to be called only after its message was verified (section 8.2 step 6).
+
+        False where another process, with which the window is shared, was faster: then it is a replay.
+        """
         distance = number - self.highest
         if distance > 0:
             # The shift is clamped: the number is the peer's, and up to 2^40.
@@ -56,13 +85,24 @@ class ReplayWindow:
             self.highest = number
         elif -distance < self.size:
             self.seen |= 1 << -distance
+        return True
 
-    def start(self, number: int) -> None:
-        """End the void: ``number``, received now and proved fresh, becomes the lower limit (Appendix B.1.2)."""
+    def offer(self, challenge: bytes) -> bytes | None:
+        """Have an Echo value end the void; return the one that does, ``None`` for none."""
+        self.challenge = challenge
+        return challenge
+
+    def start(self, number: int) -> bool:
+        """End the void: ``number``, received now and proved fresh, becomes the lower limit (Appendix B.1.2).
+
+        False as for `mark`.
+        """
+        self.challenge = None
         self.highest = number
         self.seen = self._mask
         self.void = False
         self.proven = True
+        return True
 
     def start_unproven(self) -> None:
         """End the void without proof: each number is accepted once from now on, even if it was before the void."""

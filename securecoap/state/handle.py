@@ -96,7 +96,10 @@ class Handle:
         loop: the event loop that it belongs to.
         users: how often it has to be closed.
         closed: done when the last `close` has settled; ``None`` before it has begun.
+        shared_window: none: one process owns it.
     """
+
+    shared_window: None = None
 
     __slots__ = (
         "__weakref__", "_backing", "_busy", "_count", "_end", "_fault_logged", "_fingerprint", "_label", "_low",
@@ -169,6 +172,13 @@ class Handle:
                 return None
         self._next = number + 1
         return number
+
+    def take_chunk(self) -> Chunk:
+        """Hand out all that is reserved now, for processes that share it; it may be nothing: `reserve` first."""
+        chunk = Chunk(self._next, max(self._next, self._end))
+        self._next = chunk.end
+        self._ask()
+        return chunk
 
     async def reserve(self) -> None:
         """Return when `next_number` has numbers again.

@@ -8,7 +8,7 @@ lost, windows are void, and what cannot be written durably is a `StateError`. Th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,6 +76,9 @@ class ContextState(Protocol):
 
     users: int
     """How often it has to be closed."""
+
+    shared_window: Any
+    """The replay window that this process shares with others, to be used as it is; ``None``: there is `take_window`."""
 
     @property
     def fingerprint(self) -> bytes:

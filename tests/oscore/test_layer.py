@@ -619,7 +619,7 @@ def test_a_void_window_challenges_only_what_decrypts():
     server = End("C.1.2", void=True)
     server.receive(NEGATIVE["NEG-03"], CLIENT)
     assert server.below.take().code == 0x80
-    assert server.context.challenge is None
+    assert server.context.window.challenge is None
 
 
 def test_a_challenge_confirms_nobody():

@@ -18,28 +18,28 @@ LONGEST_MODULE = 400
 
 # A room may import from rooms of a lower rank. Within one rank only the pairs below may.
 RANKS = {
-    "errors": 0, "config": 0, "collection": 0,
+    "errors": 0, "config": 0, "collection": 0, "events": 0,
     "wire": 1,
     "interfaces": 2,
     "credentials": 3,
-    "core": 4, "oscore": 4, "dtls": 4, "state": 4, "access": 4,
+    "core": 4, "oscore": 4, "dtls": 4, "state": 4, "access": 4, "expiry": 4,
     "edhoc": 5, "derivation": 5,
     "transports": 6, "resources": 6, "keyring": 6, "security_contexts": 6, "binds": 6, "streaming": 6, "calls": 6,
-    "settings": 6, "saved_sessions": 6,
+    "settings": 6, "saved_sessions": 6, "workers": 6,
     "stacks": 7, "reloading": 7, "statistics": 7, "context": 7,
     "cli": 8,
     "__main__": 9,
     "__init__": 9,
 }  # fmt: skip
 SAME_RANK = {
-    ("config", "errors"), ("oscore", "state"), ("dtls", "state"), ("core", "state"), ("calls", "streaming"),
+    ("config", "errors"), ("events", "config"), ("oscore", "state"), ("dtls", "state"), ("core", "state"), ("calls", "streaming"),
     ("context", "stacks"), ("keyring", "security_contexts"), ("context", "reloading"), ("reloading", "stacks"),
     ("context", "statistics"), ("statistics", "stacks"),
-    ("saved_sessions", "settings"),
+    ("saved_sessions", "settings"), ("settings", "workers"), ("workers", "transports"), ("workers", "binds"),
 }  # fmt: skip
 
 # The rooms that are free of IO: time, timers, randomness and bytes are handed in.
-PURE = {"errors", "config", "wire", "interfaces", "core", "oscore", "dtls", "edhoc"}
+PURE = {"errors", "config", "events", "wire", "interfaces", "core", "oscore", "dtls", "edhoc"}
 IO_MODULES = {"socket", "ssl", "sqlite3", "subprocess", "tempfile", "select", "selectors", "pathlib", "shutil", "fcntl"}
 IO_CALLS = {"open", "print", "input"}
 NO_TIME = {"wire"}
