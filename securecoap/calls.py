@@ -298,6 +298,7 @@ class Calls:
         source: Source,
         *,
         method: Code = Code.PUT,
+        to: Sink | None = None,
         progress: Progress | None = None,
         timeout: float | None = UNSET,
         confirmable: bool = True,
@@ -310,6 +311,7 @@ class Calls:
             source: path of a file, bytes, an open binary file, an iterable or async iterable of bytes, or a
                 `BodySource`.
             method: PUT, POST, FETCH, PATCH or iPATCH.
+            to: where the body of a 2.xx response goes, as for `download`; without it, it is the response's payload.
             progress: called with the bytes that the server has acknowledged, and the whole number if it is known.
             timeout: as for `download`.
             confirmable, options: as for `put`.
@@ -323,7 +325,14 @@ class Calls:
         """
         message = _message(method, uri, confirmable, options)
         async with open_source(source) as opened:
-            return await self._response(self.request(message, source=opened, progress=progress), timeout)
+            if to is None:
+                return await self._response(self.request(message, source=opened, progress=progress), timeout)
+            async with open_sink(to) as sink:
+                request = self.request(message, source=opened, sink=sink, progress=progress)
+                response = await self._response(request, timeout)
+                if 64 <= (response.code or 0) < 96:
+                    await sink.finish()
+                return response
 
     async def observe(
         self,

@@ -292,6 +292,8 @@ class _PathSink(_FileSink):
             return
         self._partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         self._file = self._partial.open("xb")
+        if path.exists():
+            self._partial.chmod(path.stat().st_mode & 0o7777)  # before there is anything in it that others may not read
         self._start = 0
 
     async def finish(self) -> None:

@@ -62,7 +62,7 @@ def observe(
                     if connection["verbose"]:
                         tell(out.describe(answer))
                     if status.of_code(answer.code) != status.SUCCESS:
-                        out.report_error(answer)
+                        out.report_error(answer, quiet=connection["quiet"])
                         return status.FAILURE
                     try:
                         out.write_notification(answer, file)

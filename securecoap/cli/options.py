@@ -31,6 +31,7 @@ __all__ = [
     "STATE",
     "Connection",
     "apply",
+    "body_of",
     "credentials_option",
     "destination",
     "message_options",
@@ -54,6 +55,7 @@ class Connection(TypedDict):
     keylog: Path | None
     dtls_engine: str
     verbose: int
+    quiet: bool
 
 
 def apply(*groups: Sequence[Callable[[Function], Function]]) -> Callable[[Function], Function]:
@@ -95,17 +97,35 @@ def _proxy(ctx: click.Context, param: click.Parameter, value: str | None) -> str
     return uri
 
 
-def _payload(_: click.Context, __: click.Parameter, value: str | None) -> bytes | None:
-    if value is None:
+def body_of(value: str) -> bytes | Path:
+    """What ``--payload`` names: a text, or the path of a file, which is read when it is sent.
+
+    Raises:
+        click.BadParameter: the file cannot be read.
+    """
+    if not value.startswith("@"):
+        return os.fsencode(value)
+    path = Path(value[1:])
+    if path.is_dir():
+        raise click.BadParameter(f"{path}: is a directory")
+    if not path.exists():
+        raise click.BadParameter(
+            f"{path}: there is no such file (a text that begins with @: write it to stdin, with -)"
+        )
+    if not os.access(path, os.R_OK):
+        raise click.BadParameter(f"{path}: may not be read")
+    return path
+
+
+def _payload(ctx: click.Context, _: click.Parameter, value: str | None) -> bytes | Path | None:
+    if value is None or ctx.resilient_parsing:  # what is completed must not read stdin
         return None
+    if value != "-":
+        return body_of(value)
     try:
-        if value == "-":
-            return sys.stdin.buffer.read()
-        if value.startswith("@"):
-            return Path(value[1:]).read_bytes()
+        return sys.stdin.buffer.read()
     except OSError as error:
-        raise click.BadParameter(f"{value.removeprefix('@')}: {error.strerror or error}") from None
-    return os.fsencode(value)
+        raise click.BadParameter(f"stdin: {error.strerror or error}") from None
 
 
 def _output(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -119,6 +139,8 @@ def _output(_: click.Context, __: click.Parameter, value: str | None) -> str | N
         raise click.BadParameter(f"{value}: there is no directory {path.parent}")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise click.BadParameter(f"{value}: may not be written")
+    if path.is_file() and not os.access(path.resolve().parent, os.W_OK):  # it is replaced when the new one is whole
+        raise click.BadParameter(f"{value}: the directory may not be written, where a new file takes its place")
     return value
 
 
@@ -132,21 +154,27 @@ def _seconds(_: click.Context, __: click.Parameter, value: float | None) -> floa
     return value
 
 
-def message_options(size: int | None, payload: bytes, **options: int | None) -> dict[str, Any]:
+def message_options(size: int | None, body: bytes | Path, **options: int | None) -> dict[str, Any]:
     """Options of a request by name, those of its blocks among them (RFC 7959 section 2.4: asked for in advance).
 
     Args:
         size: of a block, or ``None``.
-        payload: the body; only one that is larger than a block needs Block1.
+        body: the payload, or the file that has it; only what is larger than a block needs Block1.
         options: others; ``None`` for those that the user has not named.
     """
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if size is not None:
         block = Block(0, more=False, size_exponent=size.bit_length() - 5)
         given["block2"] = block
-        if len(payload) > size:
+        if _size(body) > size:
             given["block1"] = block
     return given
+
+
+def _size(body: bytes | Path) -> int:
+    if isinstance(body, bytes):
+        return len(body)
+    return body.stat().st_size if body.is_file() else sys.maxsize  # of a device or a pipe nobody knows
 
 
 def destination(uri: str, proxy: str | None) -> tuple[str, dict[str, Any]]:
@@ -258,7 +286,8 @@ CONNECTION: Final = (
     ),
     KEYLOG,
     ENGINE,
-    click.option("-v", "--verbose", count=True, help="Say more on stderr; -vv for every step."),
+    click.option("-v", "--verbose", count=True, help="Show the messages on stderr; -vv also what OSCORE protects."),
+    click.option("-q", "--quiet", is_flag=True, help="No progress bar and no advice on stderr."),
 )
 """Options of every command that talks to a server."""
 

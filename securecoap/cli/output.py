@@ -9,40 +9,50 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO
 
+from securecoap.cli.advice import about_response
 from securecoap.cli.status import SUCCESS, of_code
 from securecoap.cli.text import tell
+from securecoap.streaming import open_sink
 from securecoap.wire.codes import code_text
 from securecoap.wire.content_formats import content_format_text
 from securecoap.wire.problem_details import problem_details
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from securecoap.wire.message import Message
 
-__all__ = ["describe", "report_error", "write_answer", "write_notification"]
+__all__ = ["describe", "report_error", "write_answer", "write_file", "write_notification"]
 
 
-def write_answer(answer: Message, path: str | None, *, verbose: bool = False) -> int:
-    """Write the payload of a 2.xx response; say what another response means.
+def write_answer(answer: Message, end: bytes = b"", *, quiet: bool = False) -> int:
+    """Write the payload of a 2.xx response to stdout; say what another response means.
 
     Args:
         answer: the response.
-        path: the file to write, ``None`` for stdout.
-        verbose: whether to describe the response on stderr.
+        end: what follows the payload, where a program reads it.
+        quiet: whether there is no advice.
 
     Returns:
         The exit status for its code.
     """
-    if verbose:
-        tell(describe(answer))
     result = of_code(answer.code)
     if result != SUCCESS:
-        report_error(answer)
-    elif path is not None:
-        with open(path, "wb") as file:  # noqa: PTH123  # what the user names: a device or a pipe just as well
-            file.write(answer.payload)
+        report_error(answer, quiet=quiet)
     else:
-        _to_stdout(answer, b"")
+        _to_stdout(answer, end)
     return result
+
+
+async def write_file(path: Path, payload: bytes) -> None:
+    """Write a payload that is there already to a file, or leave the file as it was.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    async with open_sink(path) as sink:
+        await sink.write(payload)
+        await sink.finish()
 
 
 def write_notification(answer: Message, file: BinaryIO | None) -> None:
@@ -59,22 +69,28 @@ def write_notification(answer: Message, file: BinaryIO | None) -> None:
         file.flush()
 
 
-def report_error(answer: Message) -> None:
-    """Say the code and the diagnostic payload (RFC 7252 section 5.5.2) of an error response."""
+def report_error(answer: Message, *, quiet: bool = False) -> None:
+    """Say the code and the diagnostic payload (RFC 7252 section 5.5.2) of an error response; and what to do next."""
     text = "an answer without code" if answer.code is None else code_text(answer.code)
     explanation = _diagnostic_text(answer) if answer.payload else ""
     if explanation:
         text += f": {explanation}"
-    tell(text)
+    advice = None if quiet else about_response(answer)
+    tell(text if advice is None else f"{text}\n{advice}")
 
 
-def describe(answer: Message) -> str:
-    """A line about a response: code, format, size, and what the peer has proved."""
+def describe(answer: Message, size: int | None = None) -> str:
+    """A line about a response: code, format, size, and what the peer has proved.
+
+    Args:
+        answer: the response.
+        size: bytes of its body, if that is not its payload.
+    """
     parts = ["no code" if answer.code is None else code_text(answer.code)]
     number = answer.options.content_format
     if number is not None:
         parts.append(content_format_text(number))
-    parts.append(f"{len(answer.payload)} bytes")
+    parts.append(f"{len(answer.payload) if size is None else size} bytes")
     location = "/".join(answer.options.location_path)
     if location:
         parts.append(f"location /{location}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import click
 
@@ -19,13 +19,13 @@ from securecoap.cli.options import (
     refused,
     uri_argument,
 )
-from securecoap.cli.output import write_answer
+from securecoap.cli.transfers import BODILESS, Request, perform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from securecoap.context import Context
-    from securecoap.wire.message import Message
 
 __all__ = ["commands"]
 
@@ -38,7 +38,6 @@ _HELP: Final = {
     "patch": "Change a part of a resource (RFC 8132).",
     "ipatch": "Change a part, idempotently (RFC 8132).",
 }
-_NO_BODY: Final = ("get", "delete")
 
 
 def _no_payload(method: str) -> Sequence[Any]:
@@ -49,7 +48,7 @@ def _no_payload(method: str) -> Sequence[Any]:
 def _command(method: str) -> click.Command:
     @click.command(method, help=_HELP[method])
     @uri_argument
-    @apply(_no_payload(method) if method in _NO_BODY else PAYLOAD, RESULT, EXCHANGE, CONNECTION)
+    @apply(_no_payload(method) if method in BODILESS else PAYLOAD, RESULT, EXCHANGE, CONNECTION)
     def command(
         uri: str,
         output: str | None,
@@ -57,21 +56,25 @@ def _command(method: str) -> click.Command:
         non: bool,
         block_size: int | None,
         proxy: str | None,
-        payload: bytes | None = None,
+        payload: bytes | Path | None = None,
         content_format: int | None = None,
         **connection: Unpack[Connection],
     ) -> int:
-        body = payload or b""
+        body = b"" if payload is None else payload
         where, via = destination(uri, proxy)
         options = message_options(block_size, body, accept=accept, content_format=content_format) | via
-        if method not in _NO_BODY:
-            options["payload"] = body
+        request = Request(
+            method=method,
+            uri=where,
+            body=body,
+            output=output,
+            arguments={"confirmable": not non, **options, **session.time_limit(connection)},
+            quiet=connection["quiet"],
+            verbose=connection["verbose"] > 0,
+        )
 
         async def action(coap: Context) -> int:
-            answer = await getattr(coap, method)(
-                where, confirmable=not non, **options, **session.time_limit(connection)
-            )
-            return write_answer(cast("Message", answer), output, verbose=connection["verbose"] > 0)
+            return await perform(coap, request)
 
         return session.run(connection, action)
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 from securecoap.cli import logs, status
+from securecoap.cli.advice import about_error
 from securecoap.cli.text import reader_left, tell
 from securecoap.errors import CoapError, HandshakeFailed
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from securecoap.context import Context
     from securecoap.credentials import CredentialsMap
 
-__all__ = ["TimeLimit", "credentials", "interruptible", "report", "run", "time_limit"]
+__all__ = ["TimeLimit", "credentials", "interruptible", "report", "report_os_error", "run", "time_limit"]
 
 _LEVELS: Final = (logging.WARNING, logging.INFO, logging.DEBUG)
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -57,12 +58,12 @@ def run(connection: Connection, action: Callable[[Context], Awaitable[int]], *, 
     try:
         stopped, result = asyncio.run(interruptible(_act(connection, action)))
     except CoapError as error:
-        report(error)
+        report(error, quiet=connection["quiet"])
         return status.of_error(error)
     except BrokenPipeError:
         return reader_left()
     except OSError as error:
-        tell(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        report_os_error(error)
         return status.FAILURE
     if stopped is not None:
         return status.SUCCESS if ends_by_signal else 128 + stopped
@@ -153,13 +154,25 @@ def _handlers(stop: Callable[[int], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def report(error: CoapError) -> None:
-    """Say on stderr why there is no response, or why nothing was sent."""
+def report(error: CoapError, *, quiet: bool = False) -> None:
+    """Say on stderr why there is no response, or why nothing was sent; and what to do next, unless ``quiet``."""
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror  # without its number
     elif isinstance(error, HandshakeFailed) and error.alert is not None and error.alert not in text:
         text = f"{text} (alert: {error.alert})"
-    tell(text or type(error).__name__)
+    advice = None if quiet else about_error(error)
+    tell("\n".join([text or type(error).__name__, *notes(error), *([advice] if advice else [])]))
     if logs.LOGGER.isEnabledFor(logging.DEBUG):
         tell("".join(traceback.format_exception(error)).rstrip())
+
+
+def report_os_error(error: OSError) -> None:
+    """Say on stderr which file could not be read or written, and why."""
+    text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    tell("\n".join([text, *notes(error)]))
+
+
+def notes(error: BaseException) -> list[str]:
+    """What was added to an error on its way."""
+    return getattr(error, "__notes__", [])

@@ -14,6 +14,7 @@ import pytest
 
 from securecoap import errors
 from securecoap.context import Context
+from securecoap.streaming import open_sink, open_source
 from securecoap.wire.block import Block
 from securecoap.wire.codes import Code
 from securecoap.wire.message import Message
@@ -53,6 +54,23 @@ class Client:
             raise self.error
         return self.answers[0]
 
+    async def download(self, uri, to, *, progress, **options):
+        answer = await self._request("get", uri, **options)
+        if answer.code == Code.CONTENT:
+            async with open_sink(to) as sink:
+                await sink.write(answer.payload)
+                progress(len(answer.payload), len(answer.payload))
+                await sink.finish()
+            answer = answer.copy()
+            answer.payload = b""
+        return answer
+
+    async def upload(self, uri, source, *, method, to, progress, **options):
+        async with open_source(source) as opened:
+            body, _ = await opened.read(1 << 20)
+        progress(len(body), len(body))
+        return await self._request(method.name.lower(), uri, payload=body, to=to, **options)
+
     async def observe(self, uri, **options):
         self.asked.append(("observe", uri, options))
         try:
@@ -65,6 +83,11 @@ class Client:
                 await asyncio.Event().wait()
         finally:
             self.deregistered = True
+
+    async def ask_group(self, uri, **options):
+        self.asked.append(("group", uri, options))
+        for answer in self.answers:
+            yield answer
 
     async def ping(self, uri, **options):
         await self._request("ping", uri, **options)
@@ -148,6 +171,55 @@ def test_discover_asks_the_whole_server(client, run, uri):
     assert client.asked[0][:2] == ("get", "coap://h/.well-known/core?rt=a&if=b*")
 
 
+@pytest.fixture
+def group(client):
+    """Three members, one of which refuses."""
+
+    class Member:
+        def __init__(self, number):
+            self.uri = f"coap://[fe80::{number}]"
+
+    client.answers = [
+        Message(Code.CONTENT, b"</a>", content_format=40),
+        Message(Code.NOT_FOUND),
+        Message(Code.CONTENT, b"</b>,</c>", content_format=40),
+    ]
+    for number, answer in enumerate(client.answers):
+        answer.remote = Member(number)
+    return client
+
+
+@pytest.mark.parametrize("host", ["[ff02::fd%25eth0]", "224.0.1.187"])
+def test_discover_shows_what_every_member_of_a_group_has(group, run, host):
+    outcome = run("discover", f"coap://{host}?rt=a", "--timeout", "3", "--accept", "40")
+    assert outcome[:2] == (0, b"</a>\n</b>,</c>\n")
+    assert [line.partition(", ")[0] for line in outcome.err.splitlines() if "coap://" in line] == [
+        "securecoap: coap://[fe80::0]: 2.05 Content",
+        "securecoap: coap://[fe80::1]: 4.04 Not Found",
+        "securecoap: coap://[fe80::2]: 2.05 Content",
+    ]
+    uri = f"coap://{host}/.well-known/core?rt=a"
+    assert group.asked == [("group", uri, {"accept": 40, "timeout": 3.0})]
+
+
+def test_discover_of_a_group_writes_a_file(group, run, tmp_path):
+    assert run("discover", "coap://[ff02::fd%25eth0]", "-o", tmp_path / "out").out == b""
+    assert (tmp_path / "out").read_bytes() == b"</a>\n</b>,</c>\n"
+
+
+def test_a_group_in_which_nobody_answers(group, run, tmp_path):
+    group.answers = []
+    outcome = run("discover", "coap://[ff02::fd]", "-o", tmp_path / "out")
+    assert outcome[:2] == (3, b"")
+    assert "nobody in the group answered" in outcome.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_group_that_refuses(group, run):
+    group.answers = group.answers[1:2]
+    assert run("discover", "coap://[ff02::fd]").status == 1
+
+
 # What comes out
 
 
@@ -166,7 +238,7 @@ def test_output_goes_to_a_file(client, run, tmp_path):
 
 def test_an_error_response_makes_no_file(client, run, tmp_path):
     client.answers = [Message(Code.NOT_FOUND, b"no such thing")]
-    assert run("get", URI, "-o", tmp_path / "out") == (1, b"", "securecoap: 4.04 Not Found: no such thing\n")
+    assert run("get", URI, "-o", tmp_path / "out", "-q") == (1, b"", "securecoap: 4.04 Not Found: no such thing\n")
     assert not (tmp_path / "out").exists()
 
 
@@ -197,7 +269,7 @@ def test_a_file_that_cannot_be_written_after_all(client, run):
 )
 def test_error_responses(client, run, message, text):
     client.answers = [message]
-    assert run("get", URI) == (1, b"", f"securecoap: {text}\n")
+    assert run("get", URI, "-q") == (1, b"", f"securecoap: {text}\n")
 
 
 def test_verbose_describes_the_answer(client, run):
@@ -232,8 +304,12 @@ def test_verbose_describes_the_answer(client, run):
 def test_failures(client, run, command, error, status, text):
     client.error = error
     uri = "coap://[::1]" if command == "discover" else URI
-    assert run(command, uri) == (status, b"", f"securecoap: {text}\n")
+    assert run(command, uri, "-q") == (status, b"", f"securecoap: {text}\n")
     assert client.closed
+    outcome = run(command, uri)
+    first, advice = outcome.err.splitlines()
+    assert (outcome.status, outcome.out, first) == (status, b"", f"securecoap: {text}")
+    assert advice.startswith("  ")  # what to do next
 
 
 def test_a_failure_with_vv_shows_where(client, run):
@@ -290,7 +366,7 @@ def test_observe_prints_each_with_a_newline(client, run):
 
 def test_observe_ends_with_an_error_response(client, run):
     client.answers = [Message(Code.CONTENT, b"1"), Message(Code.NOT_FOUND, b"gone"), Message(Code.CONTENT, b"2")]
-    assert run("observe", URI) == (1, b"1\n", "securecoap: 4.04 Not Found: gone\n")
+    assert run("observe", URI, "-q") == (1, b"1\n", "securecoap: 4.04 Not Found: gone\n")
     assert client.deregistered
 
 
