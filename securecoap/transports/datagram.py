@@ -82,10 +82,6 @@ def open_socket(host: str, port: int, inherited: socket.socket | None = None) ->
             _join(sock, family, address)
         if literal.is_unspecified:
             _ask_for_packet_info(sock, family)
-        if _LINUX:
-            sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
     except OSError as error:
         sock.close()
@@ -119,6 +115,8 @@ class DatagramSocket:
             the bind is a wildcard and the system tells).
         packet_info: whether a wildcard bind has to know local addresses; a client need not.
         failed: called with an error, the peer it is about, and the datagram of ours that it quotes (or its beginning).
+        errors: whether the network's errors are wanted; otherwise only from `report_errors` on, as each is a wake-up
+            and peers that have gone cause them.
     """
 
     def __init__(
@@ -129,6 +127,7 @@ class DatagramSocket:
         failed: Callable[[Exception, SocketAddress, bytes], object],
         *,
         packet_info: bool = True,
+        errors: bool = True,
     ) -> None:
         self.family = sock.family
         self.address: SocketAddress = sock.getsockname()
@@ -137,8 +136,19 @@ class DatagramSocket:
         self._received = received
         self._failed = failed
         self._closed = False
+        self._reports_errors = False
+        if errors:
+            self.report_errors()
         wildcard = packet_info and is_wildcard(self.address[0]) and hasattr(sock, "recvmsg")
         loop.add_reader(sock.fileno(), self._read_messages if wildcard else self._read)
+
+    def report_errors(self) -> None:
+        """Have ``failed`` told what the network says of datagrams that are sent from now on."""
+        if _LINUX and not self._reports_errors:
+            self._reports_errors = True
+            self._sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+            if self.family == socket.AF_INET6:
+                self._sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
 
     def _read(self) -> None:
         receive = self._sock.recvfrom
@@ -180,7 +190,7 @@ class DatagramSocket:
             self._read_errors()
 
     def _read_errors(self) -> None:
-        if not _LINUX or self._closed:
+        if not self._reports_errors or self._closed:
             return
         for _ in range(_BATCH):
             try:

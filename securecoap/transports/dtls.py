@@ -131,7 +131,7 @@ class DtlsInterface:
         self.failures, self._closed = FailureLog(loop.time), False
         self._current: Callable[[Any], Any] = lambda source: (source,)  # nothing is gone before there was a reload
         sock = open_socket(host, port, inherited)
-        self._socket = DatagramSocket(sock, loop, self._received, self._failed, packet_info=packet_info)
+        self._socket = DatagramSocket(sock, loop, self._received, self._failed, packet_info=packet_info, errors=False)
         self.address = self._socket.address
         self._resolver = Resolver(loop, self._socket.family)
 
@@ -266,6 +266,7 @@ class DtlsInterface:
         attempt = Attempt(credential, self._loop.create_future())
         self._attempts[peer] = attempt
         self._dialled.add(peer)
+        self._socket.report_errors()
         self._engine.connect(peer, engine_credential(credential), self._time())
         self._arm()
         return attempt

@@ -114,6 +114,26 @@ async def test_a_closed_port_is_told_with_the_datagram(host: str) -> None:
     end.socket.close()
 
 
+@needs_linux
+@real
+async def test_errors_of_the_network_are_told_from_when_they_are_wanted() -> None:
+    """A server's peers go away all the time; only who began something with one wants to know."""
+    gone = open_socket("127.0.0.1", 0)
+    address = gone.getsockname()
+    gone.close()
+    end = End("127.0.0.1", errors=False)
+    end.socket.send(b"nobody cares", address)
+    end.socket.send(b"to itself", end.address)
+    await end.take()
+    assert end.errors.empty()
+    end.socket.report_errors()
+    end.socket.send(b"somebody cares", address)
+    _, peer, quoted = await end.error()
+    assert peer == address
+    assert quoted.startswith(b"somebody"[: len(quoted)])
+    end.socket.close()
+
+
 @real
 async def test_what_cannot_be_sent_is_told() -> None:
     end = End("127.0.0.1")
