@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, NamedTuple
 from warnings import catch_warnings, simplefilter
 
@@ -25,6 +26,8 @@ from securecoap.dtls.alerts import Alert, HandshakeFault
 from securecoap.dtls.identities import Refusal
 from securecoap.dtls.reader import vector
 from securecoap.dtls.signatures import usable_public_key
+from securecoap.errors import UriError
+from securecoap.wire.uri import parse_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -164,7 +167,8 @@ class TrustStore:
                 return self._refusal([leaf, *rest], error, name)
             not_after = min(one.not_valid_after_utc for one in path)
             anchor = path[-1].public_bytes(_DER)
-            return Verified(names_of(leaf), anchor, not_after.timestamp())
+            names = tuple(name for name in names_of(leaf) if all(_may_certify(issuer, name) for issuer in path[1:]))
+            return Verified(names, anchor, not_after.timestamp())
         except _MALFORMED:
             return Refusal(Alert.BAD_CERTIFICATE, "its certificate does not parse", name)
 
@@ -228,6 +232,38 @@ def _is_sound(name: x509.GeneralName, text: str) -> bool:
         return "/" not in text  # a network stands in constraints only
     is_uri = isinstance(name, x509.UniformResourceIdentifier)
     return "*" not in text and text.isprintable() and is_uri == (":" in text) and not is_address(text)
+
+
+def _may_certify(authority: x509.Certificate, name: str) -> bool:
+    """Whether an authority's name constraints let it certify a URI with the host that it has.
+
+    They stand for DNS names and addresses apart from URIs (RFC 5280 section 4.2.1.10), where the verifier has applied
+    them. Here a URI names a server as its host does, so what holds for the one has to hold for the other. A URI whose
+    host is not understood is not taken from an authority with constraints.
+    """
+    if "://" not in name:
+        return True
+    try:
+        constraints = authority.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        return True
+    try:
+        host = normal_name(parse_uri(name).host)
+    except UriError:
+        return False
+    kind = x509.IPAddress if is_address(host) else x509.DNSName
+    permitted = [subtree for subtree in constraints.permitted_subtrees or () if isinstance(subtree, kind)]
+    excluded = [subtree for subtree in constraints.excluded_subtrees or () if isinstance(subtree, kind)]
+    if any(_is_within(host, subtree) for subtree in excluded):
+        return False
+    return not permitted or any(_is_within(host, subtree) for subtree in permitted)
+
+
+def _is_within(host: str, subtree: x509.DNSName | x509.IPAddress) -> bool:
+    if isinstance(subtree, x509.IPAddress):
+        return ip_address(host) in subtree.value  # type: ignore[operator]  # a constraint's value is a network
+    domain = subtree.value.strip(".").lower()
+    return not domain or host == domain or host.endswith("." + domain)
 
 
 def shown_name(certificate: x509.Certificate) -> bytes:

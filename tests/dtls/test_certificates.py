@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import pytest
 from cryptography import x509
@@ -156,6 +156,44 @@ def test_constraints_of_an_authority_hold_for_whatever_is_taken_for_a_dns_name()
     assert not has_authority(found.names, "victim.example", 5684)
     open_breach = certificate("peer", KEY, "constrained", between, names=("victim.example",))
     assert refusal(open_breach, issuer).alert is Alert.BAD_CERTIFICATE
+
+
+@pytest.mark.parametrize(
+    ("permitted", "excluded", "uri", "taken"),
+    [
+        (["devices.example"], None, "coaps://a.devices.example", True),
+        (["devices.example"], None, "coaps://Devices.Example:5700", True),
+        (["devices.example"], None, "coaps://victim.example", False),
+        (["devices.example"], None, "coaps://xdevices.example", False),
+        (["devices.example"], None, "coaps://victim%2Eexample", False),
+        (["devices.example"], None, "https://a.devices.example", False),
+        (["devices.example"], None, "urn:dev:mac:0024befffe804ff1", True),
+        (["devices.example"], None, "coaps://192.0.2.2", True),  # of addresses nothing is said
+        ([""], None, "coaps://any.example", True),
+        (["devices.example", "192.0.2.0/24"], None, "coaps://192.0.2.2", True),
+        (["devices.example", "192.0.2.0/24"], None, "coaps://198.51.100.1", False),
+        (["2001:db8::/64"], None, "coaps://[2001:db8::2]", True),
+        (["2001:db8::/64"], None, "coaps://[2001:db8:1::2]", False),
+        (None, ["victim.example"], "coaps://victim.example", False),
+        (None, ["victim.example"], "coaps://www.victim.example", False),
+        (None, ["victim.example"], "coaps://other.example", True),
+        (None, ["192.0.2.0/24"], "coaps://192.0.2.2", False),
+    ],
+)
+def test_constraints_of_an_authority_hold_for_the_hosts_of_uris(permitted, excluded, uri, taken):
+    def subtrees(texts):
+        return None if texts is None else [
+            x509.IPAddress(ip_network(one)) if "/" in one else x509.DNSName(one) for one in texts
+        ]  # fmt: skip
+
+    constraints = x509.NameConstraints(subtrees(permitted), subtrees(excluded))
+    top, below = private_key("p256", "constrained"), private_key("p256", "below")
+    issuer = certificate("constrained", top, AUTHORITY.name, AUTHORITY.key, is_authority=True, constraints=constraints)
+    second = certificate("below", below, "constrained", top, is_authority=True)
+    made = certificate("peer", KEY, "below", below, names=(x509.UniformResourceIdentifier(uri),))
+    found = STORE.verify((made, second, issuer), AT)
+    assert isinstance(found, Verified), found
+    assert found.names == ((uri,) if taken else ())
 
 
 def test_a_crowd_of_names_is_bounded():
