@@ -21,7 +21,6 @@ __all__ = ["add"]
 
 _LARGEST_STDIN: Final = 1 << 20
 _LISTS: Final = ("ca", "peer-keys", "peer-names")
-_FORMS: Final = ("hex", "ascii", "base64", "file", "env", "command")
 _VALUES: Final = """KIND is a kind, with VALUES as MEMBER=FORM:VALUE (psk=hex:00ff, psk=file:key, ca=file:ca.pem,
 window=64; a VALUE of - is read from stdin); without VALUES there are new keys. Or it is any-of or all-of, with labels
 as VALUES; or unprotected; or the label to which it refers."""
@@ -94,8 +93,10 @@ def _entry(label: str, kind: str, values: tuple[str, ...]) -> Any:
 
 def _value(text: str) -> Any:
     """A byte value where there is a form, otherwise a JSON value, otherwise a string."""
+    from securecoap.credentials.values import FORMS
+
     form, separator, value = text.partition(":")
-    if separator and form in _FORMS:
+    if separator and form in FORMS:
         if value == "-":
             value = sys.stdin.read(_LARGEST_STDIN).strip()
         return {form: shlex.split(value) if form == "command" else value}

@@ -1,6 +1,6 @@
-"""``securecoap credentials list``, ``show``, ``explain``: what a file says, for a person; never a secret unasked.
+"""``securecoap credentials list``, ``show``, ``explain``, ``schema``: what a file says, and may say.
 
-What a file means is said in `securecoap.credentials`; nothing is changed here.
+For a person, and never a secret unasked. What a file means is said in `securecoap.credentials`; nothing is changed.
 """
 
 from __future__ import annotations
@@ -160,4 +160,13 @@ def explain(file: Path, uri: str, labels: tuple[str, ...], method: str, names: t
     return status.FAILURE if answer.decision else status.SUCCESS
 
 
-COMMANDS: Final[tuple[click.Command, ...]] = (list_, show, explain)
+@click.command
+def schema() -> int:
+    """Print the format of credentials files as JSON Schema, for editors: name it in a file's "$schema"."""
+    from securecoap.credentials.schema import schema_text
+
+    click.echo(schema_text(), nl=False)
+    return status.SUCCESS
+
+
+COMMANDS: Final[tuple[click.Command, ...]] = (list_, show, explain, schema)

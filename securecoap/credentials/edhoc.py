@@ -15,12 +15,12 @@ from securecoap.credentials.keys import KeyFault
 from securecoap.credentials.models import EdhocIdentity, EdhocOscore, digest
 from securecoap.credentials.secret import Secret
 from securecoap.credentials.sources import SourceError
-from securecoap.credentials.values import Parser, Reading, integer, parse_bool, parse_path
+from securecoap.credentials.values import FORMS, Parser, Reading, Whole, parse_bool, parse_path
 
 if TYPE_CHECKING:
     from securecoap.credentials.faults import Place
 
-__all__ = ["METHOD", "SUITE", "parse_edhoc"]
+__all__ = ["EDHOC_MEMBERS", "EDHOC_REQUIRED", "METHOD", "STYLES", "SUITE", "parse_edhoc"]
 
 SUITE: Final = 2
 """The cipher suite that lakers has: AES-CCM-16-64-128, SHA-256, P-256 (RFC 9528 section 3.6)."""
@@ -30,14 +30,13 @@ METHOD: Final = 3
 _KCCS: Final = 14  # COSE's header parameter for a CWT Claims Set by value (section 10.6)
 _ANYBODY: Final = {"unauthenticated": True}
 _NUMBER: Final = re.compile(r"-?\d{1,4}", re.ASCII)
-_OCTET_FORMS: Final = frozenset(("hex", "ascii", "base64", "file", "env", "command"))
-_STYLES: Final = ("by-key-id", "by-value")
+STYLES: Final = ("by-key-id", "by-value")
 _DEEPEST: Final = 8
 
 
 def parse_edhoc(reading: Reading, value: Any, place: Place, common: dict[str, Any]) -> EdhocOscore | None:
     """The credential, or ``None`` after faults."""
-    got = reading.members(value, place, _MEMBERS, ("suite", "method"))
+    got = reading.members(value, place, EDHOC_MEMBERS, EDHOC_REQUIRED)
     if got is None:
         return None
     if "private-key" in got and "private-key-file" in got:
@@ -86,7 +85,7 @@ def parse_edhoc(reading: Reading, value: Any, place: Place, common: dict[str, An
     )
 
 
-def _party(reading: Reading, value: Any, place: Place) -> Ccs | dict[str, bool] | None:
+def parse_party(reading: Reading, value: Any, place: Place) -> Ccs | dict[str, bool] | None:
     """A credential, or that there is none."""
     if value == _ANYBODY:
         return _ANYBODY
@@ -105,7 +104,7 @@ def _party(reading: Reading, value: Any, place: Place) -> Ccs | dict[str, bool] 
 
 def _item(reading: Reading, value: Any, place: Place, depth: int = 0) -> Any:
     """What JSON's values stand for in CBOR; ``None`` after a fault."""
-    if isinstance(value, bytes) or (isinstance(value, Mapping) and len(value) == 1 and _OCTET_FORMS & set(value)):
+    if isinstance(value, bytes) or (isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in FORMS):
         return reading.octets(value, place)
     if isinstance(value, (str, int)):
         return value
@@ -124,8 +123,9 @@ def _item(reading: Reading, value: Any, place: Place, depth: int = 0) -> Any:
     return content
 
 
-def _style(reading: Reading, value: Any, place: Place) -> str | None:
-    if value in _STYLES:
+def parse_style(reading: Reading, value: Any, place: Place) -> str | None:
+    """How a credential is sent."""
+    if value in STYLES:
         return str(value)
     reading.fault(place, "by-key-id or by-value is expected")
     return None
@@ -139,7 +139,8 @@ def _private(reading: Reading, data: bytes | Mapping[Any, Any], place: Place) ->
         return None
 
 
-def _private_file(reading: Reading, value: Any, place: Place) -> bytes | None:
+def parse_private_file(reading: Reading, value: Any, place: Place) -> bytes | None:
+    """The scalar of the private COSE key in a file."""
     path = parse_path(reading, value, place)
     if path is None:
         return None
@@ -151,7 +152,8 @@ def _private_file(reading: Reading, value: Any, place: Place) -> bytes | None:
     return _private(reading, data, place)
 
 
-def _private_object(reading: Reading, value: Any, place: Place) -> bytes | None:
+def parse_private(reading: Reading, value: Any, place: Place) -> bytes | None:
+    """The scalar of a private COSE key."""
     content = _item(reading, value, place)
     if content is None:
         return None
@@ -161,13 +163,14 @@ def _private_object(reading: Reading, value: Any, place: Place) -> bytes | None:
     return _private(reading, content, place)
 
 
-_MEMBERS: Final[dict[str, Parser]] = {
-    "suite": integer(-65536, 65535),
-    "method": integer(0, 3),
-    "own-cred": _party,
-    "own-cred-style": _style,
-    "peer-cred": _party,
-    "private-key": _private_object,
-    "private-key-file": _private_file,
+EDHOC_MEMBERS: Final[dict[str, Parser]] = {
+    "suite": Whole(-65536, 65535),
+    "method": Whole(0, 3),
+    "own-cred": parse_party,
+    "own-cred-style": parse_style,
+    "peer-cred": parse_party,
+    "private-key": parse_private,
+    "private-key-file": parse_private_file,
     "use-combined-edhoc": parse_bool,
 }
+EDHOC_REQUIRED: Final = ("suite", "method")

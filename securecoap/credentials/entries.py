@@ -20,7 +20,7 @@ from securecoap.wire.codes import Code
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["METHODS", "parse_documents"]
+__all__ = ["BESIDE", "GROUPS", "METHODS", "parse_documents"]
 
 METHODS: Final[dict[str, int]] = {
     "GET": Code.GET,
@@ -33,9 +33,11 @@ METHODS: Final[dict[str, int]] = {
 }
 _METHODS_ANY_CASE: Final = {name.upper(): int(code) for name, code in METHODS.items()}
 
-_GROUPS: Final = ("any-of", "all-of")
-_ALL_KINDS: Final = (*KINDS, *_GROUPS, "unprotected")
-_BESIDE: Final = ("claims", "methods", "not-before", "not-after")
+GROUPS: Final = ("any-of", "all-of")
+"""Kinds that are made of other entries."""
+_ALL_KINDS: Final = (*KINDS, *GROUPS, "unprotected")
+BESIDE: Final = ("claims", "methods", "not-before", "not-after")
+"""What may stand beside a kind."""
 _ANYBODY: Final = {"unauthenticated": True}
 _DEEPEST: Final = 32
 """How far groups may be nested in each other; people write two levels."""
@@ -128,9 +130,9 @@ def _node(reading: Reading, value: Any, place: Place, label: str, outer: Validit
     beside = _beside(reading, value, place, outer, depth)
     kinds = [name for name in value if name in _ALL_KINDS]
     for name in value:
-        if name not in _ALL_KINDS and name not in _BESIDE:
+        if name not in _ALL_KINDS and name not in BESIDE:
             shown = printable(name) if isinstance(name, str) else "that is no string"
-            known = ", ".join((*_ALL_KINDS, *_BESIDE))
+            known = ", ".join((*_ALL_KINDS, *BESIDE))
             reading.fault(place / str(name), f"unknown kind or member {shown}; known: {known}")
     if len(kinds) != 1:
         text = (
@@ -160,7 +162,7 @@ def _kind(
             reading.fault(place, "true is expected")
             return None
         return Unprotected(place, validity)
-    if kind in _GROUPS:
+    if kind in GROUPS:
         if not isinstance(value, (list, tuple)) or not value:
             reading.fault(place, "a list of labels or entries is expected, not empty")
             return None

@@ -19,7 +19,7 @@ from securecoap.credentials.algorithms import (
     MAXIMUM_WINDOW,
 )
 from securecoap.credentials.basedir import read_basedir
-from securecoap.credentials.edhoc import parse_edhoc
+from securecoap.credentials.edhoc import EDHOC_MEMBERS, EDHOC_REQUIRED, parse_edhoc
 from securecoap.credentials.models import (
     Credential,
     DtlsPsk,
@@ -34,11 +34,12 @@ from securecoap.credentials.names import normal_name
 from securecoap.credentials.secret import Secret
 from securecoap.credentials.sources import SourceError
 from securecoap.credentials.values import (
+    ListOf,
+    Octets,
     Parser,
     Reading,
-    integer,
+    Whole,
     parse_bool,
-    parse_list,
     parse_octets,
     parse_path,
     parse_text,
@@ -47,7 +48,16 @@ from securecoap.credentials.values import (
 if TYPE_CHECKING:
     from securecoap.credentials.faults import Place
 
-__all__ = ["KINDS", "MAXIMUM_IDENTITY", "MAXIMUM_PSK", "SHORT_KEY"]
+__all__ = [
+    "KINDS",
+    "MAXIMUM_IDENTITY",
+    "MAXIMUM_PSK",
+    "SHORT_KEY",
+    "TABLES",
+    "parse_algorithm",
+    "parse_hash",
+    "parse_peer_keys",
+]
 
 MAXIMUM_PSK: Final = 512
 """Bytes of the longest pre-shared key: OpenSSL's limit; RFC 4279 section 5.3 asks for 64."""
@@ -67,7 +77,7 @@ Common = dict[str, Any]
 
 
 def _dtls(reading: Reading, value: Any, place: Place, common: Common) -> Credential | None:
-    got = reading.members(value, place, _DTLS, ("psk", "client-identity"))
+    got = reading.members(value, place, *TABLES["dtls"])
     if got is None:
         return None
     psk: bytes = got["psk"]
@@ -98,7 +108,7 @@ def _warn_of_weakness(reading: Reading, key: bytes, place: Place, written: Any) 
 
 
 def _rpk(reading: Reading, value: Any, place: Place, common: Common) -> Credential | None:
-    got = reading.members(value, place, _RPK, ("private-key", "peer-keys"))
+    got = reading.members(value, place, *TABLES["dtls-rpk"])
     if got is None:
         return None
     private: bytes = got["private-key"]
@@ -119,7 +129,7 @@ def _rpk(reading: Reading, value: Any, place: Place, common: Common) -> Credenti
 
 
 def _x509(reading: Reading, value: Any, place: Place, common: Common) -> Credential | None:
-    got = reading.members(value, place, _X509)
+    got = reading.members(value, place, *TABLES["dtls-x509"])
     if got is None:
         return None
     chain: tuple[bytes, ...] = got.get("certificate", ())
@@ -173,7 +183,7 @@ def _oscore(reading: Reading, value: Any, place: Place, common: Common) -> Crede
         if value is None:
             return None
     # What comes out of a directory has no place of its own in the file.
-    got = reading.members(value, place, _OSCORE, ("secret", "sender-id", "recipient-id"))
+    got = reading.members(value, place, *TABLES["oscore"])
     return None if got is None else _oscore_context(reading, got, place, common, basedir, value["secret"])
 
 
@@ -227,7 +237,7 @@ def _oscore_context(
 
 
 def _group_oscore(reading: Reading, value: Any, place: Place, common: Common) -> Credential | None:
-    got = reading.members(value, place, _GROUP_OSCORE, ("secret", "group-id", "sender-id"))
+    got = reading.members(value, place, *TABLES["group-oscore"])
     if got is None:
         return None
     secret: bytes = got["secret"]
@@ -252,7 +262,7 @@ def _group_oscore(reading: Reading, value: Any, place: Place, common: Common) ->
 
 
 def _tlscert(reading: Reading, value: Any, place: Place, common: Common) -> Credential | None:
-    got = reading.members(value, place, _TLSCERT, ("certfile",))
+    got = reading.members(value, place, *TABLES["tlscert"])
     if got is None:
         return None
     try:
@@ -264,24 +274,10 @@ def _tlscert(reading: Reading, value: Any, place: Place, common: Common) -> Cred
     return TlsCertificate(**common, key=material, file=got["certfile"], certificates=found)
 
 
-def _key_value(parse: Callable[[bytes], Any]) -> Parser:
-    def parser(reading: Reading, value: Any, place: Place) -> Any:
-        data = reading.octets(value, place)
-        if data is None:
-            return None
-        try:
-            return parse(data)
-        except keys.KeyFault as error:
-            reading.fault(place, str(error))
-            return None
-
-    return parser
-
-
-def _peer_keys(reading: Reading, value: Any, place: Place) -> tuple[tuple[str, bytes], ...] | None:
-    one = _key_value(keys.public_key)
+def parse_peer_keys(reading: Reading, value: Any, place: Place) -> tuple[tuple[str, bytes], ...] | None:
+    """Public keys of peers, each with its label or none."""
     if isinstance(value, (list, tuple)):
-        listed = parse_list(one)(reading, value, place)
+        listed = _PUBLIC_KEYS(reading, value, place)
         return None if listed is None else tuple(("", key) for key in listed)
     if not isinstance(value, Mapping) or not value:
         reading.fault(place, "a list of public keys, or an object from labels to public keys, is expected, not empty")
@@ -291,12 +287,13 @@ def _peer_keys(reading: Reading, value: Any, place: Place) -> tuple[tuple[str, b
         if not isinstance(label, str) or len(label) < 2 or not label.startswith(":"):
             reading.fault(place, 'a peer\'s label begins with ":"')
             continue
-        if (key := one(reading, member, place / label)) is not None:
+        if (key := _PUBLIC_KEY(reading, member, place / label)) is not None:
             named.append((label, key))
     return tuple(named) if len(named) == len(value) else None
 
 
-def _algorithm(reading: Reading, value: Any, place: Place) -> Any:
+def parse_algorithm(reading: Reading, value: Any, place: Place) -> Any:
+    """An AEAD algorithm by COSE's name or number."""
     usable = isinstance(value, (str, int)) and not isinstance(value, bool)
     found = AEAD_ALGORITHMS.get(value) if usable else None
     if found is None:
@@ -305,12 +302,18 @@ def _algorithm(reading: Reading, value: Any, place: Place) -> Any:
     return found
 
 
-def _hash(reading: Reading, value: Any, place: Place) -> str | None:
+def parse_hash(reading: Reading, value: Any, place: Place) -> str | None:
+    """COSE's name of a hash function."""
     found = HASH_NAMES.get(value) if isinstance(value, str) else None
     if found is None:
         reading.fault(place, "one of SHA-256, SHA-384, SHA-512 is expected")
     return found
 
+
+_PRIVATE_KEY: Final = Octets(keys.private_key, keys.KeyFault)
+_PUBLIC_KEY: Final = Octets(keys.public_key, keys.KeyFault)
+_PUBLIC_KEYS: Final = ListOf(_PUBLIC_KEY)
+_CERTIFICATES: Final = Octets(keys.certificates, keys.KeyFault)
 
 _DTLS: Final[dict[str, Parser]] = {
     "psk": parse_octets,
@@ -318,15 +321,15 @@ _DTLS: Final[dict[str, Parser]] = {
     "identity-hint": parse_octets,
 }
 _RPK: Final[dict[str, Parser]] = {
-    "private-key": _key_value(keys.private_key),
-    "public-key": _key_value(keys.public_key),
-    "peer-keys": _peer_keys,
+    "private-key": _PRIVATE_KEY,
+    "public-key": _PUBLIC_KEY,
+    "peer-keys": parse_peer_keys,
 }
 _X509: Final[dict[str, Parser]] = {
-    "certificate": _key_value(keys.certificates),
-    "private-key": _key_value(keys.private_key),
-    "ca": parse_list(_key_value(keys.certificates)),
-    "peer-names": parse_list(parse_text),
+    "certificate": _CERTIFICATES,
+    "private-key": _PRIVATE_KEY,
+    "ca": ListOf(_CERTIFICATES),
+    "peer-names": ListOf(parse_text),
 }
 _OSCORE: Final[dict[str, Parser]] = {
     "secret": parse_octets,
@@ -334,9 +337,9 @@ _OSCORE: Final[dict[str, Parser]] = {
     "sender-id": parse_octets,
     "recipient-id": parse_octets,
     "id-context": parse_octets,
-    "algorithm": _algorithm,
-    "kdf-hashfun": _hash,
-    "window": integer(1, MAXIMUM_WINDOW),
+    "algorithm": parse_algorithm,
+    "kdf-hashfun": parse_hash,
+    "window": Whole(1, MAXIMUM_WINDOW),
     "echo": parse_bool,
     "rederive": parse_bool,
 }
@@ -345,10 +348,21 @@ _GROUP_OSCORE: Final[dict[str, Parser]] = {
     "salt": parse_octets,
     "group-id": parse_octets,
     "sender-id": parse_octets,
-    "algorithm": _algorithm,
-    "kdf-hashfun": _hash,
+    "algorithm": parse_algorithm,
+    "kdf-hashfun": parse_hash,
 }
 _TLSCERT: Final[dict[str, Parser]] = {"certfile": parse_path}
+
+TABLES: Final[dict[str, tuple[dict[str, Parser], tuple[str, ...]]]] = {
+    "dtls": (_DTLS, ("psk", "client-identity")),
+    "dtls-rpk": (_RPK, ("private-key", "peer-keys")),
+    "dtls-x509": (_X509, ()),
+    "oscore": (_OSCORE, ("secret", "sender-id", "recipient-id")),
+    "group-oscore": (_GROUP_OSCORE, ("secret", "group-id", "sender-id")),
+    "edhoc-oscore": (EDHOC_MEMBERS, EDHOC_REQUIRED),
+    "tlscert": (_TLSCERT, ("certfile",)),
+}
+"""The members of each kind with their parsers, and those that have to be there."""
 
 KINDS: Final[dict[str, Callable[[Reading, Any, Place, Common], Credential | None]]] = {
     "dtls": _dtls,

@@ -20,9 +20,10 @@ from securecoap.credentials.sources import SourceError, Sources
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Parser", "Reading", "parse_list", "parse_path", "parse_text"]
+__all__ = ["FORMS", "ListOf", "Octets", "Parser", "Reading", "Whole", "parse_path", "parse_text"]
 
-_FORMS: Final = ("hex", "ascii", "base64", "file", "env", "command")
+FORMS: Final = ("hex", "ascii", "base64", "file", "env", "command")
+"""The ways to write a byte value: an object with one of these."""
 _HEX_FILLING: Final = re.compile(r"[\s:-]+")
 _RFC3339: Final = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(\.\d+)?(?:([Zz])|([+-])(\d\d):(\d\d))", re.ASCII
@@ -69,7 +70,7 @@ class Reading:
         return parsed if sound else None
 
     def octets(self, value: Any, place: Place) -> bytes | None:
-        """Parse a byte value: an object with one of `_FORMS`, or ``bytes`` in a dict that is no file."""
+        """Parse a byte value: an object with one of `FORMS`, or ``bytes`` in a dict that is no file."""
         if type(value) is dict and len(value) == 1 and type(digits := value.get("hex")) is str:
             try:
                 return bytes.fromhex(digits)
@@ -77,9 +78,9 @@ class Reading:
                 pass  # perhaps something fills it; the longer way says what is wrong
         if isinstance(value, (bytes, bytearray)):
             return bytes(value)
-        if not isinstance(value, (dict, Mapping)) or len(value) != 1 or (form := next(iter(value))) not in _FORMS:
+        if not isinstance(value, (dict, Mapping)) or len(value) != 1 or (form := next(iter(value))) not in FORMS:
             # Neither the value nor the name is repeated here: either may be the secret, put in the wrong spot.
-            self.fault(place, f"a byte value is expected: an object with exactly one of {', '.join(_FORMS)}")
+            self.fault(place, f"a byte value is expected: an object with exactly one of {', '.join(FORMS)}")
             return None
         content = value[form]
         if form == "command":
@@ -191,29 +192,63 @@ def parse_object(reading: Reading, value: Any, place: Place) -> Mapping[Any, Any
     return value
 
 
-def integer(lowest: int, highest: int) -> Parser:
-    """Make a parser of whole numbers in a range."""
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A parser of whole numbers in a range.
 
-    def parse(reading: Reading, value: Any, place: Place) -> int | None:
-        if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
-            reading.fault(place, f"a whole number from {lowest} to {highest} is expected")
+    Attributes:
+        lowest, highest: the range, both included.
+    """
+
+    lowest: int
+    highest: int
+
+    def __call__(self, reading: Reading, value: Any, place: Place) -> int | None:
+        if isinstance(value, bool) or not isinstance(value, int) or not self.lowest <= value <= self.highest:
+            reading.fault(place, f"a whole number from {self.lowest} to {self.highest} is expected")
             return None
         return value
 
-    return parse
 
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """A parser of lists, not empty, into tuples.
 
-def parse_list(item: Parser) -> Parser:
-    """Make a parser of lists, not empty, into tuples."""
+    Attributes:
+        item: the parser of each element.
+    """
 
-    def parse(reading: Reading, value: Any, place: Place) -> tuple[Any, ...] | None:
+    item: Parser
+
+    def __call__(self, reading: Reading, value: Any, place: Place) -> tuple[Any, ...] | None:
         if not isinstance(value, (list, tuple)) or not value:
             reading.fault(place, "a list is expected, not empty")
             return None
-        items = [item(reading, element, place / index) for index, element in enumerate(value)]
+        items = [self.item(reading, element, place / index) for index, element in enumerate(value)]
         return None if any(element is None for element in items) else tuple(items)
 
-    return parse
+
+@dataclass(frozen=True, slots=True)
+class Octets:
+    """A parser of byte values that have a form of their own, such as a key in PEM or DER.
+
+    Attributes:
+        take: makes something of the bytes.
+        fault: what it raises, with a text that has nothing of them.
+    """
+
+    take: Callable[[bytes], Any]
+    fault: type[Exception]
+
+    def __call__(self, reading: Reading, value: Any, place: Place) -> Any:
+        data = reading.octets(value, place)
+        if data is None:
+            return None
+        try:
+            return self.take(data)
+        except self.fault as error:
+            reading.fault(place, str(error))
+            return None
 
 
 def parse_claims(reading: Reading, value: Any, place: Place) -> tuple[str, ...] | None:

@@ -99,3 +99,9 @@ def test_a_faulty_file_is_said_to_be_one(run, write):
         outcome = run("credentials", *command)
         assert outcome[:2] == (2, b"")
         assert ":a.dtls" in outcome.err
+
+
+def test_the_schema_is_the_one_beside_the_samples(run):
+    outcome = run("credentials", "schema")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.decode() == (SAMPLES / "schema.json").read_text()

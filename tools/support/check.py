@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 NAMES = ROOT / "tools" / "public_names.txt"
+SCHEMA = ROOT / "credentials" / "schema.json"
+WRITE_SCHEMA = "import sys; from securecoap.credentials.schema import schema_text; sys.stdout.write(schema_text())"
 IMPORT_COST = """
 import sys, securecoap
 heavy = [name for name in ("pydantic", "click", "rich", "websockets", "DTLSSocket", "lakers") if name in sys.modules]
@@ -47,6 +49,7 @@ def main() -> int:
     if options.fix:
         _ruff("format", "--quiet")
         _ruff("check", "--fix", "--quiet")
+        SCHEMA.write_text(_schema_text())
     steps: list[tuple[str, Callable[[], bool]]] = [
         ("format", lambda: _ruff("format", "--check", "--quiet")),
         ("lint", lambda: _ruff("check", "--quiet")),
@@ -56,6 +59,7 @@ def main() -> int:
         ("architecture", _architecture),
         ("public names", _names),
         ("behaviour checklist", _requirements),
+        ("schema of credentials", _schema),
         ("import", lambda: _run(sys.executable, "-c", IMPORT_COST)),
     ]
     failed = []
@@ -110,6 +114,18 @@ def _requirements() -> bool:
     for line in pending_lines(read_rows(ROOT)[0]):
         print(f"  {line}")
     return not faults
+
+
+def _schema_text() -> str:
+    return subprocess.run([sys.executable, "-c", WRITE_SCHEMA], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def _schema() -> bool:
+    """The schema in ``credentials/`` is what the parsers' tables make."""
+    if SCHEMA.read_text() == _schema_text():
+        return True
+    print(f"{SCHEMA.relative_to(ROOT)} is not what the tables in securecoap/credentials make: tools/check --fix")
+    return False
 
 
 def _names() -> bool:
