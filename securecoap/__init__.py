@@ -24,8 +24,10 @@ if TYPE_CHECKING:
         etag_for,
         require_accept,
         require_content_format,
+        requires,
         validated,
     )
+    from securecoap.resources.files import Files
     from securecoap.wire.block import Block
     from securecoap.wire.codes import Code
     from securecoap.wire.groups import ALL_COAP_NODES_IPV4, ALL_COAP_NODES_LINK_LOCAL, ALL_COAP_NODES_SITE_LOCAL
@@ -45,6 +47,7 @@ __all__ = [
     "Code",
     "Context",
     "CredentialsMap",
+    "Files",
     "Limits",
     "Message",
     "NoResponse",
@@ -59,6 +62,7 @@ __all__ = [
     "problem_details",
     "require_accept",
     "require_content_format",
+    "requires",
     "validated",
 ]
 
@@ -73,6 +77,7 @@ _HOMES = {
     "Code": "wire.codes",
     "Context": "context",
     "CredentialsMap": "credentials.map",
+    "Files": "resources.files",
     "Limits": "config",
     "Message": "wire.message",
     "NoResponse": "wire.message",
@@ -86,6 +91,7 @@ _HOMES = {
     "problem_details": "wire.problem_details",
     "require_accept": "resources",
     "require_content_format": "resources",
+    "requires": "resources",
     "validated": "resources",
 }
 

@@ -7,12 +7,14 @@ has it. What the patterns mean is the business of `securecoap.credentials.policy
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.errors import ErrorResponse, Forbidden, Unauthorized
 from securecoap.wire import numbers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from securecoap.credentials import OwnNames, Policy
     from securecoap.interfaces import EndpointAddress
     from securecoap.wire.message import Message
@@ -44,6 +46,11 @@ class Access:
         self._policy = policy
         # The policy whose grants addresses may remember; none if decisions depend on the time.
         self._timeless = policy if policy.is_timeless else None
+
+    @property
+    def questions(self) -> dict[str, Callable[..., Any]]:
+        """What a `Server` asks, by the names of its arguments."""
+        return {"authorize": self.authorize, "is_own_name": self.is_own_name, "names_method": self.names_method}
 
     def is_own_name(self, host: str, remote: EndpointAddress) -> bool:
         """Whether a Uri-Host is this server."""
@@ -80,3 +87,19 @@ class Access:
             if grants is None or len(grants) >= _GRANTS:
                 remote.grants = grants = {}
             grants[question] = policy
+
+    def names_method(self, request: Message) -> bool:
+        """Whether the pattern that lets a request in names its method; what is said of every method is not enough.
+
+        Args:
+            request: one that was authorized.
+        """
+        options = request.options
+        bottom = request.remote.outer or request.remote
+        return self._policy.names_method(
+            request.remote.scheme,
+            options.uri_host or bottom.local_host or "",
+            bottom.local_port or 0,
+            options.uri_path,
+            request.code or 0,
+        )

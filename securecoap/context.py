@@ -28,8 +28,8 @@ from securecoap.errors import CoapError, ConfigurationError, RequestFailed, Unre
 from securecoap.keyring import Keyring
 from securecoap.reloading import Reloading
 from securecoap.saved_sessions import SavedSessions
-from securecoap.settings import ClientSettings, ServerSettings, takes
-from securecoap.stacks import Stack, StackBuilder
+from securecoap.settings import ClientSettings, ServerSettings, state_of_contexts, takes
+from securecoap.stacks import Stack, StackBuilder, drain_stacks
 from securecoap.statistics import Statistics, count
 from securecoap.wire import numbers
 from securecoap.wire.codes import BODILESS_METHODS, Code
@@ -49,7 +49,6 @@ __all__ = ["Context"]
 _OBSERVE: Final = 1 << numbers.OBSERVE
 
 _log = logging.getLogger(__name__)
-
 _STATE_PATIENCE: Final = 30.0
 
 
@@ -68,11 +67,12 @@ class Context(Calls):
         self._random = random.SystemRandom()
         self._keyring = Keyring(
             settings.credentials,
-            state=settings.state,
+            state=state_of_contexts(settings),
             strict_state=settings.strict_state,
             names=settings.names if isinstance(settings, ServerSettings) else (),
             bound=[one.host for one in self._binds],
             limits=settings.limits,
+            events=settings.events,
             wait=settings.state_wait,
             parameters=settings.parameters,
         )
@@ -143,8 +143,7 @@ class Context(Calls):
             self._loop,
             self._random,
             echo,
-            authorize=None if access is None else access.authorize,
-            is_own_name=None if access is None else access.is_own_name,
+            **({} if access is None else access.questions),
             limits=limits,
             parameters=parameters,
             now=time.time(),
@@ -198,18 +197,18 @@ class Context(Calls):
 
     def statistics(self) -> Statistics:
         """What there is at this moment, in numbers; see `securecoap.statistics`."""
-        return count(self._stacks, self._server, self.credentials)
+        return count(self._stacks, self._server, self._keyring, self._settings.events)
 
     async def drain(self, seconds: float) -> None:
-        """Prepare for `shutdown`: refuse new requests with 5.03, and let those under way be answered.
+        """Prepare for `shutdown`: refuse new requests with 5.03, let those under way be answered, end observations.
 
         Args:
-            seconds: the longest that it may take.
+            seconds: that handlers may take; acknowledgements may take five more (`securecoap.core.draining`).
         """
         if self._reloading is not None:
             self._reloading.close()
         if self._server is not None:
-            await self._server.drain(seconds)
+            await drain_stacks(self._server, self._stacks, seconds)
 
     async def shutdown(self) -> None:
         """End every request, observation and session, and close state and sockets. Harmless when done already.
@@ -244,6 +243,7 @@ class Context(Calls):
                 await self._keyring.close()
         except TimeoutError:
             _log.error("the state of security contexts could not be saved in time; they will begin with Echo")
+        self._settings.events.close()
         if self._closed is not None:
             self._closed.set()
 

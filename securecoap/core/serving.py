@@ -10,22 +10,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.config import Limits, TransportParameters
 from securecoap.core.blockwise import Assemblies
+from securecoap.core.gate import Gate, admit
 from securecoap.core.notifications import SEQUENCE_RATE
-from securecoap.core.observe import Observation, Observations, Rendering
+from securecoap.core.observations import Observations
+from securecoap.core.observe import Observation, Rendering
 from securecoap.core.problems import error_message, nothing_there
 from securecoap.core.silence import SUCCESS, unwanted_classes
 from securecoap.core.tasks import start
 from securecoap.errors import (
     BadRequest,
     ErrorResponse,
-    NotFound,
-    ProxyingNotSupported,
     ServiceUnavailable,
-    Unauthorized,
 )
 from securecoap.wire import numbers
 from securecoap.wire.block import BERT_EXPONENT
@@ -51,7 +50,6 @@ _GATE: Final = sum(
 _SPECIAL: Final = sum(1 << number for number in (numbers.BLOCK1, numbers.BLOCK2, numbers.OBSERVE))
 _BLOCKS: Final = 1 << numbers.BLOCK1 | 1 << numbers.BLOCK2
 _OBSERVE: Final = 1 << numbers.OBSERVE
-_MOST_HOPS: Final = 255  # RFC 8768 section 3
 
 
 class Server:
@@ -64,6 +62,7 @@ class Server:
         echo: makes and checks Echo values, for resources that want fresh requests.
         authorize: called with each request before anything else looks at it; raises `ErrorResponse` to refuse.
         is_own_name: whether a Uri-Host (lower case) is this server, at the address the request came in on.
+        names_method: whether the policy names the method of a request, for resources that take no others.
         limits: bounds; uses those of bodies, observations and ``requests_under_way``.
         parameters: EXCHANGE_LIFETIME is how long unfinished bodies are kept; uses ``unacknowledged_notifications``.
         now: seconds since any fixed time, also for the next process: the order of notifications outlives a restart.
@@ -78,6 +77,7 @@ class Server:
         *,
         authorize: Callable[[Message], None] | None = None,
         is_own_name: Callable[[str, EndpointAddress], bool] | None = None,
+        names_method: Callable[[Message], bool] | None = None,
         limits: Limits | None = None,
         parameters: TransportParameters | None = None,
         now: float | None = None,
@@ -85,9 +85,8 @@ class Server:
         self._find: Callable[[tuple[str, ...]], tuple[Any, Mapping[str, str]] | None]
         self.use(root)
         self._scheduler = scheduler
-        self._echo = echo
+        self._gate = Gate(echo, authorize, is_own_name, names_method)
         self._authorize = authorize
-        self._is_own_name = is_own_name
         self._limits = limits or Limits()
         parameters = parameters or TransportParameters()
         exponent = parameters.block_exponent
@@ -112,24 +111,22 @@ class Server:
         present = request.options.present
         try:
             if present & _GATE:
-                self._check_gate(request)
+                self._gate.check_target(request)
             if self._authorize is not None:
                 self._authorize(request)
             found = self._find(request.options.uri_path)
             if found is None:
                 raise nothing_there(request)  # noqa: TRY301  # answered like any handler's error
             resource, parameters = found
-            if (
-                request.code not in SAFE_METHODS
-                and (within := getattr(resource, "fresh_within", None)) is not None
-                and not self._is_fresh(incoming, resource, within)
-            ):
+            if request.code not in SAFE_METHODS and (challenge := self._gate.challenge(request, resource)) is not None:
+                incoming.add_response(challenge)
                 return
             if parameters:
                 request.parameters = parameters
             if request.payload and request.code in BODILESS_METHODS:
                 request.payload = b""  # section 5.5: it means nothing, so no handler gets to see it
             if present & _SPECIAL:
+                admit(resource, request)
                 if present & _BLOCKS:
                     self._handle_special(incoming, resource)
                 else:
@@ -148,38 +145,6 @@ class Server:
                 self._finish(incoming, result, self._respond)
 
     # The longer way.
-
-    def _check_gate(self, request: Message) -> None:
-        """Refuse what is not meant for this server, before any policy is asked (section 5.7.2, 5.10.2; RFC 8768)."""
-        options = request.options
-        if options.proxy_uri is not None or options.proxy_scheme is not None:
-            raise ProxyingNotSupported
-        hops = options.get(numbers.HOP_LIMIT)
-        if hops is not None and not 1 <= int.from_bytes(hops, "big") <= _MOST_HOPS:
-            raise BadRequest("Hop-Limit is not in 1 to 255")
-        host = options.uri_host
-        if host is not None and self._is_own_name is not None and not self._is_own_name(host.lower(), request.remote):
-            raise NotFound("this server does not have that name")
-
-    def _is_fresh(self, incoming: IncomingPlumbing, resource: Resource, within: float) -> bool:
-        """Whether the request was made in the last seconds; if not, it is challenged and not processed (RFC 9175 2.3).
-
-        Only what is protected can show that: the value has to travel with its integrity protected (section 2.2.1).
-        """
-        request = incoming.request
-        remote = request.remote
-        block = request.options.block1
-        if block is not None and block.more and block.number and getattr(resource, "assembles_bodies", None) is True:
-            return True  # what is done is done with the last block
-        if remote.security == "none":
-            raise Unauthorized("a fresh request has to be protected")
-        age = self._echo.age(remote, request.options.echo)
-        if age is not None and age <= within:
-            return True
-        challenge = Message(Code.UNAUTHORIZED)
-        challenge.options.echo = self._echo.make(remote)
-        incoming.add_response(challenge)
-        return False
 
     def _handle_special(self, incoming: IncomingPlumbing, resource: Resource) -> None:
         assembles = getattr(resource, "assembles_bodies", None)
@@ -292,6 +257,7 @@ class Server:
         """Run a coroutine for a request, go on with its result, and cancel it when the client loses interest."""
         respond = respond or _answer
         if len(self._tasks) >= self._limits.requests_under_way:
+            self._limits.reached("requests_under_way")
             coroutine.close()
             respond(incoming, error_message(ServiceUnavailable(max_age=5), incoming.request))
             return
@@ -349,13 +315,13 @@ class Server:
 
         For a policy that has changed. Handlers are cancelled; of a body that is being sent the next block is refused.
         """
-        authorize = self._authorize
-        if authorize is None:
+        review = self._gate.reviewer(self._find)
+        if review is None:
             return
-        self._assemblies.review(authorize)
+        self._assemblies.review(review)
         for incoming in under_way:
             try:
-                authorize(incoming.request)
+                review(incoming.request)
             except ErrorResponse as error:
                 incoming.add_response(error_message(error, incoming.request))
                 incoming.end_interest()
@@ -364,15 +330,10 @@ class Server:
         """Release the bodies of an address whose session has ended. See `RequestHandler.discard_peer`."""
         self._assemblies.discard_of(remote)
 
-    async def drain(self, seconds: float) -> None:
-        """Take no new request (5.03), and give the handlers that still work their time."""
-
-        def refuse(_path: tuple[str, ...]) -> NoReturn:
-            raise ServiceUnavailable("the server is about to end")
-
-        self._find = refuse
-        if self._tasks:
-            await asyncio.wait(list(self._tasks), timeout=seconds)
+    @property
+    def working(self) -> list[asyncio.Task[Any]]:
+        """Handlers that still work."""
+        return list(self._tasks)
 
     async def close(self, patience: float = 5.0) -> None:
         """Cancel the handlers that still work, and wait for them, no longer than that many seconds."""

@@ -213,6 +213,11 @@ class Policy:
     def _is_key_exchange(self, segments: tuple[str, ...]) -> bool:
         return self._serves_edhoc and segments == _EDHOC
 
+    def names_method(self, scheme: str, host: str, port: int, segments: tuple[str, ...], method: int) -> bool:
+        """Whether the pattern that decides about such a request has ``methods``, and so this one among them."""
+        rule, _ = self._rule(scheme, host, port, segments, method)
+        return rule is not None and rule.methods is not None
+
     def _enter(self, now: float) -> None:
         """Forget everything: something has become valid or has ended, or the clock was set back."""
         self._decisions.clear()

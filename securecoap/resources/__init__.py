@@ -10,6 +10,7 @@ from securecoap.resources.conditional import (
     validated,
 )
 from securecoap.resources.observable import ObservableResource, ObservationSet
+from securecoap.resources.requirements import requires
 from securecoap.resources.resource import Resource
 from securecoap.resources.site import Site
 from securecoap.resources.well_known import WellKnownCore
@@ -26,5 +27,6 @@ __all__ = [
     "etag_for",
     "require_accept",
     "require_content_format",
+    "requires",
     "validated",
 ]

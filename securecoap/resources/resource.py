@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from securecoap.errors import MethodNotAllowed
 from securecoap.resources.negotiation import negotiation
+from securecoap.resources.requirements import Demand, demands_of, guarded
 from securecoap.wire.codes import Code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from securecoap.resources.requirements import Claims
     from securecoap.wire.message import Message
 
     AttributeValue: TypeAlias = str | int | Iterable[str | int] | None
@@ -61,6 +63,8 @@ class Resource:
         consumes: the content formats of the bodies that handlers take, or a mapping from methods to them (a PATCH has
             another format than a PUT); ``None`` among them admits a body that does not say. A request with another gets
             4.15. Empty, or no entry for the method: the handlers see to it.
+        requires: claims that every request has to prove, beside what the policy says; see `securecoap.requires` for a
+            single method and ``Site.add`` for a single place. It belongs to the class, and subclasses inherit it.
         link_attributes: what ``/.well-known/core`` says of the resource (RFC 6690 section 3), such as
             ``{"rt": "temperature-c", "if": "sensor", "ct": 0}``; ``Site.add`` may say more or otherwise.
     """
@@ -71,22 +75,37 @@ class Resource:
     produces: Sequence[int | str] = ()
     consumes: Sequence[int | str | None] | Mapping[int, Sequence[int | str | None]] = ()
     link_attributes: LinkAttributes = _NO_ATTRIBUTES
+    requires: ClassVar[Claims | None] = None
 
     _handlers: ClassVar[dict[int, _Handler]] = {}  # by method
     _entries: ClassVar[dict[int, _Handler]] = {}  # the same, or every method through an overridden render()
+    _demands: ClassVar[dict[int, tuple[Demand, ...]]] = {}  # of the methods that have some
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         negotiated = negotiation(cls.produces, cls.consumes)
+        of_all = () if cls.requires is None else (Demand(cls.requires),)
+        if of_all and cls.dispatch is not Resource.dispatch:
+            raise TypeError(f"{cls.__name__}: 'requires' is held by dispatch(), which is overridden")
+        cls._demands = {}
+
+        def entry(method: int, handler: _Handler) -> _Handler:
+            """Who may not ask is told so first, and nothing of formats."""
+            demands = (*of_all, *demands_of(handler))
+            if demands:
+                cls._demands[method] = demands
+            return guarded(negotiated(method, handler), demands)
+
         cls._handlers = {
-            method: negotiated(method, _as_function(cls, name))
+            method: entry(method, _as_function(cls, name))
             for method, name in _METHODS.items()
             if getattr(cls, name, None) is not None
         }
         if cls.render is Resource.render:
             cls._entries = cls._handlers
         else:
-            cls._entries = {method: negotiated(method, _render) for method in range(1, 32)}
+            of_all = (*of_all, *demands_of(cls.render))
+            cls._entries = {method: entry(method, _render) for method in range(1, 32)}
         own = cls.__dict__
         if "assembles_bodies" not in own and cls.needs_blockwise_assembly is not Resource.needs_blockwise_assembly:
             cls.assembles_bodies = None
@@ -103,6 +122,18 @@ class Resource:
         if handler is None:
             raise MethodNotAllowed
         return handler(self, request)
+
+    def admit(self, request: Message) -> None:
+        """Refuse who has not proved what is required, before anything is kept: a part of a body, or an observation.
+
+        The server asks so for requests that are more than one message, and again when credentials were replaced.
+
+        Raises:
+            Unauthorized: nothing was proved (4.01).
+            Forbidden: something else was (4.03).
+        """
+        for demand in self._demands.get(request.code, ()):  # type: ignore[arg-type]  # no code: no handler
+            demand.check(request)
 
     async def render(self, request: Message) -> Message:
         """The response to a request, of any method; override it to see them all.
@@ -134,6 +165,8 @@ def _as_function(cls: type[Resource], name: str) -> _Handler:
     handler = getattr(cls, name)
     if type(handler) is FunctionType and not _is_static(cls, name):
         return handler
+    if demands_of(handler):
+        raise TypeError(f"{cls.__name__}.{name}: @requires is for methods with self and request")
 
     def bound(self: Resource, request: Message) -> _Answer:
         answer: _Answer = getattr(self, name)(request)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from securecoap.resources.requirements import Demand, Place
 from securecoap.resources.well_known import WELL_KNOWN_CORE, WellKnownCore
 from securecoap.wire.content_formats import content_format_number
 from securecoap.wire.link_format import Link, write_links
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from securecoap.interfaces import Resource, ResourceTree
+    from securecoap.resources.requirements import Claims
     from securecoap.resources.resource import AttributeValue, LinkAttributes
 
 __all__ = ["Site"]
@@ -51,9 +53,14 @@ class _Entry:
     names: tuple[tuple[int, str], ...]
     """Where in a path the values of the pattern's templates are."""
     is_listed: bool
+    place: Place | None
+    """What guards it, if something is required there."""
 
     def parameters(self, path: tuple[str, ...]) -> Mapping[str, str]:
         return {name: path[index] for index, name in self.names} if self.names else _NO_PARAMETERS
+
+    def found(self, resource: Resource, parameters: Mapping[str, str]) -> Found:
+        return (resource if self.place is None else self.place.guard(resource)), parameters
 
 
 @dataclass(slots=True)
@@ -101,6 +108,7 @@ class Site:
         osc: bool = False,
         attributes: LinkAttributes | None = None,
         is_listed: bool = True,
+        requires: Claims | None = None,
     ) -> None:
         """Put a resource at a path, or a nested site (or another tree) at everything below a path.
 
@@ -113,10 +121,12 @@ class Site:
             osc: say that the resource wants OSCORE (RFC 8613 section 9).
             attributes: any other link attributes.
             is_listed: whether ``/.well-known/core`` shows it.
+            requires: claims that requests for it (or for everything in the tree) have to prove, beside what the policy
+                and the resource itself ask for; see `securecoap.requires`.
 
         Raises:
             ValueError: the path does not begin with a slash, cannot be asked for, has one name twice, or is taken; a
-                link attribute cannot be written, or is said of a tree.
+                link attribute cannot be written, or is said of a tree; ``requires`` is no expression of claims.
             TypeError: neither a resource nor a tree (a class, perhaps).
         """
         pattern = _parse_pattern(path)
@@ -129,6 +139,9 @@ class Site:
         said = {name: value for name, value in (*given.items(), *(attributes or {}).items()) if value is not None}
         if said and is_tree:
             raise ValueError("link attributes are said of resources, not of a tree")
+        if "requires" in getattr(resource, "__dict__", ()):
+            raise ValueError("'requires' is said in a resource's class, or to add(); in an object it means nothing")
+        place = None if requires is None else Place(Demand(requires))
         write_links([Link.create("/", said)])  # faults show here, not when a client asks
         names = tuple((index, segment.name) for index, segment in enumerate(pattern) if isinstance(segment, _Template))
         node = self._root
@@ -143,11 +156,11 @@ class Site:
         entry = _Entry(
             None if is_tree else resource,  # type: ignore[arg-type]  # it has render()
             resource if is_tree else None,  # type: ignore[arg-type]  # it has find()
-            said, names, is_listed,
+            said, names, is_listed, place,
         )  # fmt: skip
         node.entry = self._entries[pattern] = entry
         if entry.resource is not None and not names:
-            self._exact[pattern] = (entry.resource, _NO_PARAMETERS)  # type: ignore[index]  # no templates: all str
+            self._exact[pattern] = entry.found(entry.resource, _NO_PARAMETERS)  # type: ignore[index]  # no templates: all str
 
     def remove(self, path: str | tuple[str, ...]) -> None:
         """Take away what was added at exactly that path.
@@ -193,8 +206,24 @@ class Site:
         return found
 
     def links(self) -> tuple[Link, ...]:
-        """What ``/.well-known/core`` lists: each resource, in the order of `add`, and those of nested sites."""
+        """What ``/.well-known/core`` lists: each resource, in the order of `add`, and those of nested sites.
+
+        Of another tree it lists the root, if that has ``link_attributes``: a path that ends with a slash.
+        """
         return tuple(self._links(()))
+
+    def resources(self) -> Iterator[tuple[str, Resource]]:
+        """Each resource with the path at which it was added, templates in braces, and those of nested sites.
+
+        Other trees have resources of their own, of which nothing is known here.
+        """
+        for pattern, entry in self._entries.items():
+            path = "".join(f"/{{{part.name}}}" if isinstance(part, _Template) else f"/{part}" for part in pattern)
+            if entry.resource is not None:
+                yield path, entry.resource
+            elif isinstance(entry.tree, Site):
+                for below, resource in entry.tree.resources():
+                    yield path + below, resource
 
     def _match(self, path: tuple[str, ...]) -> Found | None:
         """As `find`, for a nested site."""
@@ -212,14 +241,14 @@ class Site:
                 if found is not None:
                     return found
         elif entry is not None and entry.resource is not None:
-            return entry.resource, entry.parameters(path)
+            return entry.found(entry.resource, entry.parameters(path))
         if entry is None or entry.tree is None:
             return None
         tree, rest = entry.tree, path[index:]
         found = tree._match(rest) if isinstance(tree, Site) else tree.find(rest)  # noqa: SLF001  # the same class
-        if found is None or not entry.names:
+        if found is None or not (entry.names or entry.place):
             return found
-        return found[0], {**entry.parameters(path), **found[1]}
+        return entry.found(found[0], {**entry.parameters(path), **found[1]})
 
     def _node(self, pattern: _Pattern) -> _Node | None:
         """The place of a pattern, whatever its templates are called."""
@@ -243,11 +272,13 @@ class Site:
             whole = prefix + pattern
             if isinstance(entry.tree, Site):
                 yield from entry.tree._links(whole)  # noqa: SLF001  # the same class
+            elif entry.tree is not None and hasattr(entry.tree, "link_attributes"):
+                yield from _links_of(entry.tree, (*whole, "") if whole else (), entry.attributes)
             elif entry.resource is not None:
                 yield from _links_of(entry.resource, whole, entry.attributes)
 
 
-def _links_of(resource: Resource, pattern: _Pattern, attributes: LinkAttributes) -> Iterator[Link]:
+def _links_of(resource: Resource | ResourceTree, pattern: _Pattern, attributes: LinkAttributes) -> Iterator[Link]:
     said: dict[str, AttributeValue] = {**getattr(resource, "link_attributes", _NO_PARAMETERS), **attributes}
     if produces := getattr(resource, "produces", ()):
         said.setdefault("ct", [content_format_number(one) for one in produces])
