@@ -144,7 +144,7 @@ def _earlier(written: Any, until: float) -> str:
     """The end of an old key: the one that it has, if that is earlier."""
     ends = None
     if written is not None:
-        ends = parse_date(Reading(Report(), Sources({})), written, Place(Document("", Path()), ()))
+        ends = parse_date(Reading(Report(), Sources({})), written, Place(Document("", Path())))
     if ends is not None and ends <= until:
         return str(written)
     return datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

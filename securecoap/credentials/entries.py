@@ -47,13 +47,17 @@ def parse_documents(reading: Reading, documents: Iterable[tuple[Document, Any]])
     """Parse and merge: a later document's entry replaces an earlier one, and goes to the end; ``null`` deletes it."""
     entries: dict[str, Entry] = {}
     for document, content in documents:
-        top = Place(document, ())
+        top = Place(document)
         if not isinstance(content, Mapping):
             reading.fault(top, "a JSON object is expected")
             continue
         for name, value in content.items():
             if not isinstance(name, str):
                 reading.fault(top, "the name of an entry is a string")
+                continue
+            if type(value) is Entry:  # read already: in the form that most have in a large file
+                entries.pop(name, None)
+                entries[name] = value
                 continue
             place = top / name
             if name == "$schema":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["EXPOSED", "INLINE", "PUBLIC_MEMBERS", "exposes_secrets"]
+__all__ = ["EXPOSED", "INLINE", "PUBLIC_MEMBERS", "has_secrets", "is_open_to_others"]
 
 PUBLIC_MEMBERS: Final = frozenset(
     (
@@ -34,10 +34,13 @@ _PUBLISHED: Final = frozenset(
 """SHA-256 of the values in the samples of this project, which everybody has: nothing is lost with them."""
 
 
-def exposes_secrets(content: Any, mode: int) -> bool:
-    """Whether a file with this JSON and these permissions shows a secret to other users of the machine."""
-    if not mode & _OTHERS:
-        return False
+def is_open_to_others(mode: int) -> bool:
+    """Whether other users of the machine may read a file with these permissions."""
+    return bool(mode & _OTHERS)
+
+
+def has_secrets(content: Any) -> bool:
+    """Whether a secret stands in this JSON, or in a part of it."""
     return any(sha256(text.encode()).hexdigest() not in _PUBLISHED for text in _secrets(content))
 
 

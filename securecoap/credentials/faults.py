@@ -5,14 +5,16 @@ A fault text never has a value of the file in it, only names; and it is printabl
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING
 
 from securecoap.credentials.positions import scan
 from securecoap.errors import CredentialsFault
 
 if TYPE_CHECKING:
-    from pathlib import Path as FilePath
+    from collections.abc import Iterable
 
     from securecoap.credentials.positions import Path, Positions
 
@@ -21,14 +23,14 @@ __all__ = ["Document", "Place", "Report", "printable"]
 _LONGEST_NAME = 200
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Document:
     """One source of entries.
 
     Attributes:
         name: the file's name as it was given; empty for a dict.
         base: the directory to which its paths are relative.
-        text: the JSON text, ``None`` for a dict.
+        text: the JSON text while it is checked, ``None`` afterwards and for a dict: secrets stand in it.
     """
 
     name: str
@@ -37,19 +39,32 @@ class Document:
 
 
 class Place:
-    """Where something stands: the document, and the path in it.
+    """Where something stands: a document, or a step from the place around it.
 
-    One is made for each value of a file: no frozen dataclass, whose making takes three times as long.
+    One is made for each value of a file, and two are kept for each entry: no frozen dataclass, whose making takes three
+    times as long, and no tuple of all the steps.
     """
 
-    __slots__ = ("document", "path")
+    __slots__ = ("_around", "_step")
 
-    def __init__(self, document: Document, path: Path) -> None:
-        self.document = document
-        self.path = path
+    def __init__(self, around: Document | Place, step: str | int = "") -> None:
+        self._around = around
+        self._step = step
+
+    @property
+    def document(self) -> Document:
+        """Where it begins."""
+        around = self._around
+        return around.document if isinstance(around, Place) else around
+
+    @property
+    def path(self) -> Path:
+        """The steps from the top of the document."""
+        around = self._around
+        return (*around.path, self._step) if isinstance(around, Place) else ()
 
     def __truediv__(self, step: str | int) -> Place:
-        return Place(self.document, (*self.path, step))
+        return Place(self, step)
 
     def __str__(self) -> str:
         """The dotted place, such as ``:a.oscore.secret`` or ``:g.any-of[0].dtls``."""
@@ -110,26 +125,42 @@ class Report:
 
     def _render(self, items: list[_Item]) -> list[str]:
         rendered = []
+        self._find([place for place, _, line in items if line is None])
         for place, text, line in items:
             document = place.document
             if line is None:
-                line = self._line(place)
-                if self._has_columns and line:
-                    text += f" (column {self._positions[id(document)].column(place.path)})"
+                positions = self._positions.get(id(document))
+                line = positions.line(place.path) if positions is not None else 0
+                if self._has_columns and positions is not None:
+                    text += f" (column {positions.column(place.path)})"
             where = str(place)
             head = document.name and (f"{document.name}:{line}: " if line else f"{document.name}: ")
             rendered.append((self._documents[id(document)], line, head + (f"{where}: " if where else "") + text))
         rendered.sort(key=lambda item: item[:2])
         return list(dict.fromkeys(text for _, _, text in rendered))
 
-    def _line(self, place: Place) -> int:
-        """The line of a place in a text that is known to be JSON; 0 where there is no text."""
-        document = place.document
-        if document.text is None:
-            return 0
-        if id(document) not in self._positions:
-            self._positions[id(document)] = scan(document.text)
-        return self._positions[id(document)].line(place.path)
+    def _find(self, places: Iterable[Place]) -> None:
+        """Where these are in the texts: only the entries in which they are have to be looked at."""
+        wanted: dict[int, tuple[Document, set[str | int]]] = {}
+        for place in places:
+            document = place.document
+            wanted.setdefault(id(document), (document, set()))[1].update(place.path[:1])
+        for key, (document, names) in wanted.items():
+            text = _text(document)
+            if text is not None:
+                self._positions[key] = scan(text, names)
+
+
+def _text(document: Document) -> str | None:
+    """The JSON text of a document; of one that was checked long ago, what its file has now."""
+    if document.text is not None or not document.name:
+        return document.text
+    try:
+        text = FilePath(document.name).read_text(encoding="utf-8")
+        json.loads(text)
+    except (OSError, ValueError, RecursionError):
+        return None
+    return text
 
 
 def printable(text: str) -> str:

@@ -6,6 +6,7 @@ Must not know labels, references or requests.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.credentials import keys
@@ -27,6 +28,7 @@ from securecoap.credentials.models import (
     DtlsX509,
     GroupOscore,
     OscoreContext,
+    OscoreDraft,
     TlsCertificate,
     digest,
 )
@@ -46,18 +48,15 @@ from securecoap.credentials.values import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from securecoap.credentials.algorithms import AeadParameters
     from securecoap.credentials.faults import Place
 
 __all__ = [
-    "KINDS",
-    "MAXIMUM_IDENTITY",
-    "MAXIMUM_PSK",
-    "SHORT_KEY",
-    "TABLES",
-    "parse_algorithm",
-    "parse_hash",
-    "parse_peer_keys",
-]
+    "KINDS", "MAXIMUM_IDENTITY", "MAXIMUM_PSK", "SHORT_KEY", "TABLES", "oscore_context",
+    "parse_algorithm", "parse_hash", "parse_peer_keys",
+]  # fmt: skip
 
 MAXIMUM_PSK: Final = 512
 """Bytes of the longest pre-shared key: OpenSSL's limit; RFC 4279 section 5.3 asks for 64."""
@@ -90,7 +89,7 @@ def _dtls(reading: Reading, value: Any, place: Place, common: Common) -> Credent
         if text is not None and not 1 <= len(text) <= MAXIMUM_IDENTITY:
             reading.fault(place / name, f"its length is not in 1 to {MAXIMUM_IDENTITY} bytes")
             return None
-    _warn_of_weakness(reading, psk, place / "psk", value["psk"])
+    _warn_of_weakness(reading, psk, place, "psk", value["psk"])
     material = digest([b"dtls", _label(common), identity, psk, hint or b""])
     return DtlsPsk(**common, key=material, identity=identity, psk=Secret(psk), identity_hint=hint)
 
@@ -99,12 +98,12 @@ def _label(common: Common) -> bytes:
     return str(common["label"]).encode("utf-8", "surrogatepass")
 
 
-def _warn_of_weakness(reading: Reading, key: bytes, place: Place, written: Any) -> None:
+def _warn_of_weakness(reading: Reading, key: bytes, place: Place, member: str, written: Any) -> None:
     if len(key) < SHORT_KEY:
-        reading.report.warning(place, f"the key has fewer than {SHORT_KEY} bytes")
+        reading.report.warning(place / member, f"the key has fewer than {SHORT_KEY} bytes")
     taken = isinstance(written, (dict, Mapping)) and not _OUTSIDE.isdisjoint(written)
     if taken and key.endswith(b"\n") and key.rstrip(b"\n").isascii() and key.rstrip(b"\n").decode().isprintable():
-        reading.report.warning(place, "the text ends with a line break, which is part of the key")
+        reading.report.warning(place / member, "the text ends with a line break, which is part of the key")
 
 
 def _rpk(reading: Reading, value: Any, place: Place, common: Common) -> Credential | None:
@@ -184,23 +183,35 @@ def _oscore(reading: Reading, value: Any, place: Place, common: Common) -> Crede
             return None
     # What comes out of a directory has no place of its own in the file.
     got = reading.members(value, place, *TABLES["oscore"])
-    return None if got is None else _oscore_context(reading, got, place, common, basedir, value["secret"])
+    return None if got is None else oscore_context(reading, got, place, common, basedir, value["secret"])
 
 
-def _oscore_context(
-    reading: Reading, got: dict[str, Any], place: Place, common: Common, basedir: Any, written: Any
-) -> Credential | None:
-    algorithm = got.get("algorithm", DEFAULT_ALGORITHM)
+def oscore_context(
+    reading: Reading, got: dict[str, Any], place: Place, common: Common, basedir: Path | None, written: Any
+) -> OscoreContext | None:
+    """What the parsed members of an ``oscore`` entry make together.
+
+    Args:
+        reading: where faults go.
+        got: by the kind's table in `TABLES`.
+        place: of the entry's kind.
+        common: the fields that every credential has.
+        basedir: the directory from which the members are, or ``None``.
+        written: the secret as it is written, which says whence it is.
+    """
+    algorithm: AeadParameters = got.get("algorithm", DEFAULT_ALGORITHM)
     secret: bytes = got["secret"]
-    salt: bytes = got.get("salt", b"")
+    sender_id: bytes = got["sender-id"]
+    recipient_id: bytes = got["recipient-id"]
     id_context: bytes | None = got.get("id-context")
+    longest = algorithm.nonce_length - 6
     sound = True
-    for name in ("sender-id", "recipient-id"):
-        if len(got[name]) > algorithm.maximum_id_length:
-            longest = f"{algorithm.maximum_id_length} byte" + ("s" if algorithm.maximum_id_length > 1 else "")
-            reading.fault(place / name, f"longer than {algorithm.name} allows ({longest}, RFC 8613 section 3.3)")
+    for name, identifier in (("sender-id", sender_id), ("recipient-id", recipient_id)):
+        if len(identifier) > longest:
+            shown = f"{longest} byte" + ("s" if longest > 1 else "")
+            reading.fault(place / name, f"longer than {algorithm.name} allows ({shown}, RFC 8613 section 3.3)")
             sound = False
-    if got["sender-id"] == got["recipient-id"]:
+    if sender_id == recipient_id:
         reading.fault(place / "recipient-id", "the same as sender-id: both sides would use the same key and nonces")
         sound = False
     if not secret:
@@ -215,25 +226,37 @@ def _oscore_context(
         sound = False
     if not sound:
         return None
-    _warn_of_weakness(reading, secret, place / "secret", written)
+    _warn_of_weakness(reading, secret, place, "secret", written)
     hash_name: str = got.get("kdf-hashfun", DEFAULT_HASH)
-    parts = [secret, salt, got["sender-id"], got["recipient-id"], id_context or b"", b"\1" * (id_context is not None)]
-    parts.append(b"\1" * rederive)
-    return OscoreContext(
-        **common,
-        key=digest([b"oscore", _label(common), *parts, algorithm.name.encode(), hash_name.encode()]),
-        secret=Secret(secret),
-        salt=salt,
-        sender_id=got["sender-id"],
-        recipient_id=got["recipient-id"],
-        id_context=id_context,
-        algorithm=algorithm,
-        hash_name=hash_name,
-        window=got.get("window", DEFAULT_WINDOW),
-        echo=got.get("echo", True),
-        basedir=basedir,
-        rederive=rederive,
-    )
+    salt: bytes = got.get("salt", b"")
+    variant = _variant(algorithm.name, hash_name, rederive, id_context is None)
+    parts = (b"oscore", _label(common), secret, salt, sender_id, recipient_id, id_context or b"", variant)
+    context: Any = OscoreDraft()  # to a type checker its fields are frozen already
+    context.label = common["label"]
+    context.claims = common["claims"]
+    context.own_claims = common["own_claims"]
+    context.validity = common["validity"]
+    context.place = common["place"]
+    context.key = digest(parts)
+    context.secret = Secret(secret)
+    context.salt = salt
+    context.sender_id = sender_id
+    context.recipient_id = recipient_id
+    context.id_context = id_context
+    context.algorithm = algorithm
+    context.hash_name = hash_name
+    context.window = got.get("window", DEFAULT_WINDOW)
+    context.echo = got.get("echo", True)
+    context.basedir = basedir
+    context.rederive = rederive
+    made: OscoreContext = context.made()
+    return made
+
+
+@lru_cache(maxsize=64)
+def _variant(*parts: str | bool) -> bytes:
+    """What beside bytes makes one context another."""
+    return repr(parts).encode()
 
 
 def _group_oscore(reading: Reading, value: Any, place: Place, common: Common) -> Credential | None:
@@ -244,7 +267,7 @@ def _group_oscore(reading: Reading, value: Any, place: Place, common: Common) ->
     if not secret:
         reading.fault(place / "secret", "the key is empty")
         return None
-    _warn_of_weakness(reading, secret, place / "secret", value["secret"])
+    _warn_of_weakness(reading, secret, place, "secret", value["secret"])
     salt: bytes = got.get("salt", b"")
     algorithm = got.get("algorithm", DEFAULT_ALGORITHM)
     hash_name: str = got.get("kdf-hashfun", DEFAULT_HASH)

@@ -15,16 +15,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.credentials.entries import parse_documents
-from securecoap.credentials.exposure import EXPOSED, exposes_secrets
+from securecoap.credentials.exposure import EXPOSED, has_secrets, is_open_to_others
 from securecoap.credentials.faults import Document, Place, Report
 from securecoap.credentials.keys import end_of
-from securecoap.credentials.models import DtlsX509
+from securecoap.credentials.members import plain, read_members
+from securecoap.credentials.models import ALWAYS, DtlsX509
 from securecoap.credentials.positions import TOKEN, scan
 from securecoap.credentials.resolution import Role, check, leaves, with_claims
 from securecoap.credentials.sources import Sources
+from securecoap.credentials.uniform import uniform_entry
 from securecoap.credentials.values import Reading
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from securecoap.credentials.members import Written
     from securecoap.credentials.models import Entry
 
 _LOG: Final = logging.getLogger(__name__)
@@ -70,16 +75,18 @@ def load_entries(
         if isinstance(source, Mapping):
             documents.append((Document("", base if base is not None else Path()), source))
         else:
-            found = [_read(path, report) for path in _expanded(source, report)]
+            found = [_read(path, report, entries=True) for path in _expanded(source, report)]
             documents += [document for document in found if document is not None]
     try:
         entries = parse_documents(reading, documents)
         check(entries, report, role)
         _warn_before_expiry(entries, report, time.time())
     except RecursionError:
-        report.fault(Place(documents[0][0], ()), "nested too deeply")
+        report.fault(Place(documents[0][0]), "nested too deeply")
     report.raise_faults()
     warnings = report.warnings()
+    for document, _ in documents:
+        document.text = None
     for warning in warnings:
         _LOG.warning("%s", warning)
     return with_claims(entries), warnings
@@ -94,7 +101,7 @@ def read_content(path: str | os.PathLike[str]) -> dict[str, Any]:
     report = Report()
     found = _read(path, report)
     if found is not None and not isinstance(found[1], dict):
-        report.fault(Place(found[0], ()), "a JSON object is expected")
+        report.fault(Place(found[0]), "a JSON object is expected")
     report.raise_faults()
     return found[1] if found is not None else {}
 
@@ -102,7 +109,7 @@ def read_content(path: str | os.PathLike[str]) -> dict[str, Any]:
 def octets_in(directory: Path, outside: Sources | None = None) -> Callable[[Any], bytes | None]:
     """A reader of byte values as they are in files of a directory; it gives ``None`` for what is none, or not there."""
     reading = Reading(Report(), outside if outside is not None else Sources())
-    place = Place(Document("", directory), ())
+    place = Place(Document("", directory))
     return lambda value: reading.octets(value, place)
 
 
@@ -122,14 +129,17 @@ def _expanded(source: str | os.PathLike[str], report: Report) -> list[str] | lis
     except (OSError, ValueError):  # it cannot be looked at: reading it says why
         return [os.fspath(source)]
     if not found:
-        report.fault(Place(Document(os.fspath(source), Path(source)), ()), "there is no *.json in this directory")
+        report.fault(Place(Document(os.fspath(source), Path(source))), "there is no *.json in this directory")
     return found
 
 
 def _warn_before_expiry(entries: dict[str, Entry], report: Report, now: float) -> None:
     """Warn of labels whose last key ends soon; what has ended is over, and no surprise any more."""
+    found = [credential for _, credential in leaves(entries)]
+    if all(one.validity is ALWAYS and not isinstance(one, DtlsX509) for one in found):
+        return
     ends: dict[str, tuple[float, Place]] = {}
-    for _, credential in leaves(entries):
+    for credential in found:
         end = credential.validity.not_after
         if isinstance(credential, DtlsX509) and credential.certificates:
             end = min(end, end_of(credential.certificates[0]))
@@ -140,10 +150,11 @@ def _warn_before_expiry(entries: dict[str, Entry], report: Report, now: float) -
             report.warning(place, f"it ends in less than {EXPIRY_DAYS} days")
 
 
-def _read(source: str | os.PathLike[str], report: Report) -> tuple[Document, Any] | None:
+def _read(source: str | os.PathLike[str], report: Report, *, entries: bool = False) -> tuple[Document, Any] | None:
+    """The JSON of a file, or ``None`` after a fault; with ``entries``, those of the uniform form are ones already."""
     name = os.fspath(source)
     path = Path(name)
-    nowhere = Place(Document(name, path.parent), ())
+    nowhere = Place(Document(name, path.parent))
     try:
         with path.open("rb") as stream:
             data = stream.read(MAXIMUM_FILE + 1)
@@ -161,10 +172,26 @@ def _read(source: str | os.PathLike[str], report: Report) -> tuple[Document, Any
         line = data.count(b"\n", 0, error.start) + 1
         report.fault(nowhere, "not UTF-8", line)
         return None
-    found = _parse(Document(name, path.parent, text), text, nowhere, report)
-    if found is not None and exposes_secrets(found[1], mode):
-        report.warning(Place(found[0], ()), EXPOSED)
-    return found
+    document = Document(name, path.parent, text)
+    top = Place(document)
+    is_open, exposed = is_open_to_others(mode), False
+
+    def take(label: str, value: Written) -> Entry | None:
+        nonlocal exposed
+        if is_open and not exposed:
+            exposed = has_secrets(plain(value))
+        return uniform_entry(label, value, top)
+
+    content: Any = read_members(text, take) if entries else None
+    if content is None:
+        found = _parse(document, text, nowhere, report)
+        if found is None:
+            return None
+        content = found[1]
+        exposed = is_open and has_secrets(content)
+    if exposed:
+        report.warning(top, EXPOSED)
+    return document, content
 
 
 def _parse(document: Document, text: str, nowhere: Place, report: Report) -> tuple[Document, Any] | None:
@@ -191,9 +218,16 @@ def _parse(document: Document, text: str, nowhere: Place, report: Report) -> tup
         return None
     if oddities:
         for path, line in scan(text).repeated:
-            report.fault(Place(document, path), "this name is given twice", line)
+            report.fault(_at(document, path), "this name is given twice", line)
         for match in TOKEN.finditer(text):
             if match[1] in ("NaN", "Infinity", "-Infinity"):
                 line = text.count("\n", 0, match.start(1)) + 1
-                report.fault(Place(document, ()), "not JSON: no such number", line)
+                report.fault(Place(document), "not JSON: no such number", line)
     return document, content
+
+
+def _at(document: Document, path: Iterable[str | int]) -> Place:
+    place = Place(document)
+    for step in path:
+        place /= step
+    return place

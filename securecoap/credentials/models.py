@@ -7,12 +7,13 @@ across a reload they are compared by `Credential.key`. Must not know files, JSON
 from __future__ import annotations
 
 import secrets
+from array import array
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from pathlib import Path
 
     from securecoap.credentials.algorithms import AeadParameters
@@ -31,10 +32,12 @@ __all__ = [
     "EdhocIdentity",
     "EdhocOscore",
     "Entry",
+    "EntryDraft",
     "Group",
     "GroupOscore",
     "Node",
     "OscoreContext",
+    "OscoreDraft",
     "Reference",
     "TlsCertificate",
     "Unprotected",
@@ -42,13 +45,15 @@ __all__ = [
     "digest",
 ]
 
-_DIGEST_KEY = secrets.token_bytes(32)
+_KEYED = blake2b(digest_size=16, key=secrets.token_bytes(32))
 
 
-def digest(parts: Iterable[bytes]) -> bytes:
-    """A name for ``parts`` that tells equal from different and nothing else, within this process."""
-    framed = b"".join([b"%d:%b" % (len(part), part) for part in parts])
-    return blake2b(framed, digest_size=32, key=_DIGEST_KEY).digest()  # a fourth of HMAC's time, for each entry
+def digest(parts: Sequence[bytes]) -> bytes:
+    """A name for ``parts`` that tells equal from different and nothing else, within this process: 16 bytes."""
+    # The parts, then their lengths and their number: read from the end it is clear where each begins.
+    hashed = _KEYED.copy()
+    hashed.update(b"".join([*parts, array("Q", [*map(len, parts), len(parts)]).tobytes()]))
+    return hashed.digest()
 
 
 class Validity(NamedTuple):
@@ -199,6 +204,25 @@ class OscoreContext(Credential):
     rederive: bool = False
 
 
+class OscoreDraft(OscoreContext):
+    """One whose fields can be set yet; ``made`` of it is an `OscoreContext`, in a tenth of the time of making that.
+
+    A server has 100,000 of them, and a frozen dataclass sets each field by a call.
+    """
+
+    __slots__ = ()
+    __setattr__ = object.__setattr__
+    __delattr__ = object.__delattr__
+
+    def __init__(self) -> None:
+        """Nothing is set; every field has to be."""
+
+    def made(self) -> OscoreContext:
+        """Itself, frozen."""
+        self.__class__ = OscoreContext  # type: ignore[assignment]  # the class that it has beneath, with the same slots
+        return self
+
+
 @dataclass(frozen=True, slots=True)
 class EdhocIdentity:
     """Our side of an EDHOC session: what we are known by, and its key.
@@ -324,3 +348,19 @@ class Entry:
     place: Place
     pattern: UriPattern | None = None
     methods: frozenset[int] | None = None
+
+
+class EntryDraft(Entry):
+    """As `OscoreDraft`."""
+
+    __slots__ = ()
+    __setattr__ = object.__setattr__
+    __delattr__ = object.__delattr__
+
+    def __init__(self) -> None:
+        """Nothing is set; every field has to be."""
+
+    def made(self) -> Entry:
+        """Itself, frozen."""
+        self.__class__ = Entry  # type: ignore[assignment]  # the class that it has beneath, with the same slots
+        return self

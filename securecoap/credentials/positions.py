@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 __all__ = ["TOKEN", "Path", "Positions", "scan"]
 
@@ -17,6 +20,9 @@ Path = tuple[str | int, ...]
 """Where a value is: member names and list indices from the top."""
 
 TOKEN: Final = re.compile(r'[ \t\r\n]*("(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+)', re.DOTALL)
+
+_COLON: Final = re.compile(r"[ \t\r\n]*:[ \t\r\n]*")
+_VALUE: Final = json.JSONDecoder()
 
 
 @dataclass(slots=True)
@@ -44,8 +50,13 @@ class Positions:
         return self.columns.get((), 1)
 
 
-def scan(text: str) -> Positions:
-    """Find the line of every member (that of its name) and list element in ``text``, which must be JSON."""
+def scan(text: str, names: Collection[object] | None = None) -> Positions:
+    """Find the line of every member (that of its name) and list element in ``text``, which must be JSON.
+
+    Args:
+        text: JSON.
+        names: members of the outermost object; if they are given, all others are passed over, which is much faster.
+    """
     positions = Positions()
     lines = positions.lines
     stack: list[dict[str, int] | int] = []  # for an object its names and how often each was seen; for a list the index
@@ -72,7 +83,13 @@ def scan(text: str) -> Positions:
                 path[-1] = top + 1
             continue
         if name and stack and isinstance(stack[-1], dict):
-            key = json.loads(lexeme, strict=False)
+            key = json.loads(lexeme, strict=False) if "\\" in lexeme else lexeme[1:-1]
+            if names is not None and len(stack) == 1 and key not in names:
+                end = _VALUE.raw_decode(text, _COLON.match(text, position).end())[1]  # type: ignore[union-attr]  # JSON
+                line += text.count("\n", position, end)
+                before = max(before, text.rfind("\n", position, end))
+                position, name = end, False
+                continue
             path[-1] = key
             if key in stack[-1]:
                 positions.repeated.append((tuple(path), line))

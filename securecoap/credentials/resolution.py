@@ -7,7 +7,7 @@ context used twice, groups that make no sense. Must not know requests.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from securecoap.credentials.faults import printable
 from securecoap.credentials.models import (
@@ -21,17 +21,17 @@ from securecoap.credentials.models import (
     OscoreContext,
     Reference,
     Unprotected,
-    digest,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from securecoap.credentials.faults import Place, Report
 
 __all__ = ["MAXIMUM_ALTERNATIVES", "Role", "check", "leaves", "with_claims"]
 
 Role = Literal["client", "server"]
+Leaves: TypeAlias = "list[tuple[Entry, Credential]]"
 
 MAXIMUM_DEPTH: Final = 64
 """How many references may follow each other; people write two."""
@@ -49,7 +49,7 @@ def nodes(node: Node) -> Iterator[Node]:
             yield from nodes(member)
 
 
-def leaves(entries: dict[str, Entry]) -> Iterator[tuple[Entry, Credential]]:
+def leaves(entries: Mapping[str, Entry]) -> Iterator[tuple[Entry, Credential]]:
     """Every credential, with the entry in which it stands, in the order of the file."""
     for entry in entries.values():
         if isinstance(entry.node, Credential):
@@ -65,9 +65,10 @@ def check(entries: dict[str, Entry], report: Report, role: Role | None) -> None:
     sound = _check_references(entries, report)
     if sound:
         _check_groups(entries, report, role)
-    _check_identities(entries, report)
-    _check_claims(entries, report)
-    for _, credential in leaves(entries):
+    found = list(leaves(entries))
+    _check_identities(found, report)
+    _check_claims(entries, found, report)
+    for _, credential in found:
         if not credential.usable and credential.place is not None:
             report.warning(
                 credential.place, f"{credential.kind} is not usable yet: nothing can be sent or served with it"
@@ -86,8 +87,12 @@ def check(entries: dict[str, Entry], report: Report, role: Role | None) -> None:
 
 def _check_references(entries: dict[str, Entry], report: Report) -> bool:
     sound = True
+    # Of those that have any: most entries of a large file are credentials.
     references = {
-        name: [node for node in nodes(entry.node) if isinstance(node, Reference)] for name, entry in entries.items()
+        name: found
+        for name, entry in entries.items()
+        if not isinstance(entry.node, Credential)
+        and (found := [node for node in nodes(entry.node) if isinstance(node, Reference)])
     }
     for found in references.values():
         for reference in found:
@@ -95,12 +100,12 @@ def _check_references(entries: dict[str, Entry], report: Report) -> bool:
                 report.fault(reference.place, f"there is no {printable(reference.label)}")
                 sound = False
     finished: set[str] = set()
-    for start in entries:
+    for start, first in references.items():
         if start in finished:
             continue
         path = [start]
         on_path = {start: 0}
-        pending = [iter(references[start])]
+        pending = [iter(first)]
         while pending:
             following = next(pending[-1], None)
             if following is None:
@@ -114,7 +119,7 @@ def _check_references(entries: dict[str, Entry], report: Report) -> bool:
                 circle = " -> ".join(printable(name) for name in [*path[on_path[reference.label] :], reference.label])
                 report.fault(reference.place, f"leads in a circle: {circle}")
                 sound = False
-            elif reference.label in entries and reference.label not in finished:
+            elif reference.label in references and reference.label not in finished:
                 path.append(reference.label)
                 on_path[reference.label] = len(path) - 1
                 pending.append(iter(references[reference.label]))
@@ -123,11 +128,11 @@ def _check_references(entries: dict[str, Entry], report: Report) -> bool:
 
 def _check_depth(entries: dict[str, Entry], references: dict[str, list[Reference]], report: Report) -> bool:
     depths: dict[str, int] = {}
-    for start in entries:
+    for start in references:
         pending = [start]
         while pending:
             name = pending[-1]
-            below = [reference.label for reference in references[name]]
+            below = [reference.label for reference in references.get(name, ())]
             missing = [label for label in below if label not in depths]
             if missing:
                 pending.extend(missing)
@@ -182,12 +187,13 @@ def _check_groups(entries: dict[str, Entry], report: Report, role: Role | None) 
                     report.fault(member.place, why)
 
 
-def _check_identities(entries: dict[str, Entry], report: Report) -> None:
+def _check_identities(found: Leaves, report: Report) -> None:
     identities: dict[bytes, Place] = {}
-    senders: dict[bytes, Place] = {}
+    # By the secret itself, as nobody else asks this table, and it is gone in a moment.
+    senders: dict[tuple[bytes, bytes, bytes, bytes | None], Place] = {}
     recipients: dict[tuple[bytes, bytes | None], int] = {}
     peers: dict[tuple[bytes, str], Place] = {}
-    for entry, credential in leaves(entries):
+    for entry, credential in found:
         place = credential.place
         if place is None:  # only hand-made credentials have none
             continue
@@ -201,9 +207,8 @@ def _check_identities(entries: dict[str, Entry], report: Report) -> None:
                 _check_peers(credential, place, peers, report)
         elif isinstance(credential, OscoreContext):
             context = credential.id_context
-            mark = b"\1" * (context is not None)
-            parts = (credential.secret.reveal(), credential.salt, credential.sender_id, context or b"", mark)
-            first = senders.setdefault(digest(parts), place)
+            sender = (credential.secret.reveal(), credential.salt, credential.sender_id, context)
+            first = senders.setdefault(sender, place)
             if first is not place:
                 report.fault(place, f"the same sender context as in {first}: nonces would be used twice")
             shared = (credential.recipient_id, context)
@@ -233,12 +238,12 @@ def _check_peers(
             return
 
 
-def _check_claims(entries: dict[str, Entry], report: Report) -> None:
+def _check_claims(entries: dict[str, Entry], found: Leaves, report: Report) -> None:
     patterns = {entry.name for entry in entries.values() if entry.pattern is not None}
-    places = {credential.label for _, credential in leaves(entries)} - entries.keys()
+    places = {credential.label for _, credential in found} - entries.keys()
     for name in entries.keys() & places:
         report.fault(entries[name].place, "the name is that of an entry inside of a list")
-    for _, credential in leaves(entries):
+    for _, credential in found:
         for claim in credential.own_claims:
             if (claim in patterns or claim in places) and credential.place is not None:
                 report.fault(
@@ -267,6 +272,9 @@ def with_claims(entries: dict[str, Entry]) -> dict[str, Entry]:
         aliases.setdefault(node.label, []).append((distance, entry.name))
     claimed: dict[str, Entry] = {}
     for name, entry in entries.items():
+        if type(entry.node) is OscoreContext and name not in aliases:
+            claimed[name] = entry  # its label alone leads to it
+            continue
         proved = _claimed(entry.node, aliases.get(name, ()), direct=True)
         claimed[name] = entry if proved is entry.node else replace(entry, node=proved)
     for _, owner in tuple(leaves(claimed)):

@@ -1,0 +1,89 @@
+"""The members of a JSON object one after the other, so that the tree of a large file is never there as a whole.
+
+Only what is usual: for everything else (no object, no JSON, a name twice, numbers that JSON does not have) there is
+``None``, and whoever asked reads the text whole, and finds what is wrong. Must not know what the values mean.
+"""
+
+from __future__ import annotations
+
+import re
+from json import JSONDecoder
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Written", "plain", "read_members"]
+
+Written: TypeAlias = Any
+"""A JSON value, of which an object is a tuple of its members: pairs of name and value, with names that are repeated."""
+
+_BEGIN: Final = re.compile(r"[ \t\n\r]*\{")
+_NAME: Final = re.compile(r'[ \t\n\r]*"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*')
+_NEXT: Final = re.compile(r"[ \t\n\r]*([,}])")
+_END: Final = re.compile(r"[ \t\n\r]*")
+
+
+class _Unusual(ValueError):
+    """To be read whole."""
+
+
+def _refuse(_constant: str) -> NoReturn:
+    raise _Unusual
+
+
+_DECODER: Final = JSONDecoder(object_pairs_hook=tuple, parse_constant=_refuse)
+
+
+def read_members(text: str, take: Callable[[str, Written], object | None]) -> dict[str, Any] | None:
+    """The members of the object that ``text`` is, by name; ``None`` for a text that has to be read whole.
+
+    Args:
+        text: JSON, perhaps.
+        take: makes something of a member's name and value; for ``None`` the value stays as it is in JSON.
+    """
+    try:
+        return _members(text, take)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _members(text: str, take: Callable[[str, Written], object | None]) -> dict[str, Any]:
+    begin = _BEGIN.match(text)
+    if begin is None:
+        raise _Unusual
+    found: dict[str, Any] = {}
+    position, count = begin.end(), 0
+    name_at, next_at, value_at = _NAME.match, _NEXT.match, _DECODER.raw_decode
+    while (name := name_at(text, position)) is not None:
+        label = name[1]
+        value, position = value_at(text, name.end())
+        taken = take(label, value)
+        found[label] = plain(value) if taken is None else taken
+        count += 1
+        following = next_at(text, position)
+        if following is None:
+            raise _Unusual
+        position = following.end()
+        if following[1] == "}":
+            end = _END.match(text, position)
+            if len(found) != count or end is None or end.end() != len(text):
+                raise _Unusual
+            return found
+    raise _Unusual
+
+
+def plain(value: Written) -> Any:
+    """The value as the standard library gives it, objects as dictionaries.
+
+    Raises:
+        ValueError: an object has a name twice.
+    """
+    if type(value) is tuple:
+        made = {name: plain(member) for name, member in value}
+        if len(made) != len(value):
+            raise _Unusual("a name is given twice")
+        return made
+    if type(value) is list:
+        return [plain(element) for element in value]
+    return value

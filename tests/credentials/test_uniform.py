@@ -1,0 +1,162 @@
+"""The quick way and the general way agree on every file: entries, faults, warnings."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from securecoap.credentials import loading
+from securecoap.credentials.faults import Document, Place
+from securecoap.credentials.loading import load_entries
+from securecoap.credentials.members import plain, read_members
+from securecoap.credentials.models import Credential, Entry, Group, OscoreContext, Reference
+from securecoap.credentials.uniform import uniform_entry
+from securecoap.errors import CredentialsFault
+
+USUAL = {
+    "secret": {"hex": "0102030405060708090a0b0c0d0e0f10"},
+    "salt": {"hex": "9e7ca92223786340"},
+    "sender-id": {"hex": "01"},
+    "recipient-id": {"hex": "12"},
+}
+
+
+def outcome(path):
+    """All that is to be seen of a file that was read."""
+    try:
+        entries, warnings = load_entries([path])
+    except CredentialsFault as error:
+        return str(error)
+    return [seen(entry) for entry in entries.values()], warnings
+
+
+def seen(value):
+    if isinstance(value, (Entry, Credential, Group, Reference)):
+        fields = value.__dataclass_fields__
+        return type(value), [(name, seen(getattr(value, name))) for name in fields]
+    if isinstance(value, Place):
+        return str(value), value.document.name
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
+        return [seen(one) for one in value]
+    if type(value).__name__ == "Secret":
+        return "secret", value.reveal()
+    return value
+
+
+def both_ways(path):
+    quick = outcome(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "read_members", lambda _text, _take: None)
+        general = outcome(path)
+    assert quick == general
+    return quick
+
+
+hexes = st.sampled_from(
+    ["", "01", "0102", "12", "a1b2c3d4e5f6", "01020304050607", "01020304050607080910", "1", "g0", "01:02", "0 1"]
+)
+octets = st.one_of(
+    st.builds(lambda digits: {"hex": digits}, hexes),
+    st.sampled_from([
+        {"ascii": "abc"}, {"base64": "AAEC"}, {"hex": 5}, {"hex": None}, {"hex": "01", "ascii": "x"}, {}, [], "01", 7, None,
+        {"env": "NOT_THERE"}, {"file": "not-there"}, {"hex": {"hex": "01"}},
+    ]),
+)  # fmt: skip
+members = st.fixed_dictionaries(
+    {},
+    optional={
+        "secret": st.one_of(st.just(USUAL["secret"]), st.just(USUAL["secret"]), octets),
+        "salt": octets,
+        "sender-id": octets,
+        "recipient-id": octets,
+        "id-context": octets,
+        "algorithm": st.sampled_from(
+            ["AES-CCM-16-64-128", 10, "AES-CCM-64-64-128", "none", True, None, 1.0, {"hex": "01"}]
+        ),
+        "kdf-hashfun": st.sampled_from(["SHA-256", "sha512", "MD5", 5, None]),
+        "window": st.sampled_from([1, 32, 4096, 4097, 0, -1, True, 32.0, "32", None]),
+        "echo": st.sampled_from([True, False, 0, None, "true"]),
+        "rederive": st.sampled_from([True, False, 1, None]),
+        "unknown": st.just(1),
+        "basedir": st.just("not-there"),
+    },
+)
+near = st.builds(lambda changed: {**USUAL, **changed}, members) | members
+names = st.sampled_from(
+    [":a", ":b", ":c", ":", ": d", ":e ", ":f\u00a0", ":g\n", ":\u00e9", "a", "coap://h/*", "*", "$schema", ""]
+)
+values = st.one_of(
+    st.builds(lambda value: {"oscore": value}, near),
+    st.builds(lambda value, claims: {"oscore": value, "claims": claims}, near, st.sampled_from([[], ["x"], [":x"], 5])),
+    st.builds(lambda value: {"oscore": value, "not-after": "2030-12-31T23:59:59Z"}, near),
+    st.builds(lambda value: {"oscore": value, "other": 1}, near),
+    st.sampled_from([None, ":a", ":b", {}, {"oscore": None}, {"oscore": []}, {"unprotected": True}, [], 1]),
+    st.builds(lambda value: {"any-of": [{"oscore": value}, ":a"]}, near),
+)  # fmt: skip
+
+
+@settings(max_examples=600)
+@given(st.dictionaries(names, values, max_size=4), st.sampled_from([None, 1]), st.sampled_from([0o600, 0o644]))
+def test_every_file_is_read_as_the_general_way_reads_it(tmp_path_factory, content, indent, mode):
+    path = tmp_path_factory.getbasetemp() / "uniform.json"
+    path.write_text(json.dumps(content, indent=indent))
+    path.chmod(mode)
+    both_ways(path)
+
+
+@settings(max_examples=600)
+@given(st.data())
+def test_every_text_is_read_as_the_general_way_reads_it(tmp_path_factory, data):
+    text = json.dumps({":a": {"oscore": USUAL}, ":b": {"oscore": {**USUAL, "sender-id": {"hex": "02"}}}})
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(text)))
+        end = data.draw(st.sampled_from([place, place + 1, place + 7]))
+        text = (
+            text[:place]
+            + data.draw(st.sampled_from(["", '"', "{", "}", ",", ":", " ", "\\", "\\u0061", "NaN", "1" * 5000]))
+            + text[end:]
+        )
+    path = tmp_path_factory.getbasetemp() / "text.json"
+    path.write_text(text)
+    path.chmod(0o600)
+    both_ways(path)
+
+
+def test_the_usual_form_is_taken(tmp_path):
+    text = json.dumps({":a": {"oscore": USUAL}})
+    top = Place(Document("", tmp_path))
+    found = read_members(text, lambda name, value: uniform_entry(name, value, top))
+    assert found is not None
+    entry = found[":a"]
+    assert type(entry) is Entry
+    assert type(entry.node) is OscoreContext
+    assert str(entry.place) == ":a"
+    assert str(entry.node.place) == ":a.oscore"
+    with pytest.raises(AttributeError):
+        entry.node.window = 5
+    with pytest.raises(AttributeError):
+        del entry.node.window
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{}", "[]", '{"a": 1', '{"a": 1}}', '{"a": 1,}', '{"a": 1, "a": 2}', '{"a": {"b": 1, "b": 2}}', '{"a": NaN}',
+        '{"\\u0061": 1}', '{"a\n": 1}', "\ufeff{}", '{"a": ' + "[" * 100_000, '{"a": ' + "1" * 5000 + "}", "{1: 1}", '{"a" 1}',
+    ],
+)  # fmt: skip
+def test_what_is_unusual_is_to_be_read_whole(text):
+    assert read_members(text, lambda _name, _value: None) is None
+
+
+def test_members_are_as_in_json():
+    text = '\t{ "a" : {"b": [1, {"c": null}], "d": {}} ,\r\n"e": 1.5e3 } \n'
+    assert read_members(text, lambda _name, _value: None) == json.loads(text)
+
+
+def test_a_name_that_is_repeated_is_no_plain_value():
+    with pytest.raises(ValueError, match="twice"):
+        plain((("a", 1), ("a", 2)))
