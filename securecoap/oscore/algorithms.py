@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol
 
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
@@ -16,6 +17,7 @@ from securecoap.credentials.algorithms import AEAD_ALGORITHMS, DEFAULT_HASH, Aea
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from hashlib import _Hash as Hash
 
 __all__ = ["ALGORITHMS", "DEFAULT_ALGORITHM", "DEFAULT_HASH", "HASHES", "Aead", "Extracted", "make_aead"]
 
@@ -73,6 +75,20 @@ _INNER_PAD: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER_PAD: Final = bytes(byte ^ 0x5C for byte in range(256))
 
 
+def _begin(key: bytes, name: str) -> tuple[Hash, Hash]:
+    """The inner and outer hash of an HMAC (RFC 2104 section 2), begun with its key, which is no longer than a block.
+
+    What is computed under one key many times begins with copies: half the time of as many calls of `hmac.digest`.
+    """
+    make = _CONSTRUCTORS[name]
+    padded = key.ljust(64 if name == "sha256" else 128, b"\0")
+    return make(padded.translate(_INNER_PAD)), make(padded.translate(_OUTER_PAD))
+
+
+# Many contexts have one salt; it is no secret.
+_begin_with_salt: Final = lru_cache(maxsize=16)(_begin)
+
+
 class Extracted:
     """HKDF-Extract, done once (RFC 5869 section 2.2); an empty salt is the hash's length of zeros.
 
@@ -87,13 +103,15 @@ class Extracted:
     def __init__(self, secret: bytes, salt: bytes, hash_name: str = DEFAULT_HASH) -> None:
         name = HASHES[hash_name]
         # HMAC pads its key with zeros, so that the empty salt and the RFC's zeros are one.
-        key = hmac.digest(salt, secret, name)
-        # HMAC (RFC 2104 section 2), begun once for all outputs: half the time of as many calls of `hmac.digest`.
-        make = _CONSTRUCTORS[name]
-        self._inner = make()
-        padded = key.ljust(self._inner.block_size, b"\0")
-        self._inner.update(padded.translate(_INNER_PAD))
-        self._outer = make(padded.translate(_OUTER_PAD))
+        if len(salt) <= 64:
+            begun, outer = _begin_with_salt(salt, name)
+            inner, outer = begun.copy(), outer.copy()
+            inner.update(secret)
+            outer.update(inner.digest())
+            key = outer.digest()
+        else:
+            key = hmac.digest(salt, secret, name)
+        self._inner, self._outer = _begin(key, name)
 
     def expand(self, info: bytes, length: int) -> bytes:
         """HKDF-Expand (RFC 5869 section 2.3) for at most one output of the hash: enough for every key and IV here.

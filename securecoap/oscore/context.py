@@ -7,9 +7,8 @@ No CBOR encoder runs per message. This module knows no message, no peer and no s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from securecoap.credentials.algorithms import MAXIMUM_ID_CONTEXT
 from securecoap.errors import ConfigurationError
@@ -34,13 +33,19 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class DerivedKeys:
+class DerivedKeys(NamedTuple):
     """Output of the key derivation (section 3.2.1); never shown."""
 
-    sender_key: bytes = field(repr=False)
-    recipient_key: bytes = field(repr=False)
-    common_iv: bytes = field(repr=False)
+    sender_key: bytes
+    recipient_key: bytes
+    common_iv: bytes
+
+    def __repr__(self) -> str:
+        return "DerivedKeys(...)"
+
+
+_SHORT: Final = tuple(bytes((0x40 | length,)) for length in range(24))
+_NONE_YET: Final[tuple[bytes | None, ...]] = (None,) * 6
 
 
 class RequestIdentifiers:
@@ -85,12 +90,19 @@ def expand_keys(
 ) -> DerivedKeys:
     """`derive_keys` behind the extraction, for contexts that differ in their ID Context only."""
     length, iv_length = algorithm.key_length, algorithm.nonce_length
-    for_key = _info_suffix(id_context, algorithm.number, "Key", length)
+    for_key, for_iv = _suffixes(id_context, algorithm.number, length, iv_length)
+    expand = extracted.expand
     return DerivedKeys(
-        extracted.expand(b"\x85" + _bstr(sender_id) + for_key, length),
-        extracted.expand(b"\x85" + _bstr(recipient_id) + for_key, length),
-        extracted.expand(build_info(b"", id_context, algorithm.number, "IV", iv_length), iv_length),
+        expand(b"\x85" + _bstr(sender_id) + for_key, length),
+        expand(b"\x85" + _bstr(recipient_id) + for_key, length),
+        expand(b"\x85\x40" + for_iv, iv_length),
     )
+
+
+@lru_cache(maxsize=64)  # most contexts have no ID Context, and one of few algorithms
+def _suffixes(id_context: bytes | None, algorithm: int, length: int, iv_length: int) -> tuple[bytes, bytes]:
+    """What stands behind the identifier, for keys and for the Common IV."""
+    return _info_suffix(id_context, algorithm, "Key", length), _info_suffix(id_context, algorithm, "IV", iv_length)
 
 
 def build_info(identifier: bytes, id_context: bytes | None, algorithm: int, kind: str, length: int) -> bytes:
@@ -104,7 +116,6 @@ def build_info(identifier: bytes, id_context: bytes | None, algorithm: int, kind
     return b"\x85" + _bstr(identifier) + _info_suffix(id_context, algorithm, kind, length)
 
 
-@lru_cache(maxsize=64)  # most contexts have no ID Context, and one of few algorithms
 def _info_suffix(id_context: bytes | None, algorithm: int, kind: str, length: int) -> bytes:
     """`build_info` behind the identifier."""
     context = b"\xf6" if id_context is None else _bstr(id_context)
@@ -121,7 +132,8 @@ def _aad_prefix(algorithm: int, request_kid: bytes, length: int) -> bytes:
 
 
 def _bstr(value: bytes) -> bytes:
-    return _head(0x40, len(value)) + value
+    length = len(value)
+    return (_SHORT[length] if length < 24 else _head(0x40, length)) + value
 
 
 def _head(major: int, value: int) -> bytes:
@@ -226,8 +238,8 @@ class SecurityContext:
         self._sender_nonce = common_iv ^ _nonce_base(sender_id, algorithm.nonce_length)
         self._recipient_nonce = common_iv ^ _nonce_base(recipient_id, algorithm.nonce_length)
         # One prefix for each length of a Partial IV, made when it is first needed: most contexts see one or two.
-        self._sender_prefixes: list[bytes | None] = [None] * 6
-        self._recipient_prefixes: list[bytes | None] = [None] * 6
+        self._sender_prefixes = _NONE_YET
+        self._recipient_prefixes = _NONE_YET
         tail = sender_id if self.kid_context is None else encode_option(b"\x00", sender_id, self.kid_context)[2:]
         self._option_tail = tail
 
@@ -258,10 +270,11 @@ class SecurityContext:
 
     def outgoing(self, partial_iv: bytes) -> RequestIdentifiers:
         """The identifiers of a request that we send with this Partial IV (section 5.2, 5.4)."""
-        prefix = self._sender_prefixes[len(partial_iv)]
+        length = len(partial_iv)
+        prefix = self._sender_prefixes[length]
         if prefix is None:
-            prefix = _aad_prefix(self.algorithm.number, self.sender_id, len(partial_iv))
-            self._sender_prefixes[len(partial_iv)] = prefix
+            prefix = _aad_prefix(self.algorithm.number, self.sender_id, length)
+            self._sender_prefixes = _with(self._sender_prefixes, length, prefix)
         return RequestIdentifiers(prefix + partial_iv + b"\x40", self.sender_nonce(int.from_bytes(partial_iv, "big")))
 
     def incoming(self, partial_iv: bytes, number: int) -> tuple[bytes, bytes]:
@@ -269,7 +282,8 @@ class SecurityContext:
         length = len(partial_iv)
         prefix = self._recipient_prefixes[length]
         if prefix is None:
-            prefix = self._recipient_prefixes[length] = _aad_prefix(self.algorithm.number, self.recipient_id, length)
+            prefix = _aad_prefix(self.algorithm.number, self.recipient_id, length)
+            self._recipient_prefixes = _with(self._recipient_prefixes, length, prefix)
         return prefix + partial_iv + b"\x40", (self._recipient_nonce ^ number).to_bytes(self._nonce_length, "big")
 
     def sender_nonce(self, number: int) -> bytes:
@@ -287,6 +301,10 @@ class SecurityContext:
 
     def __repr__(self) -> str:
         return f"<SecurityContext {self.sender_id.hex() or '-'} to {self.recipient_id.hex() or '-'}>"
+
+
+def _with(prefixes: tuple[bytes | None, ...], length: int, prefix: bytes) -> tuple[bytes | None, ...]:
+    return (*prefixes[:length], prefix, *prefixes[length + 1 :])
 
 
 def _nonce_base(identifier: bytes, length: int) -> int:

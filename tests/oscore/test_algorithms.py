@@ -40,7 +40,7 @@ def test_no_nonce_is_too_short_for_a_counter():
 @pytest.mark.parametrize(
     ("name", "reference"), [("SHA-256", hashes.SHA256()), ("SHA-384", hashes.SHA384()), ("SHA-512", hashes.SHA512())]
 )
-@pytest.mark.parametrize("salt", [b"", b"salt", bytes(200)])
+@pytest.mark.parametrize("salt", [b"", b"salt", b"s" * 64, b"s" * 65, b"s" * 128, bytes(200)])
 @pytest.mark.parametrize("length", [7, 16, 32])
 def test_hkdf_agrees_with_a_second_implementation(name, reference, salt, length):
     expected = HKDF(reference, length, salt, b"info").derive(b"secret")

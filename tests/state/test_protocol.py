@@ -1,5 +1,8 @@
 """The saved window's change of size, the fingerprint, and that every store is one."""
 
+import hmac
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,3 +64,10 @@ def test_fingerprint_depends_on_everything_the_nonce_does_and_shows_nothing():
     assert len(others) == 6
     assert base not in others
     assert key not in base
+
+
+@pytest.mark.parametrize("length", [16, 24, 32])
+def test_a_fingerprint_is_what_it_was_for_every_store_that_exists(length):
+    key, iv, sender = bytes(range(length)), bytes(range(50, 63)), b"\x01\x02"
+    text = b"securecoap sender context 1|30|13|" + iv + b"|" + sender
+    assert fingerprint(key, iv, sender, 30) == hmac.digest(key, text, "sha256")
