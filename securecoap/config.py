@@ -175,3 +175,16 @@ class Limits:
     (RFC 9175 section 2.4). Beyond it a request gets 4.01 with Echo instead; ``inf`` turns that off."""
     amplification_allowance: int = 64
     """Bytes that such an address may have in any case, once."""
+    directory_entries: int = 10_000
+    """Entries of a directory that is listed, or to which a PUT adds a file. Beyond it 4.03."""
+    free_disk_bytes: int = 64 * 1024 * 1024
+    """What a PUT of a file leaves free on the disk. Beyond it 5.03."""
+    file_ahead_bytes: int = 4 * 1024 * 1024
+    """What was read of files that are being fetched, for their next blocks. At the bound the oldest part goes."""
+
+    def reached(self, name: str) -> None:
+        """Say that something was refused, dropped or evicted at a bound: for whoever watches (`Events.watch`).
+
+        Args:
+            name: of the field.
+        """

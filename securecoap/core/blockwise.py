@@ -7,10 +7,10 @@ session or operation gets in. It sends nothing and runs no handler.
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from securecoap.core.operations import operation_options
+from securecoap.core.response_body import ResponseBody, cut
 from securecoap.errors import (
     BadRequest,
     ErrorResponse,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from securecoap.config import Limits
     from securecoap.interfaces import EndpointAddress, Scheduler, Timer
 
-__all__ = ["Assemblies", "body_etag", "first_block", "request_key", "response_key"]
+__all__ = ["Assemblies", "request_key", "response_key"]
 
 Key: TypeAlias = tuple[Any, ...]
 
@@ -40,7 +40,6 @@ _BLOCK2: Final = 1 << numbers.BLOCK2
 _IF_NONE_MATCH: Final = 1 << numbers.IF_NONE_MATCH
 _SIZE1: Final = 1 << numbers.SIZE1
 _LARGEST_EXPONENT: Final = 6
-_DEFAULT_MAX_AGE: Final = 60
 _CONTINUE: Final = OptionTemplate((), numbers.BLOCK1)
 
 
@@ -57,62 +56,6 @@ def response_key(request: Message) -> Key:
     by_payload = request.code == Code.FETCH and not request.options.present & _BLOCK1
     payload = request.payload if by_payload else b""
     return (request.remote, request.code, payload, operation_options(request.options))
-
-
-def body_etag(payload: bytes) -> bytes:
-    """An entity tag for a body whose handler gave none, so that a client cannot mix versions (RFC 7959 section 2.4)."""
-    return sha256(payload).digest()[:8]
-
-
-def first_block(response: Message, exponent: int) -> Message:
-    """The response with only its first block, and what a client needs to fetch the rest."""
-    return _Body(response).block(Block(0, more=False, size_exponent=exponent))
-
-
-class _Body:
-    """A response body, of which each message carries a block; all have its entity tag (RFC 9175 section 3.8)."""
-
-    __slots__ = ("code", "confirmable", "expires_at", "fresh_until", "furthest", "payload", "template")
-
-    def __init__(self, response: Message) -> None:
-        options = response.options
-        self.code = response.code
-        self.confirmable = response.confirmable
-        self.payload = response.payload
-        pairs = options.pairs
-        if options.etag is None and 64 <= (response.code or Code.CONTENT) < 96:
-            pairs = (*pairs, (numbers.ETAG, body_etag(response.payload)))
-        self.template = OptionTemplate(pairs, numbers.BLOCK2)
-        max_age = options.max_age
-        self.fresh_until = float(_DEFAULT_MAX_AGE if max_age is None else max_age)
-        self.expires_at = 0.0
-        self.furthest = 0
-
-    @property
-    def size(self) -> int:
-        return len(self.payload)
-
-    def block(self, wanted: Block) -> Message:
-        """The part of the response that a Block2 option asks for, as a new message.
-
-        Raises:
-            BadRequest: the block begins beyond the body.
-        """
-        number, _, exponent = wanted
-        start = number << exponent + 4
-        payload = self.payload
-        end = start + (16 << exponent)
-        if start >= len(payload) and number:
-            raise BadRequest("the block is beyond the end of the body")
-        value = number << 4 | (8 if end < len(payload) else 0) | exponent
-        options = self.template.options(value.to_bytes(value.bit_length() + 7 >> 3, "big"))
-        if not number:
-            options = options.copy()
-            options.size2 = len(payload)
-        part = Message.inner(self.code or 0, options, payload[start:end], None, b"")
-        part.code = self.code
-        part.confirmable = self.confirmable
-        return part
 
 
 class _Assembly:
@@ -142,6 +85,7 @@ class Assemblies:
         lifetime: seconds.
         scheduler: time, and the timer.
         exponent: of the largest block that is sent, or asked for in an answer (RFC 7959 section 2.2).
+        body_limit: the field of ``Limits`` from which ``body_bytes`` was taken.
         request_key, response_key: say what makes an operation.
     """
 
@@ -152,16 +96,18 @@ class Assemblies:
         scheduler: Scheduler,
         exponent: int = _LARGEST_EXPONENT,
         *,
+        body_limit: str = "body_bytes",
         request_key: Callable[[Message], Key] = request_key,
         response_key: Callable[[Message], Key] = response_key,
     ) -> None:
         self._request_key = request_key
         self._response_key = response_key
         self._limits = limits
+        self._body_limit = body_limit
         self._lifetime = lifetime
         self._scheduler = scheduler
         self._exponent = exponent
-        self._table: dict[Key, Any] = {}  # of request keys an _Assembly, of response keys a _Body
+        self._table: dict[Key, Any] = {}  # of request keys an _Assembly, of response keys a ResponseBody
         self._bytes = 0
         self._timer: Timer | None = None
 
@@ -218,12 +164,14 @@ class Assemblies:
         block1, block2 = options.block1, options.block2
         if response.options.block2 is None and (block2 is not None or len(response.payload) > 16 << self._exponent):
             wanted = Block(0, False, self._exponent) if block2 is None else self._scaled(block2)
-            body = _Body(response)
+            body = ResponseBody(response)
             if wanted.start + wanted.size < len(response.payload):
                 # With its entity tag, or every block of it would cost a digest of the whole body.
                 body.furthest = wanted.start
                 self._keep(request, body)
             response = body.block(wanted)
+        elif response.options.present & _BLOCK2:
+            response = cut(response, self._exponent)
         if block1 is not None and response.options.block1 is None and response.code != Code.CONTINUE:
             answer = response.copy()
             answer.options.block1 = Block(block1.number, False, min(block1.size_exponent, self._exponent))
@@ -236,13 +184,13 @@ class Assemblies:
         is_success = response.code is None or 64 <= response.code < 96
         if request.options.present & _BLOCK1 or (block is not None and block.number) or not is_success:
             return None
-        body = _Body(response) if block is None or not block.more else self._table.get(self._response_key(request))
-        if body is None:
-            return None
+        body = (
+            ResponseBody(response) if block is None or not block.more else self._table.get(self._response_key(request))
+        )
         for exponent in range((self._exponent if block is None else block.size_exponent) - 1, -1, -1):
-            part: Message = body.block(Block(0, False, exponent))
+            part: Message = cut(response, exponent) if body is None else body.block(Block(0, False, exponent))
             if fits(part):
-                if self._response_key(request) not in self._table:
+                if body is not None and self._response_key(request) not in self._table:
                     self._keep(request, body)
                 return part
         return None
@@ -285,6 +233,7 @@ class Assemblies:
         limit = self._limits.body_bytes
         if start + length > limit or (more and options.present & _SIZE1 and (options.size1 or 0) > limit):
             self.discard(key)
+            self._limits.reached(self._body_limit)
             raise RequestEntityTooLarge(size1=limit)
         if assembly is None:
             assembly = _Assembly(if_none_match=options.if_none_match)
@@ -304,7 +253,7 @@ class Assemblies:
 
     # Response bodies.
 
-    def _keep(self, request: Message, body: _Body) -> None:
+    def _keep(self, request: Message, body: ResponseBody) -> None:
         """Keep a response of which a block is being sent; without room the client has to ask anew."""
         key = self._response_key(request)
         self.discard(key)
@@ -315,14 +264,14 @@ class Assemblies:
             return
         self._bytes += body.size
 
-    def _kept(self, request: Message, block: Block) -> _Body | None:
+    def _kept(self, request: Message, block: Block) -> ResponseBody | None:
         """The kept response that a later block is asked of; released when its last block is taken.
 
         Who fetches the body goes forward in it. A client that comes back to what it had asks for the present state, and
         gets the kept one no longer than it is fresh.
         """
         key = self._response_key(request)
-        body: _Body | None = self._table.get(key)
+        body: ResponseBody | None = self._table.get(key)
         if body is None:
             return None
         start = block.start
@@ -372,7 +321,7 @@ class Assemblies:
             self._table[key] = held  # it is the last one in the order of use now
         return held
 
-    def _create(self, key: Key, held: _Assembly | _Body, size: int) -> None:
+    def _create(self, key: Key, held: _Assembly | ResponseBody, size: int) -> None:
         self._make_room(key[0], size)
         held.expires_at = self._scheduler.time() + self._lifetime
         self._table[key] = held
@@ -391,6 +340,7 @@ class Assemblies:
     def _make_room(self, remote: EndpointAddress, size: int, keep: Key | None = None) -> None:
         limits = self._limits
         while self._bytes + size > limits.assembly_bytes or (keep is None and len(self._table) >= limits.assemblies):
+            limits.reached("assemblies" if keep is None and len(self._table) >= limits.assemblies else "assembly_bytes")
             victim = next((key for key in self._table if not key[0].confirmed and key != keep), None)
             if victim is None and remote.confirmed:
                 victim = next((key for key in self._table if key != keep), None)

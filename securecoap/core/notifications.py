@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from securecoap.core.blockwise import first_block
+from securecoap.core.response_body import cut, first_block
 from securecoap.wire import numbers
 from securecoap.wire.codes import Code
 from securecoap.wire.message import Message
@@ -79,6 +79,9 @@ def make(request: Message, response: Message, number: int, exponent: int) -> Not
         if len(payload) > 16 << exponent:
             part = first_block(response, exponent)
             pairs, payload = part.options.pairs, part.payload
+    elif found.present & _BLOCK2:
+        part = cut(response, exponent)
+        pairs, payload = part.options.pairs, part.payload
     value = number & _SEQUENCE_MASK
     observe = (numbers.OBSERVE, value.to_bytes((value.bit_length() + 7) // 8, "big"))
     if pairs:
