@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -34,7 +33,6 @@ def check(file: Path) -> int:
     """Say everything that is wrong with a credentials file: exit status 0 if nothing is, otherwise 2."""
     # When it is used: reading credentials takes the library for keys and certificates.
     from securecoap.credentials import CredentialsMap
-    from securecoap.credentials.exposure import EXPOSED
     from securecoap.credentials.loading import load_entries
 
     logs.configure(logging.ERROR)  # the warnings are told below
@@ -46,7 +44,7 @@ def check(file: Path) -> int:
         except CredentialsFault as precise:
             fault = precise
         return _refused(file, fault.faults)
-    exposed = [text for text in found.warnings if text.endswith(EXPOSED)] if _is_open_to_others(file) else []
+    exposed = _exposed(file, found.warnings)
     for text in found.warnings:
         if text not in exposed:
             tell(f"warning: {text}")
@@ -56,11 +54,16 @@ def check(file: Path) -> int:
     return status.SUCCESS
 
 
-def _is_open_to_others(file: Path) -> bool:
-    """Whether others get as far as this file: a directory on the way that is closed to them protects what is in it."""
-    path = file.resolve()
-    directories = [path, *path.parents] if path.is_dir() else path.parents
-    return all(directory.stat().st_mode & stat.S_IXOTH for directory in directories)
+def _exposed(file: Path, warnings: Sequence[str]) -> list[str]:
+    """What makes keys the business of others: a directory on the way that is closed to them protects what is in it."""
+    from securecoap.credentials.exposure import EXPOSED
+    from securecoap.credentials.loading import files_of
+    from securecoap.credentials.permissions import READABLE, REPLACEABLE, Permissions
+
+    permissions = Permissions()
+    exposed = [text for text in warnings if text.endswith(EXPOSED)] if permissions.is_reached(file) else []
+    exposed += [text for text in warnings if text.endswith((READABLE, REPLACEABLE))]
+    return exposed + [f"{path}: {REPLACEABLE}" for path in files_of(file) if permissions.is_replaceable(path)]
 
 
 def _refused(file: Path, faults: Sequence[str]) -> int:

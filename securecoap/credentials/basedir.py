@@ -36,7 +36,8 @@ def read_basedir(reading: Reading, directory: Path, place: Place) -> dict[str, A
             continue
         found = True
         try:
-            content = json.loads(reading.sources.file(path))
+            text = reading.sources.file(path)
+            content = json.loads(text)
         except SourceError as error:
             reading.fault(place, f"{name}: {error}")
             sound = False
@@ -49,6 +50,8 @@ def read_basedir(reading: Reading, directory: Path, place: Place) -> dict[str, A
             reading.fault(place, f"{name}: an object is expected")
             sound = False
             continue
+        if any(member.startswith("secret_") for member in content):
+            reading.warn_of_exposure(path, text, place)
         for member, value in content.items():
             key, parsed = _member(reading, member, value, place, name)
             if key is None:

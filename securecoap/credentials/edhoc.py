@@ -149,6 +149,7 @@ def parse_private_file(reading: Reading, value: Any, place: Place) -> bytes | No
     except SourceError as error:
         reading.fault(place, str(error))
         return None
+    reading.warn_of_exposure(path, data, place)
     return _private(reading, data, place)
 
 

@@ -1,6 +1,6 @@
 """Where byte values may come from besides the JSON text: files, the environment, the output of a command.
 
-The only module of the room, with ``loading.py`` and ``saving.py``, that touches the system. Everything is bounded in
+One of the few modules of the room that touch the system. Everything is bounded in
 size, and commands in time. Must not know what the bytes are for, and never puts any into an error.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import subprocess
 from typing import TYPE_CHECKING, Final
+
+from securecoap.credentials.permissions import Permissions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +35,9 @@ class Sources:
     Args:
         environment: for ``env`` values; the process's own by default.
         command_seconds: time limit of each command.
+
+    Attributes:
+        permissions: says what others may do to files.
     """
 
     def __init__(
@@ -40,6 +45,7 @@ class Sources:
     ) -> None:
         self._environment = os.environ if environment is None else environment
         self._seconds = command_seconds
+        self.permissions = Permissions()
 
     def file(self, path: Path) -> bytes:
         """The whole content of a file, as it is.

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from securecoap.credentials.exposure import PUBLIC_MEMBERS, is_published
 from securecoap.credentials.faults import Place, Report, printable
 from securecoap.credentials.sources import SourceError, Sources
 
@@ -99,7 +100,17 @@ class Reading:
             if not content or "=" in content or "\0" in content:
                 raise SourceError("not a name of an environment variable")
             return self.sources.environment(content)
-        return self.sources.file(resolve(place, content))
+        path = resolve(place, content)
+        data = self.sources.file(path)
+        self.warn_of_exposure(path, data, place)
+        return data
+
+    def warn_of_exposure(self, path: Path, data: bytes, place: Place) -> None:
+        """Note that others get at a file that may have a key in it; what the place is for says whether it has."""
+        if PUBLIC_MEMBERS.isdisjoint(place.path) and not is_published(data):
+            fault = self.sources.permissions.fault_of_key(path)
+            if fault is not None:
+                self.report.warning(place, fault)
 
     def _command(self, content: Any, place: Place) -> bytes | None:
         if (

@@ -85,6 +85,30 @@ def test_a_file_that_others_may_read_is_a_fault(run):
         assert run("credentials", "list", path).status == 0
 
 
+def test_a_key_file_that_others_may_read_is_a_fault(run):
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        path, key = directory / "file.json", directory / "key"
+        entry = {"dtls": {"client-identity": {"ascii": "a"}, "psk": {"file": "key"}}}
+        path.write_text(json.dumps({":a": entry}, indent=1))
+        path.chmod(0o600)
+        key.write_bytes(b"0123456789abcdef")
+        key.chmod(0o644)
+        assert run("credentials", "check", path).status == 0  # others do not get there
+        directory.chmod(0o755)
+        outcome = run("credentials", "check", path)
+        assert outcome[:2] == (2, b"")
+        assert "file.json:7: :a.dtls.psk: others may read the file with this key" in outcome.err
+        listed = run("credentials", "list", path)
+        assert listed.status == 0
+        key.chmod(0o600)
+        assert run("credentials", "check", path).status == 0
+        directory.chmod(0o777)
+        outcome = run("credentials", "check", path)
+        assert outcome.status == 2
+        assert outcome.err.count("others may put another file in its place") == 2  # that of the key, and this one
+
+
 def test_a_directory(run, write, tmp_path):
     write({":a": {"dtls": {"client-identity": {"ascii": "a"}, "psk": {"hex": "00" * 16}}}}, "1.json")
     write({":b": ":a"}, "2.json")
