@@ -15,8 +15,9 @@ from securecoap.state import SavedWindow, fingerprint
 
 if TYPE_CHECKING:
     from securecoap.credentials.models import OscoreContext
+    from securecoap.state.protocol import ContextState
 
-__all__ = ["derive", "restore_window", "saved_window"]
+__all__ = ["adopt_window", "derive", "restore_window", "saved_window"]
 
 
 def derive(credential: OscoreContext) -> tuple[SecurityContext, bytes]:
@@ -40,6 +41,14 @@ def derive(credential: OscoreContext) -> tuple[SecurityContext, bytes]:
         window=ReplayWindow(credential.window, void=True),
     )
     return context, fingerprint(keys.sender_key, keys.common_iv, credential.sender_id, algorithm.number)
+
+
+def adopt_window(context: SecurityContext, state: ContextState, *, accept_first: bool) -> None:
+    """Give a context the window that its process shares with others, or go on with its own; see `restore_window`."""
+    if state.shared_window is None:
+        restore_window(context, state.take_window(), accept_first=accept_first)
+    else:
+        context.window = state.shared_window
 
 
 def restore_window(context: SecurityContext, saved: SavedWindow | None, *, accept_first: bool) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from securecoap.oscore.layer import OscoreLayer
     from securecoap.oscore.rederivation import Rederivation
     from securecoap.security_contexts import SecurityContexts
+    from securecoap.state import StateStore
     from securecoap.wire.message import Message
 
     _Path: TypeAlias = str | os.PathLike[str]
@@ -47,7 +48,7 @@ class Keyring:
 
     Args:
         credentials: file, dict, map, or ``None`` for none.
-        state: the state directory, or ``None`` for the user's.
+        state: the state directory, ``None`` for the user's, or what has the state already.
         strict_state: whether a store that does not exist yet is an error.
         names: host names of this endpoint, beside its addresses.
         bound: the address literals that are bound; empty for a client.
@@ -67,7 +68,7 @@ class Keyring:
         self,
         credentials: CredentialsMap | str | os.PathLike[str] | dict[str, Any] | None,
         *,
-        state: str | os.PathLike[str] | None,
+        state: StateStore | str | os.PathLike[str] | None,
         strict_state: bool,
         names: Iterable[str],
         bound: Sequence[str],

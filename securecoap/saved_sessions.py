@@ -32,13 +32,14 @@ class SavedSessions:
     """The saved sessions of one context.
 
     Args:
-        settings: say where the state is, if it is to be kept.
-        worker: the number of this process among those that share its ports.
+        settings: say where the state is, if it is to be kept, and the number of this process among those that share its
+            ports: each has the sessions of those peers whose datagrams come to it.
     """
 
-    def __init__(self, settings: Settings, worker: int = 0) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._worker = worker
+        seat = getattr(settings, "seat", None)
+        self._worker = 0 if seat is None else seat.number
         self._store: SqliteStateStore | None = None
         self._taken: list[tuple[float, bytes]] = []
         self._name_of_taken = ""

@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from pathlib import Path
+from os import PathLike
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from securecoap.collection import uncollected
 from securecoap.core.deadlines import Deadlines
 from securecoap.credentials.models import ALWAYS, OscoreContext
-from securecoap.derivation import derive, restore_window, saved_window
+from securecoap.derivation import adopt_window, derive, saved_window
 from securecoap.errors import ConfigurationError, CredentialsMissing, SessionEnded, StateError
 from securecoap.oscore.algorithms import ALGORITHMS
 from securecoap.oscore.context import SecurityContext
@@ -50,7 +50,7 @@ class SecurityContexts:
     Args:
         credentials: the map in use.
         layers: are told when a context ends; the list may grow.
-        state: the state directory, or ``None`` for the user's.
+        state: the state directory, ``None`` for the user's, or what has the state already.
         strict: whether a store that does not exist yet is an error.
         is_server: peers are let in by the claims of these credentials.
         limits: handed on.
@@ -62,7 +62,7 @@ class SecurityContexts:
         credentials: CredentialsMap,
         layers: list[OscoreLayer],
         *,
-        state: str | os.PathLike[str] | None,
+        state: StateStore | str | os.PathLike[str] | None,
         strict: bool,
         is_server: bool,
         limits: Limits,
@@ -275,8 +275,10 @@ class SecurityContexts:
 
     def _open_store(self) -> StateStore:
         if self._store is None:
-            directory = None if self._state is None else Path(self._state)
-            self._store = SqliteStateStore(directory, strict=self._strict)
+            if self._state is None or isinstance(self._state, (str, PathLike)):
+                self._store = SqliteStateStore(self._state, strict=self._strict)
+            else:
+                self._store = self._state
         return self._store
 
     def _adopt(self, credential: OscoreContext, context: SecurityContext, handle: ContextState) -> None:
@@ -327,7 +329,7 @@ class SecurityContexts:
         context.sender = Sender(handle, self._loop, capacity=capacity)
         context.label = credential.label
         context.claims = credential.claims
-        restore_window(context, handle.take_window(), accept_first=not credential.echo)
+        adopt_window(context, handle, accept_first=not credential.echo)
         return context
 
     def _follow(self, credential: OscoreContext, derivation: Rederivation) -> None:

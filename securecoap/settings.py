@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
     from securecoap.credentials import CredentialsMap
     from securecoap.interfaces import RequestHandler, Resource, ResourceTree
+    from securecoap.state import StateStore
+    from securecoap.workers.seat import Seat
 
-__all__ = ["ClientSettings", "ServerSettings", "Settings", "takes"]
+__all__ = ["ClientSettings", "ServerSettings", "Settings", "state_of_contexts", "takes"]
 
 _Path: TypeAlias = "str | os.PathLike[str]"
 _Credentials: TypeAlias = "CredentialsMap | str | os.PathLike[str] | dict[str, Any] | None"
@@ -88,6 +90,7 @@ class ServerSettings(Settings):
         insecure: whether a server without credentials may be reached from other machines.
         measure: stands a handler in front of what answers requests, for those who count them.
         sockets: UDP sockets that a service manager has bound already, by the URI of ``bind`` that each is for.
+        seat: the place of this process among those that ``securecoap serve --workers`` has on the same ports.
     """
 
     site: _Served
@@ -97,6 +100,13 @@ class ServerSettings(Settings):
     insecure: bool = field(default=False, kw_only=True)
     measure: Callable[[RequestHandler], RequestHandler] | None = field(default=None, kw_only=True, repr=False)
     sockets: Mapping[str, socket.socket] = field(default_factory=dict, kw_only=True)
+    seat: Seat | None = field(default=None, kw_only=True)
+
+
+def state_of_contexts(settings: Settings) -> StateStore | _Path | None:
+    """Where an endpoint's security contexts have their state: a directory, or what its process shares with others."""
+    seat: Seat | None = getattr(settings, "seat", None)
+    return settings.state if seat is None else seat.store
 
 
 def takes(kind: Callable[P, S]) -> Callable[[Callable[[O, S], T]], Callable[Concatenate[O, P], T]]:

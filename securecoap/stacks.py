@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from securecoap.interfaces import MessageDispatcher, MessageInterface, Randomness, RequestHandler
     from securecoap.keyring import Keyring
     from securecoap.settings import ClientSettings, ServerSettings
+    from securecoap.workers.seat import Seat
 
 __all__ = ["Stack", "StackBuilder"]
 
@@ -142,4 +143,21 @@ class StackBuilder:
             key_log=None if settings.keylog is None else key_log_file(settings.keylog),
             packet_info=not is_client,
             inherited=inherited,
+            **({} if is_client else self._shared()),
         )
+
+    def _shared(self) -> dict[str, Any]:
+        """What a DTLS interface is told where several processes have its port."""
+        seat: Seat | None = getattr(self._settings, "seat", None)
+        if seat is None:
+            return {}
+        from securecoap.dtls.parameters import DtlsParameters  # noqa: PLC0415  # as above
+
+        credentials = self._keyring.credentials
+        dtls = DtlsParameters(
+            identity_hint=None if credentials is None else credentials.identity_hint,
+            limits=self._settings.limits,
+            worker=seat.number,
+            shared_secret=seat.secret,
+        )
+        return {"dtls": dtls, "share": seat.share}

@@ -76,6 +76,7 @@ class _File(BaseModel):
     metrics: str | None = None
     keylog: str | None = None
     dtls_engine: str = "python"
+    workers: int = 1
     limits: dict[str, Any] = {}
     parameters: dict[str, Any] = {}
 

@@ -28,9 +28,13 @@ _EXTRA: Final = "fields"
 class _Console(logging.Formatter):
     """``12:00:00 WARNING securecoap.core: text``; a traceback follows on lines of its own."""
 
+    def __init__(self, worker: int | None) -> None:
+        super().__init__()
+        self._worker = "" if worker is None else f" worker {worker}"
+
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
-        line = f"{time} {record.levelname} {record.name}: {printable(record.getMessage(), lines=False)}"
+        line = f"{time}{self._worker} {record.levelname} {record.name}: {printable(record.getMessage(), lines=False)}"
         if record.exc_info:
             line += "\n" + printable(self.formatException(record.exc_info))
         return line
@@ -39,12 +43,17 @@ class _Console(logging.Formatter):
 class _Json(logging.Formatter):
     """One object a line: time (RFC 3339), level, logger, message, what the record adds, a traceback if it has one."""
 
+    def __init__(self, worker: int | None) -> None:
+        super().__init__()
+        self._worker = {} if worker is None else {"worker": worker}
+
     def format(self, record: logging.LogRecord) -> str:
         members = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **self._worker,
             **getattr(record, _EXTRA, {}),
         }
         if record.exc_info:
@@ -57,15 +66,16 @@ def event(level: int, name: str, text: str, **members: object) -> None:
     LOGGER.log(level, "%s", text, extra={_EXTRA: {"event": name, **members}})
 
 
-def configure(level: int, kind: str = "console") -> None:
+def configure(level: int, kind: str = "console", worker: int | None = None) -> None:
     """Write records of this level and above to stderr.
 
     Args:
         level: of ``logging``; records of other libraries are written from WARNING on.
         kind: one of `FORMATS`.
+        worker: the number of this process among several that serve, which each record then has.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json() if kind == "json" else _Console())
+    handler.setFormatter(_Json(worker) if kind == "json" else _Console(worker))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)

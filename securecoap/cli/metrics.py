@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from securecoap.cli.gathering import Gathered
 from securecoap.errors import ConfigurationError
 from securecoap.wire.codes import DEFAULT_RESPONSE_CODES, Code, dotted
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
+    from securecoap.cli.fleet import Fleet
     from securecoap.interfaces import IncomingPlumbing, RequestHandler
     from securecoap.statistics import Statistics
     from securecoap.wire.message import Message
@@ -39,6 +41,7 @@ class Metrics:
     """What is counted, and what is read when it is asked for."""
 
     def __init__(self) -> None:
+        self._gathered: Gathered | None = None
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "securecoap_requests",
@@ -65,6 +68,22 @@ class Metrics:
     def reloaded(self, has_succeeded: bool) -> None:
         """Count a reload."""
         self.reloads.labels("good" if has_succeeded else "failed").inc()
+
+    def gather(self, fleet: Fleet) -> None:
+        """Have what the workers of a server count; only reloads are counted here then."""
+        self._gathered = Gathered(fleet)
+        self.registry = CollectorRegistry()
+        for collector in (self._gathered, self.reloads):
+            self.registry.register(collector)  # type: ignore[arg-type]  # a collector is whatever has collect()
+
+    async def refresh(self) -> None:
+        """Ask whoever else counts, before `registry` is read."""
+        if self._gathered is not None:
+            await self._gathered.refresh()
+
+    def health(self) -> str:
+        """Who asks is answered; this says how well."""
+        return "alive" if self._gathered is None else self._gathered.health()
 
     def measure(self, handler: RequestHandler) -> RequestHandler:
         """A handler that counts what another one answers."""
@@ -168,6 +187,7 @@ async def serving_metrics(metrics: Metrics, where: str, is_ready: Callable[[], b
         try:
             async with asyncio.timeout(_PATIENCE):
                 head = await reader.readuntil(b"\r\n\r\n")
+                await metrics.refresh()
                 writer.write(_answer(head, metrics, is_ready))
                 await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -194,7 +214,7 @@ def _answer(head: bytes, metrics: Metrics, is_ready: Callable[[], bool]) -> byte
     elif path == b"/metrics":
         status, body, kind = "200 OK", generate_latest(metrics.registry), CONTENT_TYPE_LATEST
     elif path == b"/health":
-        status, body = "200 OK", b"alive\n"
+        status, body = "200 OK", f"{metrics.health()}\n".encode()
     elif path == b"/ready":
         status, body = ("200 OK", b"ready\n") if is_ready() else ("503 Service Unavailable", b"not ready\n")
     answer = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"

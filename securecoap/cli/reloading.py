@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
+    from securecoap.cli.fleet import Fleet
     from securecoap.cli.systemd import Notifier
     from securecoap.context import Context
 
@@ -39,7 +40,7 @@ def require_watching() -> None:
 
 @asynccontextmanager
 async def reloading(
-    server: Context, files: Sequence[Path], notifier: Notifier, told: Callable[[bool], None], *, watches: bool
+    server: Context | Fleet, files: Sequence[Path], notifier: Notifier, told: Callable[[bool], None], *, watches: bool
 ) -> AsyncIterator[None]:
     """Reload at SIGHUP while the body runs; afterwards SIGHUP is ignored.
 
@@ -68,7 +69,7 @@ async def reloading(
 
 async def _reload_when(
     wanted: asyncio.Event,
-    server: Context,
+    server: Context | Fleet,
     files: Sequence[Path],
     notifier: Notifier,
     told: Callable[[bool], None],
@@ -82,7 +83,7 @@ async def _reload_when(
         notifier.ready("serving" if has_succeeded else "serving; the credentials could not be read again")
 
 
-async def _reload(server: Context, files: Sequence[Path]) -> bool:
+async def _reload(server: Context | Fleet, files: Sequence[Path]) -> bool:
     if not files:
         logs.event(logs.WARNING, "reload-failed", "there are no --credentials to be read again; nothing was changed")
         return False

@@ -10,13 +10,14 @@ import logging
 import signal
 import sys
 from contextlib import AsyncExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 import click
 
 from securecoap.cli import logs, session, status
-from securecoap.cli.options import ENGINE, KEYLOG, STATE, apply, credentials_option, not_yet, refused
+from securecoap.cli.options import ENGINE, KEYLOG, STATE, apply, credentials_option, not_yet
 from securecoap.cli.reloading import reloading, require_watching
 from securecoap.cli.systemd import Notifier, take_sockets
 from securecoap.cli.text import tell
@@ -24,16 +25,20 @@ from securecoap.config import Limits, TransportParameters
 from securecoap.errors import CoapError, ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import socket
+    from collections.abc import Iterator, Mapping
 
     from securecoap.cli.configuration import Configuration
+    from securecoap.cli.fleet import Fleet
     from securecoap.cli.metrics import Metrics
     from securecoap.context import Context
+    from securecoap.credentials import CredentialsMap
     from securecoap.resources import Site
+    from securecoap.workers.seat import Seat
 
-__all__ = ["commands"]
+__all__ = ["DRAIN_TIME", "Place", "commands", "prepare"]
 
-_DRAIN_TIME: Final = 10.0
+DRAIN_TIME: Final = 10.0
 """Seconds that requests under way may still take when a signal ends the server; a second signal ends it at once."""
 _LISTS: Final = ("--bind", "--name")
 
@@ -56,6 +61,22 @@ class Settings(TypedDict):
     check_config: bool
     reload: bool
     metrics: str | None
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a process has from its parent that serves together with others.
+
+    Attributes:
+        credentials: in force.
+        sockets: bound, by URI.
+        seat: among the others.
+    """
+
+    credentials: CredentialsMap | None
+    sockets: Mapping[str, socket.socket]
+    seat: Seat
 
 
 class _Command(click.Command):
@@ -129,12 +150,15 @@ def _configure(ctx: click.Context, _: click.Parameter, path: Path | None) -> Con
 @click.option("--reload", is_flag=True, help="Read the credentials again when the files change, not at SIGHUP only.")
 @click.option("--metrics", metavar="HOST:PORT", help="Serve metrics for Prometheus, /health and /ready over HTTP.")
 @click.option("--check-config", is_flag=True, help="Check everything, and do not start.")
-@apply(
-    (
-        not_yet("--files"),
-        refused("--workers", reason="not available yet: one process serves a port, on one core"),
-    )
+@click.option(
+    "--workers",
+    metavar="N",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Processes that serve the same ports together (Linux).",
 )
+@apply((not_yet("--files"),))
 @click.option(
     "--config",
     metavar="FILE",
@@ -153,35 +177,50 @@ def serve(**settings: Unpack[Settings]) -> int:
     logs.configure(logging.INFO, settings["log_format"])
     voice = _Voice(settings["log_format"])
     try:
-        context, metrics = _prepare(settings)
+        if settings["workers"] > 1:
+            from securecoap.cli.fleet import require_shareable  # all of the library
+
+            require_shareable(settings, take_sockets())
+        together = settings["workers"] > 1 and not settings["check_config"]
+        context, metrics, _ = (None, None, None) if together else prepare(settings)
         if settings["check_config"]:
             voice.say("the configuration is good")
             return status.SUCCESS
         with _without_hangup():
-            asyncio.run(session.interruptible(_serve(context, metrics, voice, settings)))
+            work = _serve_together(voice, settings) if context is None else _serve(context, metrics, voice, settings)
+            asyncio.run(session.interruptible(work))
     except (CoapError, OSError) as error:
         voice.complain(error)
         return status.USAGE
     return status.SUCCESS
 
 
-def _prepare(settings: Settings) -> tuple[Context, Metrics | None]:
-    """Everything that can be found out before anything is bound.
-
-    Raises:
-        CoapError: it cannot work.
-    """
+def _credentials(settings: Settings) -> CredentialsMap | None:
     credentials = session.credentials(settings["credentials"], role="server")
     if settings["insecure"] and credentials is not None:
         logs.LOGGER.warning("--insecure changes nothing where there are credentials: they say who may do what")
     if settings["reload"]:
         require_watching()
+    return credentials
+
+
+def prepare(settings: Settings, place: Place | None = None) -> tuple[Context, Metrics | None, Site]:
+    """Everything that can be found out before anything is bound.
+
+    Args:
+        settings: of the command line.
+        place: of this process among several.
+
+    Raises:
+        CoapError: it cannot work.
+    """
+    credentials = _credentials(settings) if place is None else place.credentials
     site = _site(settings)
     # When it is used, not when the command line is parsed: it is all of the library.
     from securecoap.context import Context
 
     config = settings["config"]
-    sockets = take_sockets()
+    sockets = take_sockets() if place is None else place.sockets
     metrics = None
     if settings["metrics"] is not None:
         metrics = _metrics()
@@ -191,6 +230,7 @@ def _prepare(settings: Settings) -> tuple[Context, Metrics | None]:
         parameters=TransportParameters() if config is None else config.parameters,
         bind=(*sockets, *settings["bind"]) or None,
         sockets=sockets,
+        seat=None if place is None else place.seat,
         credentials=credentials,
         state=settings["state"],
         names=settings["name"],
@@ -202,7 +242,7 @@ def _prepare(settings: Settings) -> tuple[Context, Metrics | None]:
     )
     if metrics is not None:
         metrics.watch(context.statistics)
-    return context, metrics
+    return context, metrics, site
 
 
 def _metrics() -> Metrics:
@@ -226,10 +266,21 @@ def _site(settings: Settings) -> Site:
         raise ConfigurationError(str(fault)) from fault
 
 
-async def _serve(context: Context, metrics: Metrics | None, voice: _Voice, settings: Settings) -> int:
+async def _serve_together(voice: _Voice, settings: Settings) -> int:
+    from securecoap.cli.fleet import Fleet  # as above
+
+    fleet = Fleet(settings, _credentials(settings))
+    metrics = None
+    if settings["metrics"] is not None:
+        metrics = _metrics()
+        metrics.gather(fleet)
+    return await _serve(fleet, metrics, voice, settings)
+
+
+async def _serve(serving: Context | Fleet, metrics: Metrics | None, voice: _Voice, settings: Settings) -> int:
     notifier = Notifier()
     is_draining = False
-    async with AsyncExitStack() as before, context as server, AsyncExitStack() as stack:
+    async with AsyncExitStack() as before, serving as server, AsyncExitStack() as stack:
         if metrics is not None:
             from securecoap.cli.metrics import serving_metrics  # loaded already
 
@@ -250,7 +301,7 @@ async def _serve(context: Context, metrics: Metrics | None, voice: _Voice, setti
         except asyncio.CancelledError:  # the signal
             is_draining = True
             notifier.stopping()
-            await server.drain(_DRAIN_TIME)
+            await server.drain(DRAIN_TIME)
             raise
     return status.SUCCESS
 

@@ -166,10 +166,12 @@ class ObservableResource(Resource):
             whatever they have proved; otherwise only to those with equal claims. A handler that looks at anything else
             of its observer, such as the address, must not be behind an `ObservableResource`.
         scheduler: what `changed` schedules with; ``None`` is the running event loop.
+        announce: tells the other processes that serve the same site of a change; ``None`` where there are none.
     """
 
     same_for_all: bool = False
     scheduler: Scheduler | None = None
+    announce: Callable[[], None] | None = None
     # Made with the first observation, so that a subclass need not call __init__.
     _observation_set: ObservationSet | None = None
 
@@ -203,10 +205,23 @@ class ObservableResource(Resource):
     def changed(self) -> None:
         """Tell every observer, soon. Costs nothing without observers; several calls in one turn of the loop are one.
 
+        Where several processes serve the site, observers at the others are told, too (`changed_elsewhere`).
+
         To be called in the thread of the event loop (elsewhere: ``loop.call_soon_threadsafe(resource.changed)``).
 
         Raises:
             RuntimeError: called outside of the event loop, while there are observers.
+        """
+        if self.announce is not None:
+            self.announce()
+        found = self._observation_set
+        if found is not None:
+            found.changed()
+
+    def changed_elsewhere(self) -> None:
+        """Another process that serves the same site has called `changed`: tell the observers here.
+
+        Override it to read again what this process keeps of the state, and call the inherited one then.
         """
         found = self._observation_set
         if found is not None:

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-__all__ = ["DatagramSocket", "SocketAddress", "is_wildcard", "open_socket"]
+__all__ = ["DatagramSocket", "Received", "SocketAddress", "is_wildcard", "open_socket"]
 
 SocketAddress: TypeAlias = tuple[Any, ...]
 """As Python's socket module has it: ``(host, port)`` or ``(host, port, flow, scope)``."""
+Received: TypeAlias = "Callable[[bytes, SocketAddress, bytes | None], object]"
+"""What takes datagrams: their bytes, their source, and the packed local address, if it is known."""
 
 _LARGEST: Final = 2048
 """What is read at once. A datagram of this length may have been cut, and a message that was cut is another one: it is
@@ -123,7 +125,7 @@ class DatagramSocket:
         self,
         sock: socket.socket,
         loop: asyncio.AbstractEventLoop,
-        received: Callable[[bytes, SocketAddress, bytes | None], object],
+        received: Received,
         failed: Callable[[Exception, SocketAddress, bytes], object],
         *,
         packet_info: bool = True,

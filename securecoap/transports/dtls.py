@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from securecoap.dtls.engine import DtlsEngine, DtlsSession
     from securecoap.dtls.parameters import KeyLog
     from securecoap.interfaces import EndpointAddress, MessageDispatcher, Timer
-    from securecoap.transports.datagram import SocketAddress
+    from securecoap.transports.datagram import Received, SocketAddress
 
 __all__ = ["DtlsInterface"]
 
@@ -69,6 +69,7 @@ class DtlsInterface:
         key_log: takes lines in the NSS key log format; whoever reads them can decrypt everything.
         packet_info: whether a wildcard bind answers from the address that was asked; a client need not know.
         dtls: the engine's settings, in place of those that follow from ``identity_hint`` and ``limits``.
+        share: stands in front of what takes datagrams, where several processes share the port.
 
     Attributes:
         address: the socket address really bound.
@@ -99,6 +100,7 @@ class DtlsInterface:
         key_log: KeyLog | None = None,
         packet_info: bool = True,
         dtls: DtlsParameters | None = None,
+        share: Callable[[Received], Received] | None = None,
         inherited: socket.socket | None = None,
     ) -> None:
         self._above = above
@@ -131,7 +133,8 @@ class DtlsInterface:
         self.failures, self._closed = FailureLog(loop.time), False
         self._current: Callable[[Any], Any] = lambda source: (source,)  # nothing is gone before there was a reload
         sock = open_socket(host, port, inherited)
-        self._socket = DatagramSocket(sock, loop, self._received, self._failed, packet_info=packet_info, errors=False)
+        received = self._received if share is None else share(self._received)
+        self._socket = DatagramSocket(sock, loop, received, self._failed, packet_info=packet_info, errors=False)
         self.address = self._socket.address
         self._resolver = Resolver(loop, self._socket.family)
 

@@ -2,8 +2,8 @@
 
 A Sender Sequence Number is taken from one counter that all workers share, one at a time, under the slot's lock. So no
 two workers have the same number (RFC 8613 section 7.2.1), and numbers go out in the order in which they were taken:
-chunks for each worker would fall out of a peer's replay window. What is in the slot is reserved durably; when half of it
-is used the parent is asked for more. To the layers above it is a store like any other (`securecoap.state.protocol`).
+chunks for each worker would fall out of a peer's replay window. What is in the slot is reserved durably; when half of
+it is used the parent is asked for more. To the layers above it is a store like any other (`securecoap.state.protocol`).
 """
 
 from __future__ import annotations
