@@ -144,11 +144,13 @@ class HandshakeFailed(RequestFailed):
 
     Attributes:
         alert: the name of the alert that ended it (RFC 5246 section 7.2), ``None`` for a time-out, and for EDHOC.
+        cause: what a server counts it as: ``unknown-identity``, which its peer is not told, the alert, or ``timeout``.
     """
 
-    def __init__(self, text: str, alert: str | None = None) -> None:
+    def __init__(self, text: str, alert: str | None = None, cause: str | None = None) -> None:
         super().__init__(text)
         self.alert = alert
+        self.cause = cause or alert or "timeout"
 
 
 class SessionEnded(RequestFailed):

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 from securecoap.access import Access
 from securecoap.config import TransportParameters
 from securecoap.errors import ConfigurationError, CredentialsMissing, StateError
+from securecoap.events import Events
+from securecoap.expiry import ExpiryWatch
 from securecoap.oscore.agreement import AgreementRefused
 from securecoap.wire.uri import is_ip_literal, parse_uri
 
@@ -55,6 +57,7 @@ class Keyring:
         limits: handed on.
         wait: seconds to wait for another process that owns a context.
         parameters: of the message layer.
+        events: takes reports; handed on.
 
     Attributes:
         credentials: the map, or ``None``.
@@ -75,6 +78,7 @@ class Keyring:
         limits: Limits,
         wait: float,
         parameters: TransportParameters | None = None,
+        events: Events | None = None,
     ) -> None:
         self.credentials: CredentialsMap | None = None
         self.access: Access | None = None
@@ -84,6 +88,8 @@ class Keyring:
         self._own: OwnNames | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._limits = limits
+        self._events = events or Events(time.monotonic)
+        self._expiry = ExpiryWatch(self._events, time.time)
         self._parameters = parameters or TransportParameters()
         if credentials is None:
             return
@@ -100,14 +106,23 @@ class Keyring:
             self.access = Access(loaded.policy, self._own)
         self.credentials = loaded
         self._contexts = SecurityContexts(
-            loaded, self._layers, state=state, strict=strict_state, is_server=bool(bound), limits=limits, wait=wait
+            loaded,
+            self._layers,
+            state=state,
+            strict=strict_state,
+            is_server=bool(bound),
+            limits=limits,
+            expiry=self._expiry,
+            wait=wait,
         )
+        self._expiry.use(loaded)
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """The loop on which everything runs."""
         self._loop = loop
         if self._contexts is not None:
             self._contexts.attach(loop)
+        self._expiry.attach(loop)
         self._attach_edhoc()
 
     def _attach_edhoc(self) -> None:
@@ -116,7 +131,7 @@ class Keyring:
 
             self._edhoc = EdhocEndpoint(
                 self.credentials, self._loop, random.SystemRandom(), time.time, self._limits, self._parameters,
-                self._release,
+                self._release, self._events, self._expiry.report_use,
             )  # fmt: skip
 
     def _release(self, context: SecurityContext, error: CoapError) -> None:
@@ -164,6 +179,7 @@ class Keyring:
             await contexts.abandon(opened)
             raise
         self.credentials = loaded
+        self._expiry.use(loaded)
         if self.access is not None:
             self.access.use(loaded.policy)
         closings = contexts.use(loaded, opened)
@@ -295,11 +311,21 @@ class Keyring:
 
     def find_psk(self, identity: bytes) -> DtlsPsk | None:
         """The credential of a peer that presents a PSK identity; it has proved nothing yet."""
-        return None if self.credentials is None else self.credentials.find_psk(identity, time.time())
+        if self.credentials is None:
+            return None
+        found = self.credentials.find_psk(identity, time.time())
+        if found is None:
+            self._expiry.report_use(self.credentials.find_psk(identity, None))
+        return found
 
     def find_dtls_peers(self) -> DtlsPeers | None:
         """A DTLS server's raw public keys and certificates, and its peers that have some."""
         return None if self.credentials is None else self.credentials.dtls_peers
+
+    @property
+    def edhoc_session_count(self) -> int:
+        """Contexts that were agreed on and have not ended."""
+        return 0 if self._edhoc is None else len(self._edhoc.sessions)
 
     # State.
 
@@ -314,6 +340,7 @@ class Keyring:
 
     async def close(self) -> None:
         """Give every context up, with its replay window saved, and close the store."""
+        self._expiry.close()
         if self._edhoc is not None:
             await self._edhoc.close()
         if self._contexts is not None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from securecoap.config import Limits
     from securecoap.credentials import CredentialsMap
+    from securecoap.expiry import ExpiryWatch
     from securecoap.oscore.layer import OscoreLayer
     from securecoap.state import SavedWindow
     from securecoap.state.protocol import ContextState, StateStore
@@ -54,6 +55,7 @@ class SecurityContexts:
         strict: whether a store that does not exist yet is an error.
         is_server: peers are let in by the claims of these credentials.
         limits: handed on.
+        expiry: is told of the use of credentials that are not valid.
         wait: seconds to wait for another process that owns a context.
     """
 
@@ -66,6 +68,7 @@ class SecurityContexts:
         strict: bool,
         is_server: bool,
         limits: Limits,
+        expiry: ExpiryWatch,
         wait: float,
     ) -> None:
         self._credentials = credentials
@@ -74,6 +77,7 @@ class SecurityContexts:
         self._strict = strict
         self._is_server = is_server
         self._limits = limits
+        self._expiry = expiry
         self._wait = wait
         self._loop: asyncio.AbstractEventLoop | None = None
         self._store: StateStore | None = None
@@ -110,6 +114,9 @@ class SecurityContexts:
         if contexts and all(one.validity == ALWAYS for one in found):
             # At most two entries for each context: what finds nothing, or only for a time, is not kept.
             self._found[kid, kid_context] = contexts
+        if not contexts:
+            for one in self._credentials.find_oscore(kid, kid_context, None):
+                self._expiry.report_use(one)
         return contexts
 
     def derivations(self, kid: bytes) -> Sequence[Rederivation]:
@@ -310,7 +317,6 @@ class SecurityContexts:
         self, credential: OscoreContext, context: SecurityContext, handle: ContextState
     ) -> SecurityContext | Rederivation:
         assert self._loop is not None
-        capacity = self._limits.queued_per_peer
         if credential.rederive:
             return Rederivation(
                 credential.secret.reveal(),
@@ -322,11 +328,11 @@ class SecurityContexts:
                 algorithm=ALGORITHMS[credential.algorithm.number],
                 hash_name=credential.hash_name,
                 window=credential.window,
-                capacity=capacity,
+                limits=self._limits,
                 label=credential.label,
                 claims=credential.claims,
             )
-        context.sender = Sender(handle, self._loop, capacity=capacity)
+        context.sender = Sender(handle, self._loop, limits=self._limits)
         context.label = credential.label
         context.claims = credential.claims
         adopt_window(context, handle, accept_first=not credential.echo)

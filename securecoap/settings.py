@@ -9,9 +9,11 @@ from __future__ import annotations
 import functools
 import inspect
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 from securecoap.config import Limits, TransportParameters
+from securecoap.events import Events
 
 if TYPE_CHECKING:
     import os
@@ -51,6 +53,7 @@ class Settings:
         close_timeout: seconds that closing waits for a handler, or for whatever reads or writes a body, that ignores
             its cancellation.
         keylog: file to which DTLS secrets are appended (NSS key log format), for debugging.
+        events: counts and logs what goes wrong with peers, and which limits are reached.
     """
 
     state: _Path | None = None
@@ -62,6 +65,10 @@ class Settings:
     cache: bool = False
     close_timeout: float = 5.0
     keylog: _Path | None = None
+    events: Events = field(default_factory=lambda: Events(monotonic), repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "limits", self.events.watch(self.limits))
 
 
 @dataclass(frozen=True)

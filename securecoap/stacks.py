@@ -5,9 +5,10 @@ What a layer does is not decided here, and neither is which socket is opened whe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.binds import parse_bind
+from securecoap.core.draining import drain
 from securecoap.core.messages import MessageManager
 from securecoap.core.outer_blocks import OuterBlocks
 from securecoap.core.tokens import TokenManager
@@ -17,6 +18,7 @@ from securecoap.transports.udp import UdpInterface
 if TYPE_CHECKING:
     import asyncio
     import socket
+    from collections.abc import Sequence
 
     from securecoap.core.cache import ResponseCache
     from securecoap.core.echo import EchoValues
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
     from securecoap.settings import ClientSettings, ServerSettings
     from securecoap.workers.seat import Seat
 
-__all__ = ["Stack", "StackBuilder"]
+__all__ = ["Stack", "StackBuilder", "drain_stacks"]
+
+_SETTLING: Final = 5.0
+"""Seconds for acknowledgements at the end: the first retransmission comes after three at most."""
 
 
 class Stack:
@@ -99,7 +104,7 @@ class StackBuilder:
         parameters, credentials = self._settings.parameters, self._keyring.credentials
         manager = MessageManager(loop, randomness, echo, parameters, limits, credentials)
         outer = OuterBlocks(manager, loop, randomness, limits, parameters)
-        oscore = OscoreLayer(outer, self._keyring, loop, randomness, limits)
+        oscore = OscoreLayer(outer, self._keyring, loop, randomness, limits, self._settings.events)
         tokens = TokenManager(oscore, self._handler, randomness, echo, limits, self._cache)
         manager.above = outer
         outer.above = oscore
@@ -138,6 +143,7 @@ class StackBuilder:
             find_peers=keyring.find_dtls_peers,
             identity_hint=None if keyring.credentials is None else keyring.credentials.identity_hint,
             limits=settings.limits,
+            events=settings.events,
             parameters=settings.parameters,
             engine=settings.engine,
             key_log=None if settings.keylog is None else key_log_file(settings.keylog),
@@ -161,3 +167,14 @@ class StackBuilder:
             shared_secret=seat.secret,
         )
         return {"dtls": dtls, "share": seat.share}
+
+
+async def drain_stacks(server: Server, stacks: Sequence[Stack], seconds: float) -> None:
+    """Bring to an end what peers have under way on these stacks; see `securecoap.core.draining.drain`."""
+    await drain(
+        server,
+        lambda: [one for stack in stacks for one in stack.tokens.incoming()],
+        lambda: all(stack.manager.is_settled for stack in stacks),
+        seconds,
+        _SETTLING,
+    )

@@ -7,8 +7,10 @@ The endpoint speaks as much HTTP as a scraper needs. It has neither encryption n
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from contextlib import asynccontextmanager
-from time import perf_counter
+from operator import itemgetter
+from time import perf_counter, time
 from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -17,6 +19,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from securecoap.cli.gathering import Gathered
 from securecoap.errors import ConfigurationError
+from securecoap.events import CREDENTIAL_ENDS, LIMIT_NAMES, LIMIT_REACHED
+from securecoap.expiry import WARNING_DAYS
 from securecoap.wire.codes import DEFAULT_RESPONSE_CODES, Code, dotted
 
 if TYPE_CHECKING:
@@ -35,6 +39,7 @@ _BUCKETS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0
 _LONGEST_HEAD: Final = 8192
 _PATIENCE: Final = 5.0
 """Seconds for a request of HTTP."""
+_NAMED: Final = 100
 
 
 class Metrics:
@@ -74,7 +79,7 @@ class Metrics:
         self._gathered = Gathered(fleet)
         self.registry = CollectorRegistry()
         for collector in (self._gathered, self.reloads):
-            self.registry.register(collector)  # type: ignore[arg-type]  # a collector is whatever has collect()
+            self.registry.register(collector)
 
     async def refresh(self) -> None:
         """Ask whoever else counts, before `registry` is read."""
@@ -150,21 +155,54 @@ class _Collector:
         now = self._statistics()
         for name, text, value in (
             ("dtls_sessions", "DTLS sessions that live.", now.dtls_sessions),
+            ("edhoc_sessions", "OSCORE contexts that EDHOC agreed on, and that live.", now.edhoc_sessions),
             ("observations", "Observations that clients have registered.", now.observations),
             ("requests_under_way", "Requests that are still answered, and observations.", now.requests_under_way),
-            ("credentials", "Credentials in force.", now.credentials),
+            ("credentials", "Entries of the credentials in force.", now.credentials),
         ):
             yield GaugeMetricFamily(f"securecoap_{name}", text, value)
-        expiry = GaugeMetricFamily("securecoap_credential_expiry_seconds", "Until the next credential ends.")
-        if now.next_expiry is not None:
-            expiry.add_metric((), now.next_expiry)
-        yield expiry
-        failures = CounterMetricFamily(
-            "securecoap_handshake_failures", "DTLS handshakes of clients that failed.", labels=("cause",)
-        )
-        for cause, number in now.handshake_failures.items():
-            failures.add_metric((cause,), number)
-        yield failures
+        yield from _endings(now)
+        yield from _events(now)
+
+
+def _endings(now: Statistics) -> Iterator[Metric]:
+    """Labels are the operator's words; of very many the first to end are named."""
+    moment = time()
+    each = GaugeMetricFamily(
+        "securecoap_credential_expiry_timestamp_seconds",
+        f"When a credential ends, in seconds since 1970; the {_NAMED} that end first.",
+        labels=("credential",),
+    )
+    for end, label in now.endings[:_NAMED]:
+        each.add_metric((label,), end)
+    yield each
+    over = bisect_right(now.endings, moment, key=itemgetter(0))
+    soon = bisect_right(now.endings, moment + WARNING_DAYS * 86_400, key=itemgetter(0)) - over
+    together = GaugeMetricFamily(
+        "securecoap_credentials_ending",
+        f"Credentials that end in {WARNING_DAYS} days (soon), or have ended (over).",
+        labels=("state",),
+    )
+    together.add_metric(("soon",), soon)
+    together.add_metric(("over",), over)
+    yield together
+
+
+def _events(now: Statistics) -> Iterator[Metric]:
+    """The causes are words of ours, never a peer's."""
+    failures = CounterMetricFamily(
+        "securecoap_failures", "What went wrong with peers, by event and cause.", labels=("event", "cause")
+    )
+    limits = CounterMetricFamily(
+        "securecoap_limits_reached", "Refused, dropped or evicted at a bound of [limits].", labels=("limit",)
+    )
+    for name in LIMIT_NAMES:
+        limits.add_metric((name,), now.events.get((LIMIT_REACHED, name), 0))
+    for (event, cause), number in now.events.items():
+        if event not in (LIMIT_REACHED, CREDENTIAL_ENDS):
+            failures.add_metric((event, cause), number)
+    yield failures
+    yield limits
 
 
 @asynccontextmanager

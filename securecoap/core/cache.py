@@ -69,6 +69,7 @@ class ResponseCache:
 
     def __init__(self, scheduler: Scheduler, limits: Limits) -> None:
         self._time = scheduler.time
+        self._limits = limits
         self._most = limits.cache_entries
         self._most_bytes = limits.cache_bytes
         self._entries: OrderedDict[CacheKey, _Entry] = OrderedDict()
@@ -136,6 +137,7 @@ class ResponseCache:
         self._entries[key] = entry
         self._bytes += size
         while len(self._entries) > self._most or self._bytes > self._most_bytes:
+            self._limits.reached("cache_entries" if len(self._entries) > self._most else "cache_bytes")
             self._discard(next(iter(self._entries)))
 
     def _discard(self, key: CacheKey) -> None:

@@ -313,6 +313,7 @@ class ClientRequest:
                 loop=self._loop,
                 randomness=self._common.randomness,
                 span=self._span,
+                patience=self._patience,
                 limit=self._common.limits.body_bytes,
             ),
         )

@@ -75,8 +75,8 @@ class Common:
         self.limits = limits
         self.randomness = randomness
         self.tags = RequestTags()
-        self.silent = SilentRequests(loop, parameters.exchange_lifetime, limits.silent_requests)
-        self.extended_tokens = ExtendedTokens(loop, limits.extended_token_peers)
+        self.silent = SilentRequests(loop, parameters.exchange_lifetime, limits)
+        self.extended_tokens = ExtendedTokens(loop, limits)
         self.cache = ResponseCache(loop, limits) if has_cache else None
         self.sends_plain = not has_cache and parameters.block_exponent == LARGEST_EXPONENT
 

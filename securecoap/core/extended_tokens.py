@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import TypeAlias
 
+    from securecoap.config import Limits
     from securecoap.interfaces import EndpointAddress, Scheduler
     from securecoap.wire.message import Message
 
@@ -37,12 +38,13 @@ class ExtendedTokens:
 
     Args:
         scheduler: time.
-        most: how many peers are remembered.
+        limits: uses ``extended_token_peers``.
     """
 
-    def __init__(self, scheduler: Scheduler, most: int) -> None:
+    def __init__(self, scheduler: Scheduler, limits: Limits) -> None:
         self._time = scheduler.time
-        self._most = most
+        self._limits = limits
+        self._most = limits.extended_token_peers
         self._found: dict[EndpointAddress, tuple[bool, float]] = {}  # oldest first
 
     def __len__(self) -> int:
@@ -90,5 +92,6 @@ class ExtendedTokens:
     def _learn(self, remote: EndpointAddress, supports: bool) -> None:
         self._found.pop(remote, None)
         if len(self._found) >= self._most:
+            self._limits.reached("extended_token_peers")
             self._found.pop(next(iter(self._found)), None)
         self._found[remote] = (supports, self._time() + _KNOWN_FOR[supports])

@@ -118,7 +118,12 @@ class GroupRequest:
 
     def _respond(self, response: Message, _is_last: bool) -> None:
         remote = response.remote
-        if remote not in self._heard and len(self._heard) < self._common.limits.group_responses:
+        if remote in self._heard:
+            return
+        limits = self._common.limits
+        if len(self._heard) >= limits.group_responses:
+            limits.reached("group_responses")
+        else:
             self._heard.add(remote)
             self._waiting.append(response)
             self._wakeup.set()

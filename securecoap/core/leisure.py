@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from securecoap.config import TransportParameters
+    from securecoap.config import Limits, TransportParameters
     from securecoap.interfaces import Randomness, Scheduler, Timer
     from securecoap.wire.message import Message
 
@@ -24,7 +24,7 @@ class Leisure:
         scheduler: time and timers.
         randomness: for the waiting time.
         parameters: uses ``default_leisure``.
-        limit: the most that wait, ``Limits.multicast_answers``.
+        limits: uses ``multicast_answers``.
         send: called with a message when its time has come.
     """
 
@@ -33,19 +33,23 @@ class Leisure:
         scheduler: Scheduler,
         randomness: Randomness,
         parameters: TransportParameters,
-        limit: int,
+        limits: Limits,
         send: Callable[[Message], object],
     ) -> None:
         self._scheduler = scheduler
         self._random = randomness
         self._longest = parameters.default_leisure
-        self._limit = limit
+        self._limits = limits
         self._send = send
         self._timers: set[Timer] = set()
+        self._is_closed = False
 
     def wait(self, message: Message) -> None:
         """Send the message later, unless too many wait."""
-        if len(self._timers) >= self._limit:
+        if self._is_closed:
+            return
+        if len(self._timers) >= self._limits.multicast_answers:
+            self._limits.reached("multicast_answers")
             return
 
         def send() -> None:
@@ -57,7 +61,7 @@ class Leisure:
 
     def close(self) -> None:
         """Send nothing any more."""
-        self._limit = 0
+        self._is_closed = True
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()

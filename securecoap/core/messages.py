@@ -90,12 +90,10 @@ class MessageManager:
         self._lifetime = self._parameters.exchange_lifetime
         self._most_bytes = self._limits.deduplication_bytes
         self._forgets_at = float("-inf")
-        self._peers = PeerTable(self._limits.peers, self._lifetime)
+        self._peers = PeerTable(self._limits, self._lifetime)
         self._transmission = Transmission(scheduler, randomness, self._parameters, self._limits)
         self._unacknowledged: Deadlines[IncomingExchange] = Deadlines(scheduler, lambda late, _: late.no_response())
-        self._leisure = Leisure(
-            scheduler, randomness, self._parameters, self._limits.multicast_answers, self._send_to_group_member
-        )
+        self._leisure = Leisure(scheduler, randomness, self._parameters, self._limits, self._send_to_group_member)
         self._sweep_timer: Timer | None = None
         self._closed = False
 
@@ -107,6 +105,11 @@ class MessageManager:
     @interface.setter
     def interface(self, interface: MessageInterface) -> None:
         self._interface = self._transmission.interface = interface
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing of ours waits for an answer or an acknowledgement."""
+        return all(peer.is_idle for peer in self._peers.values())
 
     # What came in.
 
@@ -364,6 +367,7 @@ class MessageManager:
 
     def _make_room(self, now: float) -> bool:
         """Whether one more message can be remembered, when need be in place of answers to safe requests."""
+        self._limits.reached("deduplication_bytes")
         if now >= self._forgets_at:
             kept = int(self._most_bytes * _KEPT_PART)
             self._peers.forget_safe(kept)

@@ -1,9 +1,10 @@
 """An observation at the client (RFC 7641 section 3): registration, order, freshness, deregistration.
 
 An `Observer` registers, puts what comes into order by section 3.4, and registers again when the last notification is
-not fresh any more (section 3.3.1): so it outlives a server that has restarted, a notification that was lost, and an
-address that has changed. `ClientObservation` is what the application holds. Errors end an `Observer`; whether there is
-another try is said in `securecoap.core.client`. The server's side is in `securecoap.core.observe`.
+not fresh any more (section 3.3.1), or when the server is back that said when (5.03): so it outlives a server that has
+restarted, a notification that was lost, and an address that has changed. `ClientObservation` is what the application
+holds. Errors end an `Observer`; whether there is another try is said in `securecoap.core.client`. The server's side is
+in `securecoap.core.observe`.
 """
 
 from __future__ import annotations
@@ -120,6 +121,7 @@ class Observer:
         deliver: called with each representation, in order, the last response of an observation that ends among them.
         loop, randomness: time, and when to register again.
         span: seconds to wait for an answer to a registration.
+        patience: seconds after the last notification in which a server may say that it is not available.
         limit: the most bytes of a body.
 
     Attributes:
@@ -137,6 +139,7 @@ class Observer:
         loop: asyncio.AbstractEventLoop,
         randomness: Randomness,
         span: float,
+        patience: float,
         limit: int,
     ) -> None:
         self.is_established = False
@@ -147,6 +150,7 @@ class Observer:
         self._loop = loop
         self._random = randomness
         self._span = span
+        self._patience = patience
         self._limit = limit
         self._answers: asyncio.Queue[Message | Exception] = asyncio.Queue()
         self._pipe: RequestPipe | None = None
@@ -174,6 +178,9 @@ class Observer:
             number = answer.options.observe
             if number is None or not 64 <= (answer.code or 0) < 96:
                 self.is_established = False
+                if self._is_pause(answer):
+                    answer, is_reply = await self._next()
+                    continue
                 await self._end_with(answer, is_reply=is_reply)
                 return
             now = self._loop.time()
@@ -207,6 +214,17 @@ class Observer:
         known, self.delivered = self.delivered, whole
         if not is_reply or known is None or not _is_same(known, whole):
             self._deliver(whole)
+
+    def _is_pause(self, answer: Message) -> bool:
+        """Whether a server that was observed says when it is back (RFC 7252 section 5.9.3.4), because it restarts.
+
+        That is when to register again, as long as the last notification is not too old.
+        """
+        pause, now = answer.options.max_age, self._loop.time()
+        if answer.code != Code.SERVICE_UNAVAILABLE or pause is None or self.delivered is None:
+            return False
+        self._stale_at = now + pause + self._random.uniform(*_GRACE)
+        return self._stale_at <= self._last[1] + self._patience
 
     async def _end_with(self, answer: Message, *, is_reply: bool) -> None:
         if is_reply and answer.code == Code.VALID:

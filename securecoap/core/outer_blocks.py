@@ -75,12 +75,13 @@ class OuterBlocks:
         self.recognize_remote = below.recognize_remote
         self.fill_or_recognize_remote = below.fill_or_recognize_remote
         self._random = randomness
-        self._limit = limits.unfragmented_bytes
+        self._limits = limits
         self._most_requests = limits.outer_requests
         self._bodies = Assemblies(
             replace(limits, body_bytes=limits.unfragmented_bytes),
             parameters.exchange_lifetime,
             scheduler,
+            body_limit="unfragmented_bytes",
             request_key=_request_key,
             response_key=_response_key,
         )
@@ -177,6 +178,7 @@ class OuterBlocks:
         requests = self._requests
         requests.pop(message.token, None)
         if len(requests) >= self._most_requests:
+            self._limits.reached("outer_requests")
             self.forget(next(iter(requests.values())))
         requests[message.token] = request
         cancel = self.below.send_message(message)
@@ -211,10 +213,12 @@ class OuterBlocks:
         """A response is whole."""
         return self._hand_up(first, token, body)
 
-    @property
-    def limit(self) -> int:
-        """MAX_UNFRAGMENTED_SIZE."""
-        return self._limit
+    def has_room(self, length: int) -> bool:
+        """Whether so many bytes are within MAX_UNFRAGMENTED_SIZE."""
+        if length <= self._limits.unfragmented_bytes:
+            return True
+        self._limits.reached("unfragmented_bytes")
+        return False
 
     def close(self) -> None:
         """Let go of everything."""
@@ -306,7 +310,7 @@ class _Fetch(Exchange):
             and (length == block.size if block.more else length <= block.size)
             and message.options.etag == self._first.options.etag
         )
-        if not fits or len(self._body) + length > self._layer.limit:
+        if not fits or not self._layer.has_room(len(self._body) + length):
             self.end()  # RFC 8613 section 4.1.3.4.2: discarded; who asked waits for another response, or gives up
             return True
         self._body += message.payload

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections import deque
 
+    from securecoap.config import Limits
     from securecoap.core.transmission import Outgoing
     from securecoap.interfaces import EndpointAddress, Exchange, Randomness
 
@@ -161,20 +162,23 @@ class PeerTable(dict["EndpointAddress", Peer]):
     can go, there is no room for the newcomer.
 
     Args:
-        limit: the most entries.
+        limits: uses ``peers``.
         lifetime: EXCHANGE_LIFETIME, for generations.
     """
 
-    def __init__(self, limit: int, lifetime: float) -> None:
+    def __init__(self, limits: Limits, lifetime: float) -> None:
         super().__init__()
         self.stored_bytes = 0
-        self._limit = limit
+        self._limits = limits
+        self._limit = limits.peers
         self._lifetime = lifetime
 
     def create(self, address: EndpointAddress, now: float) -> Peer | None:
         """The state of a peer not heard of before, or ``None`` if there is no room for it."""
-        if len(self) >= self._limit and not self._evict(address):
-            return None
+        if len(self) >= self._limit:
+            self._limits.reached("peers")
+            if not self._evict(address):
+                return None
         peer = self[address] = Peer(address, now + self._lifetime)
         return peer
 

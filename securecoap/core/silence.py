@@ -18,7 +18,7 @@ from securecoap.wire.message import Message, NoResponse
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from securecoap.config import TransportParameters
+    from securecoap.config import Limits, TransportParameters
     from securecoap.interfaces import Scheduler, Timer
 
 __all__ = ["EVERY_CLASS", "SUCCESS", "QuietExchange", "SilentRequests", "unwanted_classes"]
@@ -45,13 +45,14 @@ class SilentRequests:
     Args:
         scheduler: time.
         lifetime: seconds for which a token stays taken.
-        most: how many there may be.
+        limits: uses ``silent_requests``.
     """
 
-    def __init__(self, scheduler: Scheduler, lifetime: float, most: int) -> None:
+    def __init__(self, scheduler: Scheduler, lifetime: float, limits: Limits) -> None:
         self._scheduler = scheduler
         self._lifetime = lifetime
-        self._most = most
+        self._limits = limits
+        self._most = limits.silent_requests
         self._expiries: dict[RequestPipe, float] = {}  # oldest first
         self._timer: Timer | None = None
 
@@ -61,6 +62,7 @@ class SilentRequests:
     def keep(self, pipe: RequestPipe) -> None:
         """See to it that interest in this request ends some time."""
         if len(self._expiries) >= self._most:
+            self._limits.reached("silent_requests")
             self._release(next(iter(self._expiries)))
         self._expiries[pipe] = self._scheduler.time() + self._lifetime
         if self._timer is None:

@@ -192,6 +192,7 @@ class TokenManager:
         self._echo = echo
         self._tokens: list[bytes] = []  # not used yet
         limits = limits or Limits()
+        self._limits = limits
         self._longest_token = limits.token_length
         self._allowance = limits.amplification_allowance
         self._outgoing: ByAddress[OutgoingRequest] = ByAddress()
@@ -212,10 +213,12 @@ class TokenManager:
         if fault is not None:
             return self._refuse(incoming, fault)
         if len(message.token) > self._longest_token:  # RFC 8974 section 2.2.2: no Reset for a length we know of
+            self._limits.reached("token_length")
             incoming.add_response(Message(Code.SERVICE_UNAVAILABLE))
             return True
         remote = message.remote
         if not remote.confirmed and not self._echo.confirms(message) and remote.budget < 0:
+            self._limits.reached("amplification_factor")
             self.challenge(message)
             return True
         if self._incoming:
@@ -237,8 +240,7 @@ class TokenManager:
             return
         self.below.send_message(self._echo.challenge(request))
 
-    @staticmethod
-    def is_beyond_budget(request: Message, response: Message) -> bool:
+    def is_beyond_budget(self, request: Message, response: Message) -> bool:
         """Whether a stranger has to show that it receives before it gets this response.
 
         What an unsafe request did cannot be done again: its response goes out, and what it exceeds the budget by keeps
@@ -248,7 +250,10 @@ class TokenManager:
         remote: EndpointAddress = request.remote
         if request.code not in SAFE_METHODS or remote.is_multicast_locally:
             return False
-        return _length(request, response) > remote.budget
+        is_beyond = _length(request, response) > remote.budget
+        if is_beyond:
+            self._limits.reached("amplification_factor")
+        return is_beyond
 
     def smaller(self, request: Message, response: Message) -> Message | None:
         """What a stranger gets who may not know RFC 9175: a first block that its requests pay for, with an Echo value.

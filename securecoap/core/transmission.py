@@ -89,7 +89,10 @@ class Transmission:
 
     def has_room(self, remote: EndpointAddress) -> bool:
         """Whether one more response to this peer may wait for its acknowledgement."""
-        return remote.confirmed or self._for_strangers < self._limits.responses_to_strangers
+        if remote.confirmed or self._for_strangers < self._limits.responses_to_strangers:
+            return True
+        self._limits.reached("responses_to_strangers")
+        return False
 
     def send_non_confirmable(self, message: Message, peer: Peer) -> None:
         """Send once, without a turn: nothing is waited for but, for a while, a Reset."""
@@ -115,6 +118,7 @@ class Transmission:
             if peer.queue is None:
                 peer.queue = deque()
             if len(peer.queue) >= self._limits.queued_per_peer:
+                self._limits.reached("queued_per_peer")
                 self._scheduler.call_soon(self.fail, outgoing, RequestFailed("too many messages wait for this peer"))
             else:
                 peer.queue.append(outgoing)

@@ -58,22 +58,25 @@ class DtlsPeers:
     def __bool__(self) -> bool:
         return bool(self.raw_keys or self.certificates)
 
-    def find_raw_key(self, public_key: bytes, now: float) -> DtlsRpk | None:
-        """The entry of the peer that has this SubjectPublicKeyInfo, if it is valid now (seconds since 1970)."""
-        found = self._by_raw_key.get(public_key)
-        return found if found is not None and found.validity.covers(now) else None
+    def find_raw_key(self, public_key: bytes, now: float | None) -> DtlsRpk | None:
+        """The entry of the peer that has this SubjectPublicKeyInfo, if it is valid then (seconds since 1970).
 
-    def find_certified(self, authority: bytes, names: tuple[str, ...], now: float) -> DtlsX509 | None:
+        With ``None`` for the time whether it is valid or not.
+        """
+        found = self._by_raw_key.get(public_key)
+        return found if found is not None and (now is None or found.validity.covers(now)) else None
+
+    def find_certified(self, authority: bytes, names: tuple[str, ...], now: float | None) -> DtlsX509 | None:
         """The entry of a peer whose chain leads to this authority: rather one that has a name of it in ``peer-names``.
 
         Args:
             authority: its certificate in DER.
             names: those in the peer's certificate, as ``peer-names`` are kept.
-            now: seconds since 1970.
+            now: seconds since 1970; ``None`` for one that is not valid, too.
         """
         for name in (*names, None):
             found = self._by_authority.get((authority, name))
-            if found is not None and found.validity.covers(now):
+            if found is not None and (now is None or found.validity.covers(now)):
                 return found
         return None
 

@@ -59,12 +59,12 @@ class EdhocPeers:
         shown = self._presented
         return shown.own if shown is not None and shown.validity.covers(now) else None
 
-    def by_kid(self, kid: bytes, now: float) -> EdhocOscore | None:
-        """The set of the peer with this key identifier, if it is valid now and the only one."""
+    def by_kid(self, kid: bytes, now: float | None) -> EdhocOscore | None:
+        """The set of the peer with this key identifier, if it is valid then (``None``: or not) and the only one."""
         return _only(self._by_kid.get(kid, ()), now)
 
-    def by_value(self, encoded: bytes, now: float) -> EdhocOscore | None:
-        """The set of the peer with this claims set, if it is valid now and the only one."""
+    def by_value(self, encoded: bytes, now: float | None) -> EdhocOscore | None:
+        """The set of the peer with this claims set, if it is valid then (``None``: or not) and the only one."""
         return _only(self._by_value.get(encoded, ()), now)
 
     def anyone(self, now: float) -> EdhocOscore | None:
@@ -72,6 +72,6 @@ class EdhocPeers:
         return _only(self._anyone, now)
 
 
-def _only(found: Iterable[EdhocOscore], now: float) -> EdhocOscore | None:
-    valid = [one for one in found if one.validity.covers(now)]
+def _only(found: Iterable[EdhocOscore], now: float | None) -> EdhocOscore | None:
+    valid = [one for one in found if now is None or one.validity.covers(now)]
     return valid[0] if len(valid) == 1 else None

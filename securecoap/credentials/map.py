@@ -27,6 +27,7 @@ from securecoap.collection import uncollected
 from securecoap.credentials.client import USABLE_KINDS, ClientCredentials, Selection
 from securecoap.credentials.dtls_peers import DtlsPeers
 from securecoap.credentials.edhoc_peers import EdhocPeers
+from securecoap.credentials.endings import endings_of
 from securecoap.credentials.loading import load_entries
 from securecoap.credentials.models import Credential, DtlsPsk, DtlsRpk, DtlsX509, EdhocOscore, Entry, OscoreContext
 from securecoap.credentials.policy import OwnNames, Policy
@@ -57,6 +58,7 @@ class CredentialsMap:
         "_contexts",
         "_dtls_peers",
         "_edhoc",
+        "_endings",
         "_exact",
         "_identities",
         "entries",
@@ -77,6 +79,7 @@ class CredentialsMap:
         self.warnings = warnings
         self.generation = next(_GENERATIONS)
         self.policy, self._client = patterns or (Policy(dict(entries)), ClientCredentials(dict(entries)))
+        self._endings: tuple[tuple[float, str], ...] | None = None
         self._by_key: dict[bytes, Credential] = {}
         self._identities: dict[bytes, DtlsPsk] = {}
         contexts: dict[bytes, list[OscoreContext]] = {}
@@ -172,23 +175,35 @@ class CredentialsMap:
         """The pattern that decides about a client's request, for messages to a person."""
         return self._client.pattern_for(scheme, host, port, segments, method)
 
-    def find_psk(self, identity: bytes, now: float) -> DtlsPsk | None:
-        """The credential of the peer that presents a PSK identity, if it is valid now; it has proved nothing yet."""
-        found = self._identities.get(identity)
-        return found if found is not None and found.validity.covers(now) else None
+    def find_psk(self, identity: bytes, now: float | None) -> DtlsPsk | None:
+        """The credential of the peer that presents a PSK identity, if it is valid then; it has proved nothing yet.
 
-    def find_oscore(self, kid: bytes, kid_context: bytes | None, now: float) -> tuple[OscoreContext, ...]:
+        With ``None`` for the time whether it is valid or not.
+        """
+        found = self._identities.get(identity)
+        return found if found is not None and (now is None or found.validity.covers(now)) else None
+
+    def find_oscore(self, kid: bytes, kid_context: bytes | None, now: float | None) -> tuple[OscoreContext, ...]:
         """The contexts, valid now, that a received kid may mean, 16 at most, to be tried in turn (RFC 8613).
 
         Args:
             kid: the sender's id, our recipient id.
             kid_context: the id context, or ``None`` if the message has none: then every context with this recipient id.
-            now: seconds since 1970.
+            now: seconds since 1970; ``None`` for those that are not valid, too.
         """
         found = self._contexts.get(kid, ()) if kid_context is None else self._exact.get((kid, kid_context), ())
+        if now is None:
+            return found[:MAXIMUM_CANDIDATES]
         if len(found) == 1:
             return found if found[0].validity.covers(now) else ()
         return tuple(islice((context for context in found if context.validity.covers(now)), MAXIMUM_CANDIDATES))
+
+    @property
+    def endings(self) -> tuple[tuple[float, str], ...]:
+        """When labels end (seconds since 1970) and which, the first one first; see `endings_of`."""
+        if self._endings is None:
+            self._endings = endings_of(self.credentials())
+        return self._endings
 
     @property
     def edhoc(self) -> EdhocPeers:

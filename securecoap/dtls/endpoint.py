@@ -30,7 +30,7 @@ from securecoap.dtls.parameters import DtlsParameters, KeyLog, PskLookup, Random
 from securecoap.dtls.records import ContentType, Record, SequenceExhausted, parse_records
 from securecoap.dtls.resumption import Offers, ServerResumption
 from securecoap.dtls.saved import pack_session, unpack_session
-from securecoap.dtls.session import Role, Session
+from securecoap.dtls.session import Role, Session, why_dropped
 from securecoap.dtls.sessions import SessionTable
 from securecoap.errors import HandshakeFailed
 
@@ -75,11 +75,11 @@ class Endpoint:
         self._by_connection_id = self._sessions.by_connection_id
         connection_ids = ConnectionIds(random, self._parameters.worker, self._by_connection_id)
         shared = self._parameters.shared_secret
-        lifetime, bound = self._parameters.resumption_lifetime, self._parameters.limits.dtls_resumptions
+        lifetime, limits = self._parameters.resumption_lifetime, self._parameters.limits
         self._resumption = (
-            ServerResumption(random, lifetime, bound, now, shared) if self._parameters.resumption else None
+            ServerResumption(random, lifetime, limits, now, shared) if self._parameters.resumption else None
         )
-        self._offers = Offers(lifetime, bound, self._parameters.datagram_size)
+        self._offers = Offers(lifetime, limits, self._parameters.datagram_size)
         self._environment = Environment(
             self._parameters, random, key_log, connection_ids, lookup, keys, self._resumption
         )
@@ -88,8 +88,7 @@ class Endpoint:
         self._application_data = events.application_data
         self._events = events
         self._serials = count(1)
-        limits = self._parameters.limits
-        self._handshakes: HandshakeTable[ClientHandshake, ServerHandshake] = HandshakeTable(limits.dtls_handshakes)
+        self._handshakes: HandshakeTable[ClientHandshake, ServerHandshake] = HandshakeTable(limits)
 
     @property
     def session_count(self) -> int:
@@ -290,9 +289,12 @@ class Endpoint:
                 session.last_seen = now
                 self._receive_opened(session, *opened, now)
                 return
-        for handshake in self._handshakes.both(peer):
+        handshakes = self._handshakes.both(peer)
+        for handshake in handshakes:
             if handshake in self._handshakes:
                 self._run(handshake, handshake.receive_protected, record, datagram, now)
+        if not handshakes:
+            self._events.record_dropped(peer, why_dropped(session, record))
 
     def _receive_opened(self, session: Session, content_type: int, plaintext: bytes, now: float) -> None:
         if content_type == ContentType.APPLICATION_DATA:
@@ -358,10 +360,10 @@ class Endpoint:
         self._handshakes.forget(handshake)
         if handshake.ROLE is Role.CLIENT:
             self._offers.forget(handshake.peer)  # if that was what the server did not like
-        suspect = handshake.suspect()
-        if suspect:
-            text += f" ({suspect})"
-        error = HandshakeFailed(f"the DTLS handshake failed: {text}", alert)
+        suspect, cause = handshake.suspect(), None
+        if suspect is not None:
+            text, cause = f"{text} ({suspect})", suspect.cause
+        error = HandshakeFailed(f"the DTLS handshake failed: {text}", alert, cause)
         self._events.handshake_failed(handshake.peer, handshake.ROLE, error)
 
     # Sessions.
@@ -375,6 +377,7 @@ class Endpoint:
         if len(table) >= self._parameters.limits.dtls_sessions:
             gone = table.first_to_go(session)
             if gone is session:  # an anonymous client, and only proved ones are there: those stay
+                self._parameters.limits.reached("dtls_sessions")
                 self._transmit(session.alert_record(Alert.CLOSE_NOTIFY, fatal=False), session.peer)
                 return
             self.close(gone, EndReason.EVICTED)

@@ -8,7 +8,7 @@ any engine.
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from securecoap.dtls.session import Role
     from securecoap.errors import HandshakeFailed
 
-__all__ = ["DtlsEngine", "DtlsEvents", "DtlsSession", "EndReason", "SavedSession"]
+__all__ = ["DtlsEngine", "DtlsEvents", "DtlsSession", "EndReason", "SavedSession", "Suspect"]
+
+_SHOWN: Final = 64
+"""Bytes of an identity in a log."""
 
 
 class EndReason(Enum):
@@ -99,6 +102,21 @@ class DtlsSession(Protocol):
     """For the transport: its address object."""
 
 
+class Suspect(NamedTuple):
+    """Who a client says that it is, before it has proved it."""
+
+    identity: bytes
+    is_known: bool
+
+    @property
+    def cause(self) -> str | None:
+        """What a failure is counted as, if it is nobody whom we know."""
+        return None if self.is_known else "unknown-identity"
+
+    def __str__(self) -> str:
+        return f"{'known' if self.is_known else 'unknown'} identity {self.identity[:_SHOWN]!r}"
+
+
 class DtlsEvents(Protocol):
     """What an engine tells. Called while a method of the engine runs; they may call any other of its methods."""
 
@@ -122,6 +140,9 @@ class DtlsEvents(Protocol):
 
     def handshake_failed(self, peer: Any, role: Role, error: HandshakeFailed, /) -> None:
         """Take notice of a handshake that did not succeed; a server's are for the log."""
+
+    def record_dropped(self, peer: Any, cause: str, /) -> None:
+        """Take notice of a protected record that meant nothing: ``replay``, ``not-decrypted`` or ``no-session``."""
 
 
 class DtlsEngine(Protocol):

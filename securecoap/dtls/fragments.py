@@ -6,10 +6,13 @@ that came in, never on a length that was announced. Must not know what the messa
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from securecoap.dtls.alerts import Alert, HandshakeFault
 from securecoap.dtls.messages import HANDSHAKE_HEADER_LENGTH, Fragment
+
+if TYPE_CHECKING:
+    from securecoap.config import Limits
 
 __all__ = ["LOOKAHEAD", "Assembled", "Reassembly", "split_handshake"]
 
@@ -83,15 +86,16 @@ class _Partial:
 class Reassembly:
     """Puts fragments together and gives the messages out in order.
 
-    Bounded by ``limit`` bytes over all unfinished messages and by the pieces of one message (beyond, the handshake
+    Bounded by ``dtls_handshake_bytes`` over all unfinished messages and by the pieces of one message (beyond, the handshake
     fails), and by the sequence numbers ``LOOKAHEAD`` ahead (beyond, a fragment is dropped).
     """
 
-    __slots__ = ("_held", "_limit", "_partial", "next_sequence")
+    __slots__ = ("_held", "_limit", "_limits", "_partial", "next_sequence")
 
-    def __init__(self, next_sequence: int, limit: int) -> None:
+    def __init__(self, next_sequence: int, limits: Limits) -> None:
         self.next_sequence = next_sequence
-        self._limit = limit
+        self._limits = limits
+        self._limit = limits.dtls_handshake_bytes
         self._held = 0
         self._partial: dict[int, _Partial] = {}
 
@@ -105,6 +109,7 @@ class Reassembly:
         if ahead < 0 or ahead > LOOKAHEAD:
             return
         if fragment.message_length > self._limit:
+            self._limits.reached("dtls_handshake_bytes")
             raise HandshakeFault(Alert.HANDSHAKE_FAILURE, "a handshake message is too long")
         partial = self._partial.get(fragment.message_sequence)
         if partial is None:
@@ -113,6 +118,8 @@ class Reassembly:
         elif partial.message_type != fragment.message_type or partial.length != fragment.message_length:
             return
         self._held += partial.add(fragment.offset, fragment.data)
+        if self._held > self._limit:
+            self._limits.reached("dtls_handshake_bytes")
         if self._held > self._limit or len(partial.pieces) > _MAX_PIECES:
             raise HandshakeFault(Alert.HANDSHAKE_FAILURE, "too many handshake bytes under reassembly")
 

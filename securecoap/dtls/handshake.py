@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from enum import Enum
 
     from securecoap.dtls.connection_id import ConnectionIds
+    from securecoap.dtls.engine import Suspect
     from securecoap.dtls.evidence import Evidence
     from securecoap.dtls.identities import Proof, ServerKeys
     from securecoap.dtls.parameters import DtlsParameters, KeyLog, PskCredential, PskLookup, RandomSource
@@ -145,7 +146,7 @@ class Handshake:
         self.client_random = b""
         self.server_random = b""
         self._state = state
-        self._reassembly = Reassembly(receive_sequence, parameters.limits.dtls_handshake_bytes)
+        self._reassembly = Reassembly(receive_sequence, parameters.limits)
         self._message_sequence = send_sequence
         self._plaintext = PlaintextWriter(record_sequence)
         self._transcript = bytearray()
@@ -227,9 +228,9 @@ class Handshake:
         """Say for a person how far it came."""
         raise NotImplementedError
 
-    def suspect(self) -> str:
-        """Say for the log who the peer claims to be, if that is not known from the start."""
-        return ""
+    def suspect(self) -> Suspect | None:
+        """Say for the log who the peer claims to be, if that is not known from the start; never for the peer."""
+        return None
 
     def _refuse_record(self, record: Record) -> None:
         """Take notice of a record that does not open; dropping it is the rule (RFC 6347 section 4.1.2.7)."""

@@ -18,6 +18,7 @@ from securecoap.dtls.certificate_messages import (
 )
 from securecoap.dtls.certificates import leaf_key
 from securecoap.dtls.connection_id import decode_connection_id, encode_connection_id
+from securecoap.dtls.engine import Suspect
 from securecoap.dtls.evidence import Evidence, ask_again, believed
 from securecoap.dtls.extensions import OFFERABLE, POINT_FORMATS, RENEGOTIATION_SCSV, Extension, check_content
 from securecoap.dtls.handshake import ANSWER, Environment, Handshake, Transition
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
 __all__ = ["ServerHandshake", "ServerState"]
 
 _STAND_IN_KEY_LENGTH: Final = 16
-_SHOWN_IDENTITY: Final = 64
 
 
 class ServerState(Enum):
@@ -131,11 +131,9 @@ class ServerHandshake(Handshake):
         self._resumed: Resumable | None = None
         self._sends_ticket = False
 
-    def suspect(self) -> str:
-        """Say for the log who the client claims to be, as far as it said so; never for the peer."""
-        if self._identity is None:
-            return ""
-        return f"{'unknown' if self._proof is None else 'known'} identity {self._identity[:_SHOWN_IDENTITY]!r}"
+    def suspect(self) -> Suspect | None:
+        """See `Handshake.suspect`: as far as the client said so."""
+        return None if self._identity is None else Suspect(self._identity, self._proof is not None)
 
     def stage(self) -> str:
         """Say for a person how far it came."""

@@ -11,6 +11,8 @@ from securecoap.dtls.session import Role
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
+    from securecoap.config import Limits
+
 __all__ = ["HandshakeTable"]
 
 
@@ -36,10 +38,10 @@ class HandshakeTable(Generic[C, S]):
     Of ours that are suspended there are as many at most, and there too the oldest one goes.
     """
 
-    __slots__ = ("_by_serial", "_clients", "_due", "_limit", "_serials", "_servers", "_suspended")
+    __slots__ = ("_by_serial", "_clients", "_due", "_limits", "_serials", "_servers", "_suspended")
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._serials = count(1)
         self._by_serial: dict[int, C | S] = {}
         self._clients: dict[Hashable, C] = {}
@@ -82,7 +84,8 @@ class HandshakeTable(Generic[C, S]):
         earlier = self._servers.get(handshake.peer)
         if earlier is not None:
             self.drop(earlier)
-        elif len(self._servers) >= self._limit:
+        elif len(self._servers) >= self._limits.dtls_handshakes:
+            self._limits.reached("dtls_handshakes")
             self.drop(next(iter(self._servers.values())))
         self._servers[handshake.peer] = handshake
         self._register(handshake)
@@ -99,7 +102,8 @@ class HandshakeTable(Generic[C, S]):
         if handshake is None:
             return
         self.forget(handshake)
-        while len(self._suspended) >= max(self._limit, 1):
+        while len(self._suspended) >= max(self._limits.dtls_handshakes, 1):
+            self._limits.reached("dtls_handshakes")
             del self._suspended[next(iter(self._suspended))]
         self._suspended[peer] = handshake
 

@@ -22,6 +22,7 @@ from securecoap.dtls.tickets import TicketKeys
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
+    from securecoap.config import Limits
     from securecoap.dtls.identities import ClientCredential, Proof
     from securecoap.dtls.suites import CipherSuite
 
@@ -103,19 +104,19 @@ class ServerResumption:
     Args:
         random: where randomness comes from.
         lifetime: seconds for which a session can be resumed, and after which ticket keys change.
-        limit: sessions under an ID; at the bound the one that was used longest ago goes.
+        limits: ``dtls_resumptions`` is how many sessions under an ID; at the bound the one used longest ago goes.
         now: the time.
         shared: a secret of several processes, each of which then takes tickets of the others; or ``None``.
     """
 
-    __slots__ = ("_by_id", "_lifetime", "_limit", "_random", "_tickets")
+    __slots__ = ("_by_id", "_lifetime", "_limits", "_random", "_tickets")
 
     def __init__(
-        self, random: Callable[[int], bytes], lifetime: float, limit: int, now: float, shared: bytes | None = None
+        self, random: Callable[[int], bytes], lifetime: float, limits: Limits, now: float, shared: bytes | None = None
     ) -> None:
         self._random = random
         self._lifetime = lifetime
-        self._limit = limit
+        self._limits = limits
         self._by_id: dict[bytes, bytes] = {}  # encoded, which takes a third of the memory; used longest ago first
         self._tickets = TicketKeys(random, lifetime, now, shared)
 
@@ -128,7 +129,8 @@ class ServerResumption:
 
     def keep(self, session_id: bytes, resumable: Resumable) -> None:
         """Have ``find`` find it by its ID."""
-        while len(self._by_id) >= max(self._limit, 1):
+        while len(self._by_id) >= max(self._limits.dtls_resumptions, 1):
+            self._limits.reached("dtls_resumptions")
             del self._by_id[next(iter(self._by_id))]
         self._by_id[session_id] = resumable.encode()
 
@@ -188,17 +190,17 @@ class Offers:
 
     Args:
         lifetime: seconds for which they are good.
-        limit: how many there may be.
+        limits: uses ``dtls_resumptions``.
         datagram_size: bytes that a ClientHello may have.
     """
 
-    __slots__ = ("_by_peer", "_largest_ticket", "_lifetime", "_limit")
+    __slots__ = ("_by_peer", "_largest_ticket", "_lifetime", "_limits")
 
-    def __init__(self, lifetime: float, limit: int, datagram_size: int) -> None:
+    def __init__(self, lifetime: float, limits: Limits, datagram_size: int) -> None:
         self._largest_ticket = datagram_size - HELLO_ROOM
         self._by_peer: OrderedDict[Hashable, Offer] = OrderedDict()
         self._lifetime = lifetime
-        self._limit = limit
+        self._limits = limits
 
     def __len__(self) -> int:
         return len(self._by_peer)
@@ -208,7 +210,8 @@ class Offers:
         self.forget(peer)
         if len(offer.ticket) > self._largest_ticket:
             return
-        while len(self._by_peer) >= max(self._limit, 1):
+        while len(self._by_peer) >= max(self._limits.dtls_resumptions, 1):
+            self._limits.reached("dtls_resumptions")
             self._by_peer.popitem(last=False)
         self._by_peer[peer] = offer
 

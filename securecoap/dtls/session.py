@@ -14,7 +14,7 @@ from securecoap.dtls.evidence import Evidence
 from securecoap.dtls.flights import FlightMessage, pack
 from securecoap.dtls.messages import DTLS_1_2, HandshakeType, parse_fragments
 from securecoap.dtls.parameters import PskCredential
-from securecoap.dtls.records import ContentType, ReadProtection, WriteProtection
+from securecoap.dtls.records import ContentType, ReadProtection, Record, WriteProtection
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from securecoap.dtls.parameters import DtlsParameters
     from securecoap.dtls.suites import CipherSuite
 
-__all__ = ["Role", "Session"]
+__all__ = ["Role", "Session", "why_dropped"]
 
 _REPEAT_INTERVAL: Final = 0.5
 """Seconds between two answers to a retransmitted Finished."""
@@ -158,3 +158,10 @@ class Session:
             return []
         self._repeated_at = now
         return pack(self.final_flight, parameters.datagram_size)
+
+
+def why_dropped(session: Session | None, record: Record) -> str:
+    """Say for the log what is wrong with a protected record that was not opened; see `DtlsEvents.record_dropped`."""
+    if session is None or record.epoch != session.epoch:
+        return "no-session"
+    return "replay" if session.read.has_seen(record) else "not-decrypted"

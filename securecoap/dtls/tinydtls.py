@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from securecoap.dtls.admission import Admission, Admitted
 from securecoap.dtls.alerts import ALERT_FATAL, Alert, HandshakeFault, alert_name, encode_alert, parse_alert
 from securecoap.dtls.cookie import CookieJar
-from securecoap.dtls.engine import DtlsEvents, EndReason, SavedSession
+from securecoap.dtls.engine import DtlsEvents, EndReason, SavedSession, Suspect
 from securecoap.dtls.handshake_table import HandshakeTable
 from securecoap.dtls.messages import (
     ClientHello,
@@ -90,8 +90,7 @@ class TinydtlsEndpoint:
         self._serials = count(1)
         self._sessions: SessionTable[TinydtlsSession] = SessionTable(settings.idle_timeout)
         self._by_peer = self._sessions.by_peer
-        bound = settings.limits.dtls_handshakes
-        self._handshakes: HandshakeTable[TinydtlsHandshake, TinydtlsHandshake] = HandshakeTable(bound)
+        self._handshakes: HandshakeTable[TinydtlsHandshake, TinydtlsHandshake] = HandshakeTable(settings.limits)
 
     @property
     def session_count(self) -> int:
@@ -385,10 +384,11 @@ class TinydtlsEndpoint:
         if handshake not in self._handshakes:
             return
         self._handshakes.drop(handshake)
+        cause = None
         if handshake.role is Role.SERVER and handshake.identity:
-            known = "unknown" if handshake.credential is None else "known"
-            text += f" ({known} identity {handshake.identity[: 2 * LONGEST_IDENTITY]!r})"
-        error = HandshakeFailed(f"the DTLS handshake failed: {text}", alert)
+            suspect = Suspect(handshake.identity, handshake.credential is not None)
+            text, cause = f"{text} ({suspect})", suspect.cause
+        error = HandshakeFailed(f"the DTLS handshake failed: {text}", alert, cause)
         self._events.handshake_failed(handshake.peer, handshake.role, error)
 
     def _end(self, session: Any, reason: EndReason) -> None:

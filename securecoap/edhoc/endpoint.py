@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from securecoap.config import Limits, TransportParameters
     from securecoap.credentials.map import CredentialsMap
+    from securecoap.credentials.models import Credential
     from securecoap.errors import CoapError
+    from securecoap.events import Events
     from securecoap.interfaces import EndpointAddress, Randomness, Resource, ResourceTree, Scheduler
     from securecoap.oscore.agreement import KeyAgreement
     from securecoap.oscore.context import SecurityContext
@@ -43,6 +45,8 @@ class EdhocEndpoint:
         limits: bounds of what is kept.
         parameters: of the message layer.
         release: ends what is under way under a context.
+        events: hears of exchanges that fail.
+        report_use: is told of the use of credentials that are not valid.
 
     Attributes:
         sessions: the contexts that were agreed on.
@@ -58,7 +62,10 @@ class EdhocEndpoint:
         limits: Limits,
         parameters: TransportParameters,
         release: Callable[[SecurityContext, CoapError], None],
+        events: Events,
+        report_use: Callable[[Credential | None], None],
     ) -> None:
+        self._events = events
         self._credentials = credentials
         self._release = release
         self._scheduler = scheduler
@@ -66,7 +73,7 @@ class EdhocEndpoint:
         self.identifiers = Identifiers(randomness, self._is_configured)
         self.sessions = Sessions(self.identifiers, scheduler, clock, limits, self._ended)
         self.exchanges = Exchanges(
-            lambda: self._credentials.edhoc, self.sessions, self.identifiers, scheduler, clock, limits
+            lambda: self._credentials.edhoc, self.sessions, self.identifiers, scheduler, clock, limits, report_use
         )
         self._initiations = Initiations(self.sessions, self.identifiers, scheduler, parameters)
 
@@ -87,7 +94,7 @@ class EdhocEndpoint:
         """The application's resources with ``/.well-known/edhoc``, for which ``make_echo`` makes Echo values."""
         for one in self._credentials.edhoc.unheard:
             _log.warning("%s: the server presents another own-cred, and does not accept this peer", one.label)
-        return EdhocTree(root, EdhocResource(self.exchanges, make_echo))
+        return EdhocTree(root, EdhocResource(self.exchanges, make_echo, self._events))
 
     def update(self, credentials: CredentialsMap) -> None:
         """Go on with other credentials: sessions of those that are gone end, the others have the new claims.

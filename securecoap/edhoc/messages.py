@@ -66,6 +66,11 @@ class EdhocError(FormatError):
         self.info = _text(text) if info is None else info
 
     @property
+    def cause(self) -> str:
+        """A word for logs and counters."""
+        return {WRONG_SUITE: "wrong-suite", UNKNOWN_CREDENTIAL: "unknown-credential"}.get(self.code, "malformed")
+
+    @property
     def message(self) -> bytes:
         """The error message for the peer."""
         return encode_error(self.code, self.info)

@@ -5,12 +5,12 @@ It is in front of the application's resources, and open to everybody: whoever co
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.edhoc.messages import NEW_SESSION, EdhocError, take_identifier
 from securecoap.edhoc.responder import NoIdentity
 from securecoap.errors import BadRequest, MethodNotAllowed, NotFound, UnsupportedContentFormat
+from securecoap.events import EDHOC_FAILED
 from securecoap.oscore.agreement import AgreementRefused
 from securecoap.wire.codes import Code
 from securecoap.wire.content_formats import CID_EDHOC_CBOR_SEQ, EDHOC_CBOR_SEQ
@@ -21,13 +21,12 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from securecoap.edhoc.responder import Exchanges
+    from securecoap.events import Events
     from securecoap.interfaces import EndpointAddress, Resource, ResourceTree
 
     Found: TypeAlias = tuple[Any, Mapping[str, str]]
 
 __all__ = ["EDHOC_PATH", "EdhocResource", "EdhocTree"]
-
-_log = logging.getLogger(__name__)
 
 EDHOC_PATH: Final = (".well-known", "edhoc")
 """The path, in segments."""
@@ -39,14 +38,16 @@ class EdhocResource:
     Args:
         exchanges: the responder.
         make_echo: makes an Echo value for an address; whoever comes back with it is confirmed.
+        events: hears of what fails.
     """
 
     assembles_bodies = True
     is_observable = False
 
-    def __init__(self, exchanges: Exchanges, make_echo: Callable[[EndpointAddress], bytes]) -> None:
+    def __init__(self, exchanges: Exchanges, make_echo: Callable[[EndpointAddress], bytes], events: Events) -> None:
         self._exchanges = exchanges
         self._make_echo = make_echo
+        self._events = events
 
     async def needs_blockwise_assembly(self, request: Message) -> bool:  # noqa: ARG002  # the contract
         """Messages come whole."""
@@ -83,10 +84,10 @@ class EdhocResource:
         except NoIdentity:
             raise NotFound("there is no credential for EDHOC") from None
         except EdhocError as error:
-            _log.info("EDHOC with %s: %s", remote.hostinfo, error)
+            self._events.report(EDHOC_FAILED, error.cause, error, lambda: remote.hostinfo)
             return _answer(Code.BAD_REQUEST, error.message)
         except AgreementRefused as error:
-            _log.info("EDHOC with %s: %s", remote.hostinfo, error)
+            self._events.report(EDHOC_FAILED, error.cause, error, lambda: remote.hostinfo)
             return _answer(Code.BAD_REQUEST, error.answer or EdhocError("there is no such exchange").message)
 
 

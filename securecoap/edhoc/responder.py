@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from securecoap.config import Limits
     from securecoap.credentials.ccs import Ccs
     from securecoap.credentials.edhoc_peers import EdhocPeers
-    from securecoap.credentials.models import EdhocOscore
+    from securecoap.credentials.models import Credential, EdhocOscore
     from securecoap.edhoc.identifiers import Identifiers
     from securecoap.edhoc.sessions import Sessions
     from securecoap.interfaces import EndpointAddress, Scheduler
@@ -67,6 +67,7 @@ class Exchanges:
         scheduler: time.
         clock: seconds since 1970.
         limits: bounds.
+        report_use: is told of credentials that are not valid.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Exchanges:
         scheduler: Scheduler,
         clock: Callable[[], float],
         limits: Limits,
+        report_use: Callable[[Credential | None], None],
     ) -> None:
         self._peers = peers
         self._sessions = sessions
@@ -84,6 +86,7 @@ class Exchanges:
         self._scheduler = scheduler
         self._clock = clock
         self._limits = limits
+        self._report_use = report_use
         self._open: dict[bytes, _Exchange] = {}
         self._by_remote: dict[EndpointAddress, list[_Exchange]] = {}
         self._deadlines: Deadlines[_Exchange] = Deadlines(scheduler, lambda exchange, _: self._drop(exchange))
@@ -134,15 +137,16 @@ class Exchanges:
         self._forget(exchange)
         if (said := parse_error(data)) is not None:
             self._identifiers.release(c_r)
-            raise AgreementRefused(f"the peer has ended the EDHOC exchange: {said}")
+            raise AgreementRefused(f"the peer has ended the EDHOC exchange: {said}", cause="peer-ended")
         try:
             session, message_4 = self._complete(exchange, data)
         except EdhocError as error:
             self._identifiers.release(c_r)
-            raise AgreementRefused(str(error), error.message) from None
+            raise AgreementRefused(str(error), error.message, error.cause) from None
         except ConfigurationError as error:
             self._identifiers.release(c_r)
-            raise AgreementRefused(str(error), EdhocError("the identifiers do not fit OSCORE").message) from None
+            answer = EdhocError("the identifiers do not fit OSCORE").message
+            raise AgreementRefused(str(error), answer, "malformed") from None
         self._sessions.add(session)
         return message_4
 
@@ -155,7 +159,7 @@ class Exchanges:
         try:
             message_3, rest = take_byte_string(payload)
         except EdhocError as error:
-            raise AgreementRefused(f"a combined request: {error}", error.message) from None
+            raise AgreementRefused(f"a combined request: {error}", error.message, error.cause) from None
         try:
             self.message_3(kid, message_3, remote)
         except AgreementRefused as error:
@@ -187,13 +191,19 @@ class Exchanges:
                 return found, parse_claims_set(encoded)
         if found is not None and found.peer is not None:
             return found, found.peer
+        if kid is not None:
+            self._report_use(peers.by_kid(kid, None))
+        elif encoded is not None:
+            self._report_use(peers.by_value(encoded, None))
         raise EdhocError("the credential is not known", UNKNOWN_CREDENTIAL, _TRUE)
 
     def _make_room(self, remote: EndpointAddress) -> None:
         here = self._by_remote.get(remote)
         if here is not None and len(here) >= self._limits.edhoc_exchanges_per_peer:
+            self._limits.reached("edhoc_exchanges_per_peer")
             self._drop(here[0])
         if len(self._open) >= self._limits.edhoc_exchanges:
+            self._limits.reached("edhoc_exchanges")
             oldest = next(iter(self._open.values()))
             self._drop(next((one for one in self._open.values() if not one.remote.confirmed), oldest))
 

@@ -140,7 +140,7 @@ class Sessions:
         context = SecurityContext.derive(
             output.secret, output.salt, output.sender_id, output.recipient_id, window=ReplayWindow()
         )
-        context.sender = Sender(numbers, self._scheduler, capacity=self._limits.queued_per_peer)
+        context.sender = Sender(numbers, self._scheduler, limits=self._limits)
         context.label = credential.label
         context.claims = credential.claims
         return context
@@ -155,8 +155,10 @@ class Sessions:
         of_peer = self._by_peer.setdefault(session.peer, {})
         most = self._limits.edhoc_exchanges if credential.peer_anyone else self._limits.edhoc_sessions_per_peer
         if len(of_peer) >= most:
+            self._limits.reached("edhoc_exchanges" if credential.peer_anyone else "edhoc_sessions_per_peer")
             self.end(_longest_idle(of_peer), SessionEnded("a newer session of the same peer has taken its place"))
         if len(self._by_kid) >= self._limits.edhoc_sessions:
+            self._limits.reached("edhoc_sessions")
             queue = dict.fromkeys(self._by_kid.values())
             victim = _longest_idle(queue)
             self._by_kid = {one.context.recipient_id: one for one in queue}

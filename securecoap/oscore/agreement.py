@@ -25,11 +25,13 @@ class AgreementRefused(FormatError):
 
     Attributes:
         answer: the error message for the peer, or ``None`` if there is no exchange that it could belong to.
+        cause: a word for logs and counters.
     """
 
-    def __init__(self, text: str, answer: bytes | None = None) -> None:
+    def __init__(self, text: str, answer: bytes | None = None, cause: str = "no-exchange") -> None:
         super().__init__(text)
         self.answer = answer
+        self.cause = cause
 
 
 class KeyAgreement(Protocol):

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Final
 from securecoap.errors import CoapError, FormatError, SessionEnded, UnprotectedResponse
 from securecoap.interfaces import Exchange, ResponseSlot
 from securecoap.oscore.option import parse_option
-from securecoap.oscore.protection import decode_inner_response, decrypt, protect_request, protect_response
+from securecoap.oscore.protection import (
+    DecryptionFailed,
+    decode_inner_response,
+    decrypt,
+    protect_request,
+    protect_response,
+)
 from securecoap.oscore.sender import Held
 from securecoap.wire import numbers
 from securecoap.wire.codes import Code, dotted
@@ -32,6 +38,7 @@ __all__ = ["HeldResponse", "OscoreRequest", "OscoreSlot"]
 
 _OBSERVE: Final = 1 << numbers.OBSERVE
 _UNAUTHORIZED: Final = bytes((Code.UNAUTHORIZED,))
+_OLD_RESPONSE: Final = "a response that came before, or is older than one that did"
 
 
 class OscoreSlot(ResponseSlot):
@@ -93,7 +100,7 @@ class HeldResponse(Held):
         self._below_cancel = self._layer.send_response(message, slot)
 
     def failed(self, error: CoapError) -> None:
-        self._layer.log_failure(self._message.remote, error)
+        self._layer.report(self._message.remote, "not-protected", error)
         self._slot.no_response()
         self._slot.failed(error)
 
@@ -232,7 +239,8 @@ class OscoreRequest(Held, Exchange):
         try:
             inner = self._unprotect(message, value)
         except FormatError as error:
-            self._layer.log_failure(message.remote, error)
+            cause = "not-decrypted" if isinstance(error, DecryptionFailed) else "malformed"
+            self._layer.report(message.remote, cause, error)
             return True
         if inner is None:
             return True
@@ -267,6 +275,7 @@ class OscoreRequest(Held, Exchange):
         if partial_iv is None:
             # At most one response is accepted under the request's nonce, and as a notification it is the oldest.
             if not identifiers.nonce_usable or self._highest >= 0:
+                self._layer.report(message.remote, "replay", _OLD_RESPONSE)
                 return None
             nonce = identifiers.nonce
         else:
@@ -274,6 +283,7 @@ class OscoreRequest(Held, Exchange):
                 raise FormatError("leading zeros in a Partial IV (RFC 8613 section 5)")
             number = int.from_bytes(partial_iv, "big")
             if self._is_observation and number <= self._highest:
+                self._layer.report(message.remote, "replay", _OLD_RESPONSE)
                 return None
             nonce = context.recipient_nonce(number)
         plaintext = decrypt(context, nonce, message.payload, identifiers.aad)

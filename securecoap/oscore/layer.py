@@ -7,18 +7,17 @@ module knows no credentials and no storage: contexts come from a `ContextSource`
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 from weakref import WeakValueDictionary
 
 from securecoap.config import Limits
 from securecoap.errors import CoapError, CredentialsMissing, SessionEnded
+from securecoap.events import OSCORE_DROPPED, Events
 from securecoap.oscore.address import OscoreAddress
 from securecoap.oscore.context import SecurityContext
 from securecoap.oscore.exchanges import HeldResponse, OscoreRequest, OscoreSlot
 from securecoap.oscore.option import only_value
 from securecoap.oscore.protection import protect_response
-from securecoap.oscore.rate import RateLimiter
 from securecoap.oscore.requests import IncomingRequests
 from securecoap.wire import numbers
 from securecoap.wire.codes import Code
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
     from securecoap.oscore.rederivation import Rederivation
 
 __all__ = ["ContextSource", "OscoreLayer"]
-
-_log = logging.getLogger(__name__)
 
 _OSCORE: Final = 1 << numbers.OSCORE
 _TOKEN_LENGTH: Final = 8
@@ -94,10 +91,12 @@ class OscoreLayer:
         scheduler: time, and later calls.
         randomness: for Echo values.
         limits: uses ``oscore_errors_per_second`` and ``echo_challenges_per_second``.
+        events: hears of what is dropped, and why.
 
     Attributes:
         above: the layer above; set once, before the first message.
         requests: sends the messages of a key exchange (RFC 9528); set once, where contexts are agreed on.
+        events: takes reports of what is dropped.
         addresses: the last one from which each context was used; bounded by the number of contexts.
     """
 
@@ -111,13 +110,14 @@ class OscoreLayer:
         scheduler: Scheduler,
         randomness: Randomness,
         limits: Limits | None = None,
+        events: Events | None = None,
     ) -> None:
         limits = limits or Limits()
         self.scheduler = scheduler
         self._below = below
         self._contexts = contexts
         self._random = randomness
-        self._logged = RateLimiter(limits.oscore_errors_per_second, scheduler.time)
+        self.events = events or Events(scheduler.time)
         # Requests of ours, by outer address and token: as many as the layer above has under way.
         self._expected: dict[EndpointAddress, dict[bytes, OscoreRequest]] = {}
         self.addresses: dict[SecurityContext, OscoreAddress] = {}
@@ -265,7 +265,7 @@ class OscoreLayer:
 
     def send_failure(self, message: Message, error: CoapError) -> None:
         """A response that cannot be protected as it is becomes 5.00."""
-        self.log_failure(message.remote, error)
+        self.report(message.remote, "not-protected", error)
         self.respond(message.exchange, message.remote, Code.INTERNAL_SERVER_ERROR, _EMPTY, message.token)
 
     def respond(self, slot: OscoreSlot, address: OscoreAddress, code: int, options: Options, token: bytes) -> None:
@@ -330,8 +330,6 @@ class OscoreLayer:
         for address in addresses:
             self.above.dispatch_error(error or SessionEnded("the OSCORE context was removed"), address)
 
-    def log_failure(self, remote: EndpointAddress, error: Exception) -> None:
-        """Say what was wrong with a message, and not too often."""
-        if _log.isEnabledFor(logging.INFO) and self._logged.allows(remote):
-            members = {"event": "oscore-dropped", "peer": remote.hostinfo, "reason": str(error)}
-            _log.info("OSCORE message with %s dropped: %s", remote.hostinfo, error, extra={"fields": members})
+    def report(self, remote: EndpointAddress, cause: str, text: object) -> None:
+        """Say what was wrong with a message with a peer; the cause is a word of ours."""
+        self.events.report(OSCORE_DROPPED, cause, text, lambda: remote.hostinfo)

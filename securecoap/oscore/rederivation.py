@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from typing import TypeAlias
 
+    from securecoap.config import Limits
     from securecoap.credentials.algorithms import AeadParameters
     from securecoap.interfaces import Cancel, EndpointAddress, Randomness, Scheduler, Timer
     from securecoap.oscore.layer import OscoreLayer
@@ -91,7 +92,7 @@ class Rederivation:
         scheduler: time, and what senders need.
         randomness: a good source of it: everything here stands on that.
         window: places of the replay windows.
-        capacity: messages that each context holds.
+        limits: uses ``queued_per_peer``: messages that each context holds.
         label: what messages to people call it.
         claims: what a peer has proved once it used a context.
 
@@ -101,7 +102,7 @@ class Rederivation:
     """
 
     __slots__ = (
-        "_algorithm", "_capacity", "_extracted", "_keys", "_randomness", "_recipient_id", "_renewed_at", "_run",
+        "_algorithm", "_extracted", "_keys", "_limits", "_randomness", "_recipient_id", "_renewed_at", "_run",
         "_scheduler", "_sender_id", "_window", "claims", "current", "generation", "label", "listeners",
     )  # fmt: skip
 
@@ -117,7 +118,7 @@ class Rederivation:
         algorithm: AeadParameters = DEFAULT_ALGORITHM,
         hash_name: str = DEFAULT_HASH,
         window: int = DEFAULT_WINDOW,
-        capacity: int = 1_000,
+        limits: Limits | None = None,
         label: str = "",
         claims: tuple[str, ...] = (),
     ) -> None:
@@ -128,7 +129,7 @@ class Rederivation:
         self._scheduler = scheduler
         self._randomness = randomness
         self._window = window
-        self._capacity = capacity
+        self._limits = limits
         self._keys: tuple[bytes, ...] = ()  # of the MACs of R2s: the newest one, and the one before
         self._renewed_at = 0.0
         self._run: _Run | None = None
@@ -178,7 +179,7 @@ class Rederivation:
     def _activate(self, context: SecurityContext, first_number: int = 0) -> None:
         """Its key depends on randomness of our own: nothing under these numbers was ever sealed with it, or came."""
         context.window = ReplayWindow(self._window)
-        context.sender = Sender(_FreshNumbers(first_number), self._scheduler, capacity=self._capacity)
+        context.sender = Sender(_FreshNumbers(first_number), self._scheduler, limits=self._limits)
 
     def retire(self) -> None:
         """The credential is not used any more."""

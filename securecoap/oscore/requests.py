@@ -7,12 +7,12 @@ authentic and no request is answered under protection. This module knows neither
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final
 
 from cryptography.exceptions import InvalidTag
 
 from securecoap.errors import FormatError, OptionError
+from securecoap.events import EDHOC_FAILED
 from securecoap.oscore.address import OscoreAddress
 from securecoap.oscore.agreement import AgreementRefused
 from securecoap.oscore.exchanges import OscoreSlot, is_challenge_met
@@ -35,13 +35,16 @@ if TYPE_CHECKING:
 
 __all__ = ["IncomingRequests"]
 
-_log = logging.getLogger(__name__)
-
 _ECHO_LENGTH: Final = 8
 _ATTEMPTS: Final = 16  # of decryption, for one message: as many as may share a kid
-# Windows are asked before anything is decrypted (section 7.4), so that a wrong key can look like this, too.
-_REPLAY: Final = "its Partial IV was received before, or it has another key"
-_UNDECRYPTED: Final = "it does not decrypt"
+_TEXTS: Final = {
+    "malformed": "a request whose OSCORE option or payload is none",
+    # Windows are asked before anything is decrypted (section 7.4), so that a wrong key can look like this, too.
+    "replay": "a request whose Partial IV was received before, or that has another key",
+    "not-decrypted": "a request that does not decrypt",
+    "unknown-context": "a request whose kid and kid context no security context has",
+    "too-many-derivations": "too many ask for a new context with its keys",
+}
 _RESPONSE_1: Final = bytes((Code.UNAUTHORIZED,))
 _NOT_CACHED: Final = Options.received(((numbers.MAX_AGE, b""),))
 _EDHOC_ERROR: Final = Options.received(
@@ -62,7 +65,7 @@ class IncomingRequests:
         limits: uses ``oscore_errors_per_second`` and ``echo_challenges_per_second``.
     """
 
-    __slots__ = ("_challenges", "_contexts", "_errors", "_layer", "_random")
+    __slots__ = ("_challenges", "_contexts", "_errors", "_layer", "_limits", "_random")
 
     def __init__(
         self, layer: OscoreLayer, contexts: ContextSource, scheduler: Scheduler, randomness: Randomness, limits: Limits
@@ -70,6 +73,7 @@ class IncomingRequests:
         self._layer = layer
         self._contexts = contexts
         self._random = randomness
+        self._limits = limits
         self._errors = RateLimiter(limits.oscore_errors_per_second, scheduler.time)
         self._challenges = RateLimiter(limits.echo_challenges_per_second, scheduler.time)
 
@@ -82,12 +86,12 @@ class IncomingRequests:
         try:
             partial_iv, kid, kid_context = parse_option(value)
         except OptionError:
-            return self._refuse(message, Code.BAD_OPTION, "its OSCORE option does not decode")
+            return self._refuse(message, Code.BAD_OPTION, "malformed")
         payload = message.payload
         if partial_iv is None or kid is None or not payload:
-            return self._refuse(message, Code.BAD_OPTION, "it lacks Partial IV, kid or payload")
+            return self._refuse(message, Code.BAD_OPTION, "malformed")
         if not partial_iv[0] and len(partial_iv) > 1:
-            return self._refuse(message, Code.BAD_REQUEST, "its Partial IV has leading zeros")
+            return self._refuse(message, Code.BAD_REQUEST, "malformed")
         if len(pairs) > 1 and message.options.present & _EDHOC:
             if not self._complete(message, kid):
                 return True
@@ -123,25 +127,25 @@ class IncomingRequests:
                     return True
             return self._deliver(message, slot, plaintext)
         if was_received:
-            return self._refuse(message, Code.UNAUTHORIZED, _REPLAY)
+            return self._refuse(message, Code.UNAUTHORIZED, "replay")
         if kid_context is not None and attempts < _ATTEMPTS and (bases := self._contexts.derivations(kid)):
             id_context = decode_kid_context(kid_context)
             if id_context and len(id_context) <= LONGEST:
                 return self._derive_anew(message, bases[: _ATTEMPTS - attempts], id_context, partial_iv)
         if attempts:
-            return self._refuse(message, Code.BAD_REQUEST, _UNDECRYPTED)
-        return self._refuse(message, Code.UNAUTHORIZED, "no security context has its kid and kid context")
+            return self._refuse(message, Code.BAD_REQUEST, "not-decrypted")
+        return self._refuse(message, Code.UNAUTHORIZED, "unknown-context")
 
     def _complete(self, message: Message, kid: bytes) -> bool:
         """RFC 9668 section 3.3.1: take message_3 off a combined request; whether it is to be gone on with."""
         options = [pair for pair in message.options.pairs if pair[0] != numbers.EDHOC]
         if len(options) != len(message.options.pairs) - 1:
-            return not self._refuse(message, Code.BAD_OPTION, "its EDHOC option is repeated")
+            return not self._refuse(message, Code.BAD_OPTION, "malformed")
         try:
             message.payload = self._contexts.complete(kid, message.payload, message.remote)
         except AgreementRefused as error:
             code = Code.UNAUTHORIZED if error.answer is None else Code.BAD_REQUEST
-            return not self._refuse(message, code, str(error), error.answer or b"")
+            return not self._refuse(message, code, error)
         message.options = Options.received(tuple(options))
         return True
 
@@ -185,7 +189,8 @@ class IncomingRequests:
                 context.window.mark(number)
                 return self._deliver(message, OscoreSlot(message.exchange, context, aad, nonce, True), plaintext)
             if not self._challenges.allows(base):
-                return self._refuse(message, Code.SERVICE_UNAVAILABLE, "too many ask for a new context with its keys")
+                self._limits.reached("echo_challenges_per_second")
+                return self._refuse(message, Code.SERVICE_UNAVAILABLE, "too-many-derivations")
             nonce_2 = base.invite()
             second = base.derive(nonce_2 + id_context)
             ciphertext = second.aead_sender.encrypt(second.sender_nonce(0), _RESPONSE_1, aad)
@@ -195,12 +200,12 @@ class IncomingRequests:
             answer.exchange = message.exchange
             self._layer.send_plain(answer)
             return True
-        return self._refuse(message, Code.BAD_REQUEST, _UNDECRYPTED)
+        return self._refuse(message, Code.BAD_REQUEST, "not-decrypted")
 
     def _refuse_inner(self, message: Message, slot: OscoreSlot, address: OscoreAddress, error: FormatError) -> bool:
         """A verified message that is no request: the answer is protected (section 8.2, step 8)."""
         code = Code.BAD_OPTION if isinstance(error, OptionError) else Code.BAD_REQUEST
-        self._layer.log_failure(message.remote, error)
+        self._layer.report(message.remote, "malformed", error)
         self._layer.respond(slot, address, code, _EMPTY, message.token)
         return True
 
@@ -218,10 +223,11 @@ class IncomingRequests:
             echo = None
         if is_challenge_met(window.challenge, echo):
             if not window.start(number):
-                return not self._refuse(message, Code.UNAUTHORIZED, _REPLAY)
+                return not self._refuse(message, Code.UNAUTHORIZED, "replay")
             slot.nonce_usable = True
             return True
         if not self._challenges.allows(context):
+            self._limits.reached("echo_challenges_per_second")
             message.exchange.no_response()
             return False
         challenge = window.challenge or window.offer(self._random.randbytes(_ECHO_LENGTH))
@@ -234,16 +240,22 @@ class IncomingRequests:
         self._layer.respond(slot, address, Code.UNAUTHORIZED, options, message.token)
         return False
 
-    def _refuse(self, message: Message, code: int, reason: str, edhoc: bytes = b"") -> bool:
+    def _refuse(self, message: Message, code: int, cause: str | AgreementRefused) -> bool:
         """An error of section 8.2: unprotected, without payload, not to be cached, and not too often.
 
         Where EDHOC failed its error message is the payload (RFC 9668 section 3.3.1).
         """
         remote = message.remote
+        edhoc = b""
+        if isinstance(cause, str):
+            self._layer.report(remote, cause, _TEXTS[cause])
+        else:
+            self._layer.events.report(EDHOC_FAILED, cause.cause, cause, lambda: remote.hostinfo)
+            edhoc = cause.answer or b""
         if not self._errors.allows(remote):
+            self._limits.reached("oscore_errors_per_second")
             message.exchange.no_response()
             return True
-        _log.info("OSCORE request from %s refused: %s", remote.hostinfo, reason)
         answer = Message.inner(code, _EDHOC_ERROR if edhoc else _NOT_CACHED, edhoc, remote, message.token)
         answer.exchange = message.exchange
         self._layer.send_plain(answer)

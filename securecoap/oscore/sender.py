@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
+from securecoap.config import Limits
 from securecoap.errors import CoapError, RequestFailed, SessionEnded, StateError
 from securecoap.oscore.option import MAXIMUM_SEQUENCE_NUMBER
 from securecoap.oscore.window import DEFAULT_WINDOW
@@ -65,21 +66,26 @@ class Sender:
     Args:
         numbers: of this Sender Context, owned by this process.
         scheduler: runs the reservation, and tells of failures later than the call.
-        capacity: how many messages may be held; at the bound a further one fails.
+        limits: ``queued_per_peer`` is how many messages may be held; at the bound a further one fails.
         window: how far a request's number may lie above the oldest unanswered Confirmable request.
     """
 
     __slots__ = (
-        "_again", "_capacity", "_closed", "_flushing", "_held", "_numbers", "_reservation", "_scheduler",
+        "_again", "_closed", "_flushing", "_held", "_limits", "_numbers", "_reservation", "_scheduler",
         "_unanswered", "_window",
     )  # fmt: skip
 
     def __init__(
-        self, numbers: SequenceNumbers, scheduler: Scheduler, *, capacity: int = 1_000, window: int = DEFAULT_WINDOW
+        self,
+        numbers: SequenceNumbers,
+        scheduler: Scheduler,
+        *,
+        limits: Limits | None = None,
+        window: int = DEFAULT_WINDOW,
     ) -> None:
         self._numbers = numbers
         self._scheduler = scheduler
-        self._capacity = capacity
+        self._limits = limits or Limits()
         self._window = window
         self._held: list[Held] = []
         self._unanswered: dict[int, None] = {}  # in ascending order: numbers grow
@@ -143,7 +149,8 @@ class Sender:
         return False
 
     def _hold(self, message: Held) -> None:
-        if len(self._held) >= self._capacity:
+        if len(self._held) >= self._limits.queued_per_peer:
+            self._limits.reached("queued_per_peer")
             error = RequestFailed("too many messages wait for the OSCORE context")
             self._scheduler.call_soon(message.failed, error)
             return

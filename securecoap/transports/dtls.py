@@ -17,6 +17,7 @@ from securecoap.dtls.parameters import DtlsParameters
 from securecoap.dtls.records import SequenceExhausted
 from securecoap.dtls.session import Role
 from securecoap.errors import CredentialsMissing, FormatError, HandshakeFailed, RequestFailed, SessionEnded
+from securecoap.events import Events
 from securecoap.transports.datagram import DatagramSocket, open_socket
 from securecoap.transports.dtls_address import DEFAULT_PORT, DtlsAddress
 from securecoap.transports.dtls_attempts import AddressedCredentials, Attempt
@@ -25,11 +26,10 @@ from securecoap.transports.dtls_engines import open_engine
 from securecoap.transports.dtls_renewal import renew_sessions
 from securecoap.transports.dtls_routes import UnprovenRoute
 from securecoap.transports.dtls_saved import open_sessions, seal_sessions
-from securecoap.transports.dtls_watch import SessionWatch
+from securecoap.transports.dtls_watch import SessionWatch, expects_answer
 from securecoap.transports.failure_log import FailureLog
 from securecoap.transports.resolver import Resolver, hostinfo
-from securecoap.wire import numbers
-from securecoap.wire.message import CON, Message
+from securecoap.wire.message import Message
 
 if TYPE_CHECKING:
     import socket
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from securecoap.transports.datagram import Received, SocketAddress
 
 __all__ = ["DtlsInterface"]
-
-_NO_RESPONSE_BIT: Final = 1 << numbers.NO_RESPONSE
 
 
 class DtlsInterface:
@@ -64,6 +62,7 @@ class DtlsInterface:
         find_peers: a server's raw public keys and certificates, as they are now.
         identity_hint: a server's hint (RFC 4279 section 5.2), not sent unless there is one.
         limits: uses those that begin with ``dtls``.
+        events: hears of peers that fail.
         parameters: how long a peer's silence makes a client doubt its session: two transmissions without an answer.
         engine: ``python`` or ``tinydtls``.
         key_log: takes lines in the NSS key log format; whoever reads them can decrypt everything.
@@ -73,7 +72,6 @@ class DtlsInterface:
 
     Attributes:
         address: the socket address really bound.
-        failures: counts the handshakes of peers that failed.
         sessions: iterates over those that live.
 
     Raises:
@@ -95,6 +93,7 @@ class DtlsInterface:
         find_peers: Callable[[], DtlsPeers | None] | None = None,
         identity_hint: bytes | None = None,
         limits: Limits | None = None,
+        events: Events | None = None,
         parameters: TransportParameters | None = None,
         engine: str = "python",
         key_log: KeyLog | None = None,
@@ -130,7 +129,8 @@ class DtlsInterface:
         self._dialled: set[SocketAddress] = set()
         self._timer: Timer | None = None
         self._armed_for = 0.0
-        self.failures, self._closed = FailureLog(loop.time), False
+        self._failures, self._closed = FailureLog(events or Events(loop.time), self._limits), False
+        self.record_dropped = self._failures.record_dropped
         self._current: Callable[[Any], Any] = lambda source: (source,)  # nothing is gone before there was a reload
         sock = open_socket(host, port, inherited)
         received = self._received if share is None else share(self._received)
@@ -198,7 +198,7 @@ class DtlsInterface:
             return
         if remote.unproven is None or remote.unproven.spend(record):
             self._socket.send(record, remote.peer, remote.local)
-        if remote.is_server and not remote.silent_since and (message.mtype == CON or _expects_answer(message)):
+        if remote.is_server and not remote.silent_since and expects_answer(message):
             self._watch.expect(remote)
 
     def transmit(self, datagram: bytes, peer: Any) -> None:
@@ -330,6 +330,7 @@ class DtlsInterface:
     def session_ended(self, session: DtlsSession, reason: EndReason) -> None:
         """See `DtlsEvents`."""
         self._above.dispatch_error(SessionEnded(f"the DTLS session has ended: {reason.value}"), session.owner)
+        self._failures.session_ended(session, reason)
         if session.role is Role.CLIENT:
             self._forget_route(session.owner.peer)
 
@@ -341,7 +342,7 @@ class DtlsInterface:
             if attempt is not None:
                 attempt.fail(HandshakeFailed(f"coaps://{hostinfo(peer, DEFAULT_PORT)}: {error}", error.alert))
         else:
-            self.failures.warn(lambda: hostinfo(peer[0] if type(peer[0]) is tuple else peer, 0), error)
+            self._failures.handshake_failed(peer, error)
 
     def _ask(self, remote: DtlsAddress) -> None:
         """A server that does not answer may have lost the session: ask it with a handshake beside the session.
@@ -397,7 +398,3 @@ class DtlsInterface:
             self._store.close()
         self._watch.close()
         self._socket.close()
-
-
-def _expects_answer(message: Message) -> bool:
-    return 0 < (message.code or 0) < 32 and not message.options.present & _NO_RESPONSE_BIT

@@ -40,10 +40,11 @@ class UnprovenRoute:
         held: records to be sent once the peer has shown that it receives.
     """
 
-    __slots__ = ("_budget", "_factor", "_guesses", "_interval", "_message_id", "_next_ping", "held")
+    __slots__ = ("_budget", "_factor", "_guesses", "_interval", "_limits", "_message_id", "_next_ping", "held")
 
     def __init__(self, message_id: bytes, limits: Limits, interval: float) -> None:
         self._message_id = message_id
+        self._limits = limits
         self._factor = limits.amplification_factor
         self._budget = float(limits.amplification_allowance)
         self._interval = interval
@@ -72,6 +73,7 @@ class UnprovenRoute:
     def spend(self, record: bytes) -> bool:
         """Say whether a record may be sent now; one that may not waits, if few do."""
         if len(record) > self._budget:
+            self._limits.reached("amplification_factor")
             if len(self.held) < _MAX_HELD:
                 self.held.append(record)
             return False

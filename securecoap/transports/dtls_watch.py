@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from securecoap.core.deadlines import Deadlines
 from securecoap.dtls.session import Role
+from securecoap.wire import numbers
+from securecoap.wire.message import CON
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,11 +20,19 @@ if TYPE_CHECKING:
     from securecoap.dtls.engine import DtlsSession
     from securecoap.interfaces import Scheduler
     from securecoap.transports.dtls_address import DtlsAddress
+    from securecoap.wire.message import Message
 
-__all__ = ["SessionWatch"]
+__all__ = ["SessionWatch", "expects_answer"]
+
+_NO_RESPONSE_BIT: Final = 1 << numbers.NO_RESPONSE
 
 _EXPIRY_INTERVAL: Final = 60.0
 """Seconds between two looks at a credential that ends some day: clocks may be set."""
+
+
+def expects_answer(message: Message) -> bool:
+    """Whether a server that gets this says something."""
+    return message.mtype == CON or (0 < (message.code or 0) < 32 and not message.options.present & _NO_RESPONSE_BIT)
 
 
 class SessionWatch:

@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from securecoap.cli.metrics import Metrics
+from securecoap.events import LIMIT_NAMES
 from tests.cli.conftest import SAMPLES, start_demo
 
 
@@ -71,8 +72,10 @@ def test_what_a_scrape_shows(site, run, tmp_path):
     assert now[answered("2.05", "dtls")] == 1
     assert now["securecoap_request_seconds_count", ("security", "none")] == 4
     assert now["securecoap_request_seconds_count", ("security", "dtls")] == 1
-    failures = {key: value for key, value in now.items() if key[0] == "securecoap_handshake_failures_total"}
-    assert list(failures.values()) == [1]
+    failures = {key: value for key, value in now.items() if key[0] == "securecoap_failures_total"}
+    assert failures == {("securecoap_failures_total", ("cause", "decrypt_error"), ("event", "handshake-failed")): 1}
+    limits = {key[1][1] for key in now if key[0] == "securecoap_limits_reached_total"}
+    assert limits == set(LIMIT_NAMES)
     assert now["securecoap_reloads_total", ("outcome", "good")] == 0
     server.program.signal(signal.SIGHUP)
     server.program.wait_for("were read again")

@@ -532,7 +532,9 @@ def test_request_tags_make_operations(key: Any) -> None:
 @virtual
 async def test_the_entity_tag_of_a_body_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     digested = []
-    monkeypatch.setattr("securecoap.core.blockwise.body_etag", lambda payload: digested.append(len(payload)) or b"tag")
+    monkeypatch.setattr(
+        "securecoap.core.response_body.body_etag", lambda payload: digested.append(len(payload)) or b"tag"
+    )
     async with Pair(site_of(body=Body())) as pair:
         answer = await pair.client.get("/body", block2=Block(0, False, 0))
         assert (answer.payload, answer.options.etag) == (BODY, b"tag")

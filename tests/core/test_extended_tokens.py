@@ -148,7 +148,7 @@ async def test_findings_are_bounded() -> None:
     class Address(EndpointAddress):
         pass
 
-    known = ExtendedTokens(asyncio.get_running_loop(), 3)
+    known = ExtendedTokens(asyncio.get_running_loop(), Limits(extended_token_peers=3))
     remotes = [Address() for _ in range(10)]
     for remote in remotes:
         message = Message(Code.GET)

@@ -154,7 +154,7 @@ async def test_requests_are_put_together_within_their_bound() -> None:
 @virtual
 async def test_responses_are_put_together_within_their_bound() -> None:
     async with Path() as path:
-        path.pair.client.outer._limit = 300
+        path.pair.client.outer._limits = Limits(unfragmented_bytes=300)
         with pytest.raises(RequestTimeout):
             await path.post(BODY[:500])
         await asyncio.sleep(300)

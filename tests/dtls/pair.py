@@ -56,6 +56,7 @@ class Recorder:
     ended: list[tuple[Session, EndReason]] = field(default_factory=list)
     moved: list[tuple[Session, Any]] = field(default_factory=list)
     failed: list[tuple[Any, Role, HandshakeFailed]] = field(default_factory=list)
+    dropped: list[tuple[Any, str]] = field(default_factory=list)
     sent: list[bytes] = field(default_factory=list)
 
     def transmit(self, datagram: bytes, peer: Any) -> None:
@@ -76,6 +77,9 @@ class Recorder:
 
     def handshake_failed(self, peer: Any, role: Role, error: HandshakeFailed) -> None:
         self.failed.append((peer, role, error))
+
+    def record_dropped(self, peer: Any, cause: str) -> None:
+        self.dropped.append((peer, cause))
 
 
 class Pair:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from securecoap.config import Limits
 from securecoap.dtls.alerts import HandshakeFault
 from securecoap.dtls.fragments import LOOKAHEAD, Reassembly, split_handshake
 from securecoap.dtls.messages import Fragment, HandshakeType, encode_handshake, parse_fragments
@@ -30,7 +31,7 @@ def test_overlapping_pieces_in_any_order_give_the_message(body, extra, room, rng
         if data:
             pieces.append(piece(offset, data, len(body)))
     rng.shuffle(pieces)
-    reassembly = Reassembly(0, LIMIT)
+    reassembly = Reassembly(0, Limits(dtls_handshake_bytes=LIMIT))
     for fragment in pieces:
         reassembly.add(fragment)
     message = reassembly.next_message()
@@ -49,7 +50,7 @@ def test_split_pieces_fit_and_are_whole_fragments(body, room):
 
 
 def test_messages_come_out_in_order():
-    reassembly = Reassembly(5, LIMIT)
+    reassembly = Reassembly(5, Limits(dtls_handshake_bytes=LIMIT))
     reassembly.add(piece(0, b"second", 6, sequence=6))
     assert reassembly.next_message() is None
     reassembly.add(piece(0, b"first", 5, sequence=5))
@@ -58,7 +59,7 @@ def test_messages_come_out_in_order():
 
 
 def test_old_far_and_contradicting_pieces_are_dropped():
-    reassembly = Reassembly(5, LIMIT)
+    reassembly = Reassembly(5, Limits(dtls_handshake_bytes=LIMIT))
     reassembly.add(piece(0, b"x", 1, sequence=4))
     reassembly.add(piece(0, b"x", 1, sequence=5 + LOOKAHEAD + 1))
     reassembly.add(piece(0, b"ab", 4, sequence=5))
@@ -70,18 +71,18 @@ def test_old_far_and_contradicting_pieces_are_dropped():
 
 def test_oversized_message_fails_before_it_is_kept():
     with pytest.raises(HandshakeFault):
-        Reassembly(0, LIMIT).add(piece(0, b"x", LIMIT + 1))
+        Reassembly(0, Limits(dtls_handshake_bytes=LIMIT)).add(piece(0, b"x", LIMIT + 1))
 
 
 def test_announced_lengths_cost_nothing():
-    reassembly = Reassembly(0, LIMIT)
+    reassembly = Reassembly(0, Limits(dtls_handshake_bytes=LIMIT))
     for sequence in range(LOOKAHEAD + 1):
         reassembly.add(piece(7, b"x", LIMIT, sequence=sequence))
     assert reassembly._held == LOOKAHEAD + 1
 
 
 def test_bytes_of_all_messages_together_are_bounded():
-    reassembly = Reassembly(0, 1000)
+    reassembly = Reassembly(0, Limits(dtls_handshake_bytes=1000))
     reassembly.add(piece(0, bytes(400), 401, sequence=1))
     reassembly.add(piece(0, bytes(400), 401, sequence=2))
     with pytest.raises(HandshakeFault):
@@ -90,7 +91,7 @@ def test_bytes_of_all_messages_together_are_bounded():
 
 def test_number_of_pieces_is_bounded():
     """Each fragment is compared with all pieces: with many, a datagram of tiny ones would cost milliseconds."""
-    reassembly = Reassembly(0, LIMIT)
+    reassembly = Reassembly(0, Limits(dtls_handshake_bytes=LIMIT))
     for offset in range(32):
         reassembly.add(piece(2 * offset, b"x", LIMIT))
     with pytest.raises(HandshakeFault):
@@ -103,7 +104,7 @@ def test_empty_pieces_of_a_message_that_is_not_empty_are_no_fragments():
 
 @given(st.lists(st.binary(max_size=60), max_size=20))
 def test_any_bytes_reassemble_or_are_one_fault(payloads):
-    reassembly = Reassembly(0, 200)
+    reassembly = Reassembly(0, Limits(dtls_handshake_bytes=200))
     try:
         for payload in payloads:
             for fragment in parse_fragments(payload):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from securecoap.config import Limits
 from securecoap.dtls.handshake_table import HandshakeTable
 from securecoap.dtls.session import Role
 
@@ -20,7 +21,7 @@ class One:
 
 
 def table(limit: int = 10) -> HandshakeTable:
-    return HandshakeTable(limit)
+    return HandshakeTable(Limits(dtls_handshakes=limit))
 
 
 def test_one_of_each_side_for_each_peer():

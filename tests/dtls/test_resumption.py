@@ -296,7 +296,7 @@ def test_no_key_material_shows_in_a_ticket_or_repr():
 
 
 def test_sessions_by_id_are_bounded_and_the_one_used_longest_ago_goes():
-    resumption = ServerResumption(random.Random(1).randbytes, 100.0, 3, 1000.0)
+    resumption = ServerResumption(random.Random(1).randbytes, 100.0, Limits(dtls_resumptions=3), 1000.0)
     ids = [bytes((number,)) * 32 for number in range(4)]
     for one in ids[:3]:
         resumption.keep(one, resumable())
@@ -310,7 +310,7 @@ def test_sessions_by_id_are_bounded_and_the_one_used_longest_ago_goes():
 
 
 def test_a_state_too_large_for_a_ticket_stays_here():
-    resumption = ServerResumption(random.Random(1).randbytes, 100.0, 3, 1000.0)
+    resumption = ServerResumption(random.Random(1).randbytes, 100.0, Limits(dtls_resumptions=3), 1000.0)
     state = resumable(evidence=Evidence(EvidenceKind.CERTIFICATES, (bytes(2000),)))
     ticket = resumption.ticket(state, 1000.5)
     assert len(ticket) < 100
@@ -322,7 +322,7 @@ def test_offers_are_bounded():
     couple = couple_of()
     couple.connect()
     offer = couple.client._offers._by_peer[SERVER]
-    offers = Offers(100.0, 2, 1232)
+    offers = Offers(100.0, Limits(dtls_resumptions=2), 1232)
     for number in range(3):
         offers.keep(number, offer)
     assert len(offers) == 2

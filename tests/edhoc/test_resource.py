@@ -11,6 +11,7 @@ import pytest
 
 from securecoap.edhoc.resource import EDHOC_PATH, EdhocResource, EdhocTree
 from securecoap.errors import Unreachable
+from securecoap.events import Events
 from securecoap.resources import Resource, Site
 from securecoap.wire.codes import Code
 from tests.simulation.clock import run, virtual
@@ -35,7 +36,7 @@ class Always:
 
 
 def edhoc() -> EdhocResource:
-    return EdhocResource(Always(), lambda _: b"echo")  # type: ignore[arg-type]  # a stand-in
+    return EdhocResource(Always(), lambda _: b"echo", Events(lambda: 0.0))  # type: ignore[arg-type]  # a stand-in
 
 
 def test_it_keeps_the_contract_of_a_resource() -> None:

@@ -16,6 +16,7 @@ from securecoap.edhoc.engine import Output
 from securecoap.edhoc.identifiers import Identifiers
 from securecoap.edhoc.sessions import FreshNumbers, Session, Sessions
 from securecoap.errors import ConfigurationError, SessionEnded
+from securecoap.events import Events
 from tests.simulation.clock import virtual
 
 from . import material
@@ -166,7 +167,7 @@ async def test_other_credentials() -> None:
     )
     endpoint = EdhocEndpoint(
         before, asyncio.get_running_loop(), random.Random(1), lambda: 0.0, Limits(), TransportParameters(),
-        lambda context, error: released.append((context, type(error))),
+        lambda context, error: released.append((context, type(error))), Events(lambda: 0.0), lambda _: None,
     )  # fmt: skip
     found = []
     for credential in before.credentials():

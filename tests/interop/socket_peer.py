@@ -67,6 +67,9 @@ class SocketPeer:
     def handshake_failed(self, peer: Any, role: Role, error: HandshakeFailed) -> None:
         self.failed.append(error)
 
+    def record_dropped(self, peer: Any, cause: str) -> None:
+        pass
+
     def run_until(self, condition: Callable[[], object], seconds: float = 15.0) -> None:
         end = time.monotonic() + seconds
         while not condition():

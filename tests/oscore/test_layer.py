@@ -694,7 +694,7 @@ def test_any_plaintext_of_the_peer_is_a_request_or_a_protected_error(plaintext):
 
 
 def test_the_log_has_the_cause_and_no_key(caplog):
-    caplog.set_level("INFO", "securecoap.oscore")
+    caplog.set_level("INFO", "securecoap.events")
     server = End("C.1.2")
     server.receive(NEGATIVE["NEG-03"], CLIENT)
     server.receive(NEGATIVE["NEG-07"], CLIENT)
@@ -709,7 +709,7 @@ def test_the_log_has_the_cause_and_no_key(caplog):
 
 
 def test_the_log_does_not_grow_with_the_attack(caplog):
-    caplog.set_level("INFO", "securecoap.oscore")
+    caplog.set_level("INFO", "securecoap.events")
     server = End("C.1.2")
     for _ in range(100):
         server.receive(NEGATIVE["NEG-07"], CLIENT)

@@ -11,6 +11,8 @@ import pytest
 
 from securecoap.config import Limits
 from securecoap.credentials import CredentialsMap, OscoreContext
+from securecoap.events import Events
+from securecoap.expiry import ExpiryWatch
 from securecoap.oscore.context import SecurityContext
 from securecoap.oscore.window import ReplayWindow
 from securecoap.security_contexts import SecurityContexts
@@ -83,7 +85,10 @@ def small_and_large() -> list[CredentialsMap]:
 
 def opened(loaded: CredentialsMap) -> SecurityContexts:
     """With contexts as after opening; of those that are looked at."""
-    contexts = SecurityContexts(loaded, [], state=None, strict=False, is_server=True, limits=Limits(), wait=0.0)
+    expiry = ExpiryWatch(Events(time.monotonic), time.time)
+    contexts = SecurityContexts(
+        loaded, [], state=None, strict=False, is_server=True, limits=Limits(), expiry=expiry, wait=0.0
+    )
     for credential in loaded.credentials()[:6]:
         assert isinstance(credential, OscoreContext)
         contexts._contexts[credential.key] = SecurityContext.derive(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from securecoap.config import Limits
 from securecoap.errors import RequestFailed, SessionEnded, StateError
 from securecoap.oscore.sender import Held, Sender
 
@@ -104,7 +105,7 @@ def test_a_failed_reservation_fails_what_has_no_number(log, scheduler):
 
 
 def test_capacity(log, scheduler):
-    sender = Sender(Numbers(0, 0), scheduler, capacity=2)
+    sender = Sender(Numbers(0, 0), scheduler, limits=Limits(queued_per_peer=2))
     for name in "abc":
         sender.send(Item(log, name))
     assert log == []

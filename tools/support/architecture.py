@@ -35,7 +35,7 @@ SAME_RANK = {
     ("config", "errors"), ("events", "config"), ("oscore", "state"), ("dtls", "state"), ("core", "state"), ("calls", "streaming"),
     ("context", "stacks"), ("keyring", "security_contexts"), ("context", "reloading"), ("reloading", "stacks"),
     ("context", "statistics"), ("statistics", "stacks"),
-    ("saved_sessions", "settings"), ("settings", "workers"), ("workers", "transports"), ("workers", "binds"),
+    ("saved_sessions", "settings"), ("settings", "workers"), ("workers", "transports"), ("workers", "resources"),
 }  # fmt: skip
 
 # The rooms that are free of IO: time, timers, randomness and bytes are handed in.
