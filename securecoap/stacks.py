@@ -109,6 +109,7 @@ class StackBuilder:
         manager.above = outer
         outer.above = oscore
         oscore.above = tokens
+        manager.above_plain, tokens.below_plain = tokens, manager
         oscore.requests = tokens
         manager.interface = self._open_interface(scheme, host, port, manager, is_client=is_client)
         self._keyring.add_layer(oscore)

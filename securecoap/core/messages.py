@@ -68,9 +68,12 @@ class MessageManager:
     Attributes:
         interface: the layer below; set once, before the first message.
         above: the layer above; likewise.
+        above_plain: takes requests without OSCORE option in its place, if it is set: layers in between that have
+            nothing to do with them are passed by.
     """
 
     above: TokenDispatcher
+    above_plain: TokenDispatcher | None = None
 
     def __init__(
         self,
@@ -152,7 +155,8 @@ class MessageManager:
         if confirmable and message.remote.is_multicast_locally:
             return False  # section 8.1: multicast requests are Non-confirmable; no Reset either
         # An OSCORE request is never carried out twice: forgotten here, its duplicate is refused above as a replay.
-        is_unsafe = message.code not in SAFE_METHODS and not message.options.present & _OSCORE
+        is_protected = message.options.present & _OSCORE
+        is_unsafe = message.code not in SAFE_METHODS and not is_protected
         if not is_unsafe:
             key = ~key
         message.exchange = exchange = IncomingExchange(self, peer, message, key)
@@ -172,7 +176,8 @@ class MessageManager:
             peer.recent[key] = b""
             peer.stored_bytes += ENTRY_BYTES
             self._peers.stored_bytes += ENTRY_BYTES
-        if not self.above.dispatch_message(message):
+        above = self.above if is_protected else self.above_plain or self.above
+        if not above.dispatch_message(message):
             if exchange.is_open:
                 self._answer(exchange, RST)
             return False
@@ -191,7 +196,7 @@ class MessageManager:
         meant = self.above.dispatch_message(message)
         if message.mtype == CON:
             answer = encode_message(ACK if meant else RST, 0, message.mid or 0, b"", b"", b"")
-            self._store_answer(peer, key, answer)
+            self._peers.store_answer(peer, key, answer)
             self._send_datagram(answer, message.remote)
         elif not meant and message.options.present & _OBSERVE:
             # RFC 7641 section 3.6: so the server learns that nobody wants its notifications any more.
@@ -284,13 +289,7 @@ class MessageManager:
                 message.datagram = datagram = encode_message(
                     ACK, code, exchange.mid, message.token, message.options.encode(), message.payload
                 )
-                peer = exchange.peer
-                if exchange.key in peer.recent:
-                    peer.recent[exchange.key] = datagram
-                    peer.stored_bytes += len(datagram)
-                    self._peers.stored_bytes += len(datagram)
-                else:
-                    self._store_answer(peer, exchange.key, datagram)
+                self._peers.store_answer(exchange.peer, exchange.key, datagram)
                 self._interface.send(message)
                 return None
             if message.remote.is_multicast_locally:
@@ -329,16 +328,8 @@ class MessageManager:
         exchange.is_open = False
         answer = encode_message(mtype, 0, exchange.mid or 0, b"", b"", b"")
         peer = exchange.peer
-        self._store_answer(peer, exchange.key, answer)
+        self._peers.store_answer(peer, exchange.key, answer)
         self._send_datagram(answer, peer.address)
-
-    def _store_answer(self, peer: Peer, key: int, answer: bytes) -> None:
-        """Keep the answer for duplicates, wherever its request is remembered by now, if it is at all."""
-        generation = peer.recent if key in peer.recent else peer.older
-        if generation is not None and key in generation:
-            generation[key] = answer
-            peer.stored_bytes += len(answer)
-            self._peers.stored_bytes += len(answer)
 
     def _send_datagram(self, datagram: bytes, remote: EndpointAddress) -> None:
         message = Message.decode(datagram, remote)

@@ -182,6 +182,16 @@ class PeerTable(dict["EndpointAddress", Peer]):
         peer = self[address] = Peer(address, now + self._lifetime)
         return peer
 
+    def store_answer(self, peer: Peer, key: int, answer: bytes) -> None:
+        """Keep the answer for duplicates, wherever its request is remembered by now, if it is at all."""
+        generation = peer.recent if key in peer.recent else peer.older
+        if generation is None or key not in generation:
+            return
+        generation[key] = answer
+        size = len(answer)
+        peer.stored_bytes += size
+        self.stored_bytes += size
+
     def discard(self, peer: Peer) -> None:
         """Forget a peer."""
         if self.pop(peer.address, None) is not None:

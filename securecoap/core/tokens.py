@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from securecoap.config import Limits
 from securecoap.core.by_address import ByAddress
+from securecoap.core.outgoing import OutgoingRequest, QuietRequest
 from securecoap.core.problems import bad_option
 from securecoap.core.silence import QuietExchange, unwanted_classes
 from securecoap.errors import RequestFailed, SessionEnded, Unreachable
@@ -29,8 +30,10 @@ __all__ = ["IncomingRequest", "TokenManager"]
 
 _TOKEN_LENGTH: Final = 8
 """64 random bits: more than the 32 of section 5.3.1, so that no off-path attacker guesses one."""
+_CONTENT: Final = Code.CONTENT
 _NO_RESPONSE_BIT: Final = 1 << numbers.NO_RESPONSE
 _OBSERVE_BIT: Final = 1 << numbers.OBSERVE
+_ECHO_BIT: Final = 1 << numbers.ECHO
 _SMALL: Final = 64  # bytes that header, token and options of a response rarely exceed
 _LATER_BLOCKS: Final = 10  # bytes that a later block pays more (Block2 in the request) and takes less (no Size2)
 _RANDOM_POOL: Final = 2048
@@ -39,12 +42,11 @@ _RANDOM_POOL: Final = 2048
 class IncomingRequest(Exchange):
     """A `PlumbingRequest` that came from a peer; its responses go back there."""
 
-    __slots__ = ("_callbacks", "_manager", "ended", "request", "was_answered")
+    __slots__ = ("_callbacks", "_manager", "ended", "is_listed", "request", "was_answered")
 
     def __init__(self, manager: TokenManager, request: Message) -> None:
         self.request = request
-        self.ended = False
-        self.was_answered = False
+        self.ended = self.was_answered = self.is_listed = False
         self._manager = manager
         self._callbacks: Cancel | list[Cancel] | None = None  # mostly one, and there may be very many observers
 
@@ -54,10 +56,11 @@ class IncomingRequest(Exchange):
             return
         request = self.request
         exchange = request.exchange
-        code = message.code or DEFAULT_RESPONSE_CODES.get(request.code or 0, Code.CONTENT)
+        code = message.code or DEFAULT_RESPONSE_CODES.get(request.code or 0, _CONTENT)
         if is_last:
             self.ended = True
-            self._manager.forget_incoming(self)
+            if self.is_listed:
+                self._manager.forget_incoming(self)
         if request.options.present & _NO_RESPONSE_BIT and _is_suppressed(request, code):
             exchange.no_response()
             return
@@ -73,11 +76,12 @@ class IncomingRequest(Exchange):
                 self.end_interest()
                 return
             message = smaller
-        response = Message.inner(code, message.options, message.payload, request.remote, request.token)
+        response = Message.inner(code, message.options, message.payload, remote, request.token)
         response.exchange = exchange
         response.confirmable = message.confirmable
         self.was_answered = True
-        self._manager.below.send_message(response)
+        manager = self._manager
+        (manager.below if remote.security == "oscore" else manager.below_plain).send_message(response)
 
     @property
     def token(self) -> bytes:
@@ -126,44 +130,6 @@ class IncomingRequest(Exchange):
             callbacks()
 
 
-class OutgoingRequest(Exchange):
-    """A request of ours that waits for its response or for more notifications."""
-
-    __slots__ = ("cancel", "ended", "manager", "request", "token")
-
-    def __init__(self, manager: TokenManager, request: PlumbingRequest, token: bytes) -> None:
-        self.manager = manager
-        self.request = request
-        self.token = token
-        self.cancel: Cancel | None = None
-        self.ended = False
-
-    def failed(self, error: Exception) -> None:
-        """No response will come."""
-        if not self.ended:
-            self.end()
-            self.request.add_exception(error)
-
-    def end(self) -> None:
-        """Interest ended, or the last response came."""
-        if not self.ended:
-            self.ended = True
-            self.manager.forget_outgoing(self)
-        cancel, self.cancel = self.cancel, None
-        if cancel is not None:
-            cancel()
-
-
-class QuietRequest(OutgoingRequest):
-    """One that may remain unanswered: whoever sent it hears that it has arrived (RFC 7967)."""
-
-    __slots__ = ()
-
-    def acknowledged(self) -> None:
-        if isinstance(self.request, QuietExchange):
-            self.request.acknowledged()
-
-
 class TokenManager:
     """Matches responses to requests over one `TokenInterface`; a `RequestInterface` above.
 
@@ -174,6 +140,10 @@ class TokenManager:
         echo: makes and checks Echo values.
         limits: uses ``token_length`` and ``amplification_allowance``.
         cache: told of addresses that are never used again.
+
+    Attributes:
+        below_plain: carries the responses to requests that are not protected by OSCORE, past layers that have nothing
+            to do with them; by default it is ``below``, too.
     """
 
     def __init__(
@@ -186,7 +156,7 @@ class TokenManager:
         cache: ResponseCache | None = None,
     ) -> None:
         self._cache = cache
-        self.below = below
+        self.below = self.below_plain = below
         self._handler = handler
         self._random = randomness
         self._echo = echo
@@ -209,15 +179,19 @@ class TokenManager:
         if code >= 64:
             return self._dispatch_response(message)
         incoming = IncomingRequest(self, message)
-        fault = message.options.request_fault
-        if fault is not None:
+        options = message.options
+        if not options.is_sound_request and (fault := options.request_fault) is not None:
             return self._refuse(incoming, fault)
         if len(message.token) > self._longest_token:  # RFC 8974 section 2.2.2: no Reset for a length we know of
             self._limits.reached("token_length")
             incoming.add_response(Message(Code.SERVICE_UNAVAILABLE))
             return True
         remote = message.remote
-        if not remote.confirmed and not self._echo.confirms(message) and remote.budget < 0:
+        if (
+            (remote.budget < 0 or options.present & _ECHO_BIT)
+            and not (remote.confirmed or self._echo.confirms(message))
+            and remote.budget < 0
+        ):
             self._limits.reached("amplification_factor")
             self.challenge(message)
             return True
@@ -228,6 +202,7 @@ class TokenManager:
                 earlier.end_interest()
         self._handler.handle(incoming)
         if not incoming.ended:
+            incoming.is_listed = True
             self._incoming.add(remote, incoming)
         return True
 

@@ -110,10 +110,8 @@ class Message:
         self.options = Options()
         if uri is not None:
             self.set_uri(uri)
-        for name, value in options.items():
-            if name.startswith("_") or not hasattr(Options, name) or callable(getattr(Options, name)):
-                raise TypeError(f"there is no option named {name!r}")
-            setattr(self.options, name, value)
+        if options:
+            _set(self.options, options)
 
     @classmethod
     def to(cls, uri: str, code: int, payload: bytes = b"", *, confirmable: bool | None = True) -> Message:
@@ -173,27 +171,29 @@ class Message:
         Raises:
             FormatError: it is none; what to do about that is the message layer's to say (RFC 7252 section 4.2, 4.3).
         """
-        if len(data) < 4:
+        size = len(data)
+        if size < 4:
             raise FormatError("shorter than the header")
         first, code, mid = _HEADER.unpack_from(data)
         if first >> 6 != 1:
             raise FormatError("not version 1")
         length = first & 15
-        if code == 0 and len(data) != 4:
+        if code == 0 and size != 4:
             raise FormatError("Empty message with more than a header")
         position = 4
         if length > 12:
             length, position = _extended_length(data, length)
         end = position + length
-        token = data[position:end]
-        if len(token) != length:
+        if end > size:
             raise FormatError("token runs past the end")
+        token = data[position:end]
         message = cls.__new__(cls)
-        if end == len(data):
+        if end == size:
             message.options = _NO_OPTIONS
             message.payload = b""
         elif code == 1 or code == 4:
-            message.options, message.payload = decode_body(data[end:], code)
+            body = data[end:]
+            message.options, message.payload = _memo.get(body) or decode_body(body, code)
         elif code < 64:
             message.options, message.payload = decode_options(data, end)
         else:
@@ -256,16 +256,21 @@ class Message:
         message.unresolved_remote = self.unresolved_remote
         message.confirmable = self.confirmable
         message.parameters = dict(self.parameters)
-        for name, value in options.items():
-            if name.startswith("_") or not hasattr(Options, name):
-                raise TypeError(f"there is no option named {name!r}")
-            setattr(message.options, name, value)
+        if options:
+            _set(message.options, options)
         return message
 
     def __repr__(self) -> str:
         kind = "" if self.mtype is None else _TYPE_NAMES[self.mtype] + " "
         code = "no code" if self.code is None else code_text(self.code)
         return f"<Message {kind}{code} {self.options!r}, payload of {len(self.payload)} bytes, remote {self.remote!r}>"
+
+
+def _set(options: Options, given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        if name.startswith("_") or not hasattr(Options, name) or callable(getattr(Options, name)):
+            raise TypeError(f"there is no option named {name!r}")
+        setattr(options, name, value)
 
 
 @lru_cache(maxsize=512)

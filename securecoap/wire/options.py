@@ -97,9 +97,12 @@ class Options:
     Attributes:
         pairs: ``(number, value)`` in ascending order of numbers, as sent.
         present: an integer with bit *n* set for each option *n* below 300 that is there; a cheap test for layers.
+        is_sound_request: whether `request_fault` was asked already, and there is none; likewise.
     """
 
-    __slots__ = ("_encoded", "_frozen", "_path", "_request_fault", "_response_fault", "pairs", "present")
+    __slots__ = (
+        "_encoded", "_frozen", "_path", "_request_fault", "_response_fault", "is_sound_request", "pairs", "present",
+    )  # fmt: skip
 
     if_match = OpaqueOptions(numbers.IF_MATCH)
     uri_host = TextOption(numbers.URI_HOST)
@@ -128,13 +131,21 @@ class Options:
 
     def __init__(self, pairs: Iterable[tuple[int, bytes]] = ()) -> None:
         self._frozen = False
-        self._assign(tuple(sorted(pairs, key=_number)))
+        if pairs:
+            self._assign(tuple(sorted(pairs, key=_number)))
+            return
+        self.pairs: Pairs = ()
+        self.present = 0
+        self._encoded: bytes | None = b""
+        self._path: tuple[str, ...] | None = ()
+        self._request_fault = self._response_fault = NO_FAULT
+        self.is_sound_request = True
 
     def _assign(self, pairs: Pairs) -> None:
         self.pairs = pairs
-        self._encoded: bytes | None = None
-        self._path: tuple[str, ...] | None = None
+        self._encoded = self._path = None
         self._request_fault = self._response_fault = _UNKNOWN
+        self.is_sound_request = False
         present = 0
         for number, _ in pairs:
             if number < _PRESENT_BITS:
@@ -158,6 +169,7 @@ class Options:
         options._encoded = encoded
         options._path = None
         options._request_fault = options._response_fault = _UNKNOWN
+        options.is_sound_request = False
         options._frozen = True
         return options
 
@@ -187,6 +199,7 @@ class Options:
         fault = self._request_fault
         if fault == _UNKNOWN:
             fault = self._request_fault = self._find_fault(request=True)
+            self.is_sound_request = fault == NO_FAULT
         return None if fault == NO_FAULT else fault
 
     @property
@@ -258,6 +271,7 @@ class Options:
         options._encoded = self._encoded
         options._path = self._path
         options._request_fault = self._request_fault
+        options.is_sound_request = self.is_sound_request
         options._response_fault = self._response_fault
         options._frozen = False
         return options
@@ -349,6 +363,7 @@ def decode_options(data: bytes, position: int = 0) -> tuple[Options, bytes]:
     options.present = present
     options._encoded = options._path = None
     options._request_fault = options._response_fault = _UNKNOWN
+    options.is_sound_request = False
     options._frozen = True
     return options, payload
 

@@ -36,6 +36,34 @@ async def test_piggybacked() -> None:
         assert request.message.token == answer.message.token
 
 
+class Above:
+    """Stands in for a layer above: keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.got: list[int | None] = []
+
+    def dispatch_message(self, message: Message) -> bool:
+        self.got.append(message.code)
+        if message.exchange is not None:
+            message.exchange.is_open = False
+        return True
+
+
+@virtual
+async def test_who_gets_what_is_not_protected() -> None:
+    """Requests without OSCORE option pass by the layers that have nothing to do with them; nothing else does."""
+    async with Pair() as pair:
+        manager = pair.server.manager
+        whole, plain = Above(), Above()
+        manager.above, manager.above_plain = whole, plain  # type: ignore[assignment]  # stand-ins
+        pair.network.inject("client", "server", wire(CON, GET, 1, b"t", PATH_X))
+        assert (whole.got, plain.got) == ([], [GET])
+        pair.network.inject("client", "server", wire(CON, POST, 2, b"t", b"\x92\x09\x00"))
+        assert (whole.got, plain.got) == ([POST], [GET])
+        pair.network.inject("client", "server", wire(NON, CONTENT, 3, b"t"))
+        assert (whole.got, plain.got) == ([POST, CONTENT], [GET])
+
+
 @virtual
 async def test_separate_confirmable() -> None:
     async with Pair(site_of(x=Slow(1.0))) as pair:

@@ -94,7 +94,8 @@ class Endpoint:
         self.tokens = TokenManager(below, self.server, self.random, self.echo, self.limits, self.cache)
         self.manager.above = self.outer if contexts is not None else self.tokens
         if contexts is not None:
-            self.oscore.above = self.oscore.requests = self.tokens
+            self.oscore.above = self.oscore.requests = self.manager.above_plain = self.tokens
+            self.tokens.below_plain = self.manager
 
     def _recognize(self, message: Message) -> RequestInterface | None:
         return self.tokens if message.remote is None and self.tokens.recognize_remote(message) else None

@@ -113,3 +113,18 @@ def test_values_that_cannot_be() -> None:
 def test_the_representation_shows_names_and_no_values() -> None:
     assert repr(Options([(3, b"secret"), (65001, b"secret")])) == "<Options Uri-Host, 65001>"
     assert numbers.option_name(3) == "Uri-Host"
+
+
+def test_what_is_known_to_be_sound() -> None:
+    """Empty options are; others when `request_fault` was asked and found none; and a change makes it open again."""
+    assert Options().is_sound_request
+    good, _ = decode_options(b"\xb1x")
+    assert not good.is_sound_request
+    assert good.request_fault is None
+    assert good.is_sound_request
+    changed = good.copy()
+    assert changed.is_sound_request
+    changed.add(65001, b"")
+    assert not changed.is_sound_request
+    assert changed.request_fault == 65001
+    assert not changed.is_sound_request

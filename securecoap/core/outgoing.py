@@ -1,0 +1,55 @@
+"""A request of ours that waits: what the token layer keeps of it, and what the layers below tell of its message.
+
+Whoever asked is behind the `PlumbingRequest`; which responses are its own is the business of `securecoap.core.tokens`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from securecoap.core.silence import QuietExchange
+from securecoap.interfaces import Exchange
+
+if TYPE_CHECKING:
+    from securecoap.core.tokens import TokenManager
+    from securecoap.interfaces import Cancel, PlumbingRequest
+
+__all__ = ["OutgoingRequest", "QuietRequest"]
+
+
+class OutgoingRequest(Exchange):
+    """A request of ours that waits for its response or for more notifications."""
+
+    __slots__ = ("cancel", "ended", "manager", "request", "token")
+
+    def __init__(self, manager: TokenManager, request: PlumbingRequest, token: bytes) -> None:
+        self.manager = manager
+        self.request = request
+        self.token = token
+        self.cancel: Cancel | None = None
+        self.ended = False
+
+    def failed(self, error: Exception) -> None:
+        """No response will come."""
+        if not self.ended:
+            self.end()
+            self.request.add_exception(error)
+
+    def end(self) -> None:
+        """Interest ended, or the last response came."""
+        if not self.ended:
+            self.ended = True
+            self.manager.forget_outgoing(self)
+        cancel, self.cancel = self.cancel, None
+        if cancel is not None:
+            cancel()
+
+
+class QuietRequest(OutgoingRequest):
+    """One that may remain unanswered: whoever sent it hears that it has arrived (RFC 7967)."""
+
+    __slots__ = ()
+
+    def acknowledged(self) -> None:
+        if isinstance(self.request, QuietExchange):
+            self.request.acknowledged()
