@@ -61,6 +61,9 @@ class _Device:
     def handshake_failed(self, _peer: Any, _role: Any, error: Exception) -> None:
         raise SystemExit(str(error))
 
+    def record_dropped(self, _peer: Any, cause: str) -> None:
+        raise SystemExit(f"a record was dropped: {cause}")
+
 
 def open_sessions(host: str, port: int, first_local_port: int, count: int) -> None:
     """Leave ``count`` sessions behind, each after one request."""
