@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from securecoap.config import TransportParameters
 from securecoap.core.notifications import SequenceNumbers
 from securecoap.core.observer import is_newer
 from securecoap.errors import RequestTimeout, SessionEnded
@@ -413,3 +414,60 @@ async def test_cancelling_before_the_first_response() -> None:
             await request.response
         with pytest.raises(StopAsyncIteration):
             await take(request)
+
+
+# A server that says when it is back
+
+
+UNAVAILABLE = int(Code.SERVICE_UNAVAILABLE)
+BACK_IN_FIVE = b"\xd1\x01\x05"  # Max-Age
+
+
+def end_by_server(pair: Pair, token: bytes, options: bytes = BACK_IN_FIVE) -> None:
+    pair.network.inject("somebody", "client", wire(CON, UNAVAILABLE, 900, token, options))
+
+
+@virtual
+async def test_a_server_that_restarts_is_observed_again() -> None:
+    """RFC 7252 section 5.9.3.4: 5.03 with a Max-Age is a pause; nobody above hears of it."""
+    async with Pair() as pair:
+        request, token = await observed_by_hand(pair)
+        end_by_server(pair, token)
+        ended = pair.loop.time()
+        await asyncio.sleep(5 + 16)
+        again = pair.requests[-1]
+        assert (again.message.token, again.message.options.observe) == (token, 0)
+        assert 5 + 5 <= again.time - ended <= 5 + 15.1
+        pair.network.inject("somebody", "client", wire(ACK, CONTENT, again.mid, token, b"\x61\x01", b"6"))
+        assert (await take(request)).payload == b"6"
+        request.cancel()
+
+
+@virtual
+async def test_without_a_time_it_is_the_end() -> None:
+    async with Pair() as pair:
+        request, token = await observed_by_hand(pair)
+        end_by_server(pair, token, b"")
+        assert (await take(request)).code == Code.SERVICE_UNAVAILABLE
+        with pytest.raises(StopAsyncIteration):
+            await take(request)
+
+
+@virtual
+async def test_it_does_not_wait_for_ever_for_a_server_to_be_back() -> None:
+    patience = 40.0
+    async with Pair(parameters=TransportParameters(observation_patience=patience)) as pair:
+        request, token = await observed_by_hand(pair)
+        began = pair.loop.time()
+        end_by_server(pair, token)
+        answered = 1
+        while pair.loop.time() < began + 200 and not request.observation._waiting:
+            await asyncio.sleep(1)
+            if len(pair.requests) > answered:
+                answered = len(pair.requests)
+                pair.network.inject(
+                    "somebody", "client", wire(ACK, UNAVAILABLE, pair.requests[-1].mid, token, BACK_IN_FIVE)
+                )
+        assert (await take(request)).code == Code.SERVICE_UNAVAILABLE
+        assert pair.loop.time() - began <= patience
+        assert answered >= 2
