@@ -42,6 +42,11 @@ class Deadlines:
         """Forget the deadline of ``key``, if it has one."""
         self._current.pop(key, None)
 
+    def next_time(self) -> float | None:
+        """Return the earliest deadline."""
+        earliest = self.first()
+        return None if earliest is None else earliest[0]
+
     def first(self) -> tuple[float, int] | None:
         """Return the earliest (deadline, key)."""
         heap, current = self._heap, self._current

@@ -27,7 +27,7 @@ from securecoap.dtls.handshake_server import ServerHandshake
 from securecoap.dtls.handshake_table import HandshakeTable
 from securecoap.dtls.messages import FROM_SERVER, HandshakeType
 from securecoap.dtls.parameters import DtlsParameters, KeyLog, PskLookup, RandomSource
-from securecoap.dtls.records import ContentType, Record, SequenceExhausted, parse_records
+from securecoap.dtls.records import RECORD_HEADER_LENGTH, ContentType, Record, SequenceExhausted, parse_records
 from securecoap.dtls.resumption import Offers, ServerResumption
 from securecoap.dtls.saved import pack_session, unpack_session
 from securecoap.dtls.session import Role, Session, why_dropped
@@ -190,8 +190,8 @@ class Endpoint:
 
     def next_timeout(self) -> float | None:
         """Return when ``handle_timeout`` has to be called; it may be early, as idle times are not moved per record."""
-        times = (self._handshakes.next_due(), self._sessions.next_expiry())
-        return min((time for time in times if time is not None), default=None)
+        due, expiry = self._handshakes.next_due(), self._sessions.next_expiry()
+        return expiry if due is None or (expiry is not None and expiry < due) else due
 
     def handle_timeout(self, now: float) -> None:
         """Retransmit flights, give up handshakes, close idle sessions: whatever is due."""
@@ -209,7 +209,7 @@ class Endpoint:
     def _receive_plaintext(self, record: Record, datagram: bytes, peer: Hashable, now: float) -> None:
         content_type = record.content_type
         if content_type == ContentType.HANDSHAKE:
-            payload = record.fragment(datagram)
+            payload = datagram[record.start + RECORD_HEADER_LENGTH : record.end]
             if not payload:
                 return
             message_type = payload[0]

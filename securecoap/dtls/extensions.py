@@ -7,6 +7,7 @@ is in.
 from __future__ import annotations
 
 from ipaddress import ip_address
+from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from securecoap.dtls.alerts import Alert, HandshakeFault
@@ -35,7 +36,10 @@ RENEGOTIATION_SCSV: Final = 0x00FF
 POINT_FORMATS: Final = b"\x01\x00"
 """Uncompressed points and no others (RFC 8422 section 5.1.2)."""
 _EMPTY_RENEGOTIATION_INFO: Final = b"\x00"
-_EXTENSION_HEADER: Final = 4
+_header: Final = Struct("!HH")  # number and length
+_EXTENSION_HEADER: Final = _header.size
+_pack_header: Final = _header.pack
+_unpack_header: Final = _header.unpack_from
 _HOST_NAME: Final = 0
 _LONGEST_HOST_NAME: Final = 253
 
@@ -66,25 +70,30 @@ OFFERABLE: Final[Mapping[int, bytes]] = {number: content for number, (content, _
 """The content with which each extension that never varies goes out."""
 
 
-def read_extensions(reader: Reader) -> dict[int, bytes]:
+def read_extensions(body: bytes, position: int) -> dict[int, bytes]:
     """Read the extension block that ends a hello; no block at all is no extension (RFC 5246 section 7.4.1.2).
+
+    Args:
+        body: of the hello.
+        position: where in it the block begins.
 
     Raises:
         HandshakeFault: lengths that do not fit, or one extension twice.
     """
     found: dict[int, bytes] = {}
-    if reader.at_end():
+    end = len(body)
+    if position == end:
         return found
-    block = reader.vector(2)
-    reader.finish()
-    position, end = 0, len(block)
+    position += 2
+    if position > end or end - position != (body[position - 2] << 8) | body[position - 1]:
+        raise HandshakeFault(Alert.DECODE_ERROR, "a hello is not as long as its extensions")
     while end - position >= _EXTENSION_HEADER:
-        number = (block[position] << 8) | block[position + 1]
+        number, length = _unpack_header(body, position)
         start = position + _EXTENSION_HEADER
-        position = start + ((block[position + 2] << 8) | block[position + 3])
+        position = start + length
         if number in found:
             raise HandshakeFault(Alert.ILLEGAL_PARAMETER, "an extension is there twice")
-        found[number] = block[start:position]
+        found[number] = body[start:position]
     if position != end:
         raise HandshakeFault(Alert.DECODE_ERROR, "a message ends inside a field")
     return found
@@ -102,7 +111,10 @@ def encode_extensions(extensions: Mapping[int, bytes]) -> bytes:
     """Return the block, or nothing where there are no extensions."""
     if not extensions:
         return b""
-    return vector(b"".join(number.to_bytes(2, "big") + vector(content, 2) for number, content in extensions.items()), 2)
+    block = b""
+    for number, content in extensions.items():
+        block += _pack_header(number, len(content)) + content
+    return vector(block, 2)
 
 
 def encode_numbers(numbers: Iterable[int]) -> bytes:

@@ -46,7 +46,8 @@ def pack(messages: Sequence[FlightMessage], size: int) -> list[bytes]:
     used = 0
     for content_type, data, writer in messages:
         room = size - writer.overhead
-        for piece in split_handshake(data, room) if content_type is ContentType.HANDSHAKE else (data,):
+        fits = len(data) <= room or content_type is not ContentType.HANDSHAKE
+        for piece in (data,) if fits else split_handshake(data, room):
             if used and used + len(piece) > room:
                 datagrams.append(b"".join(records))
                 records, used = [], 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from securecoap.dtls.alerts import Alert, HandshakeFault
-from securecoap.dtls.messages import HANDSHAKE_HEADER_LENGTH, Fragment
+from securecoap.dtls.messages import HANDSHAKE_HEADER_LENGTH, Fragment, encode_handshake
 
 if TYPE_CHECKING:
     from securecoap.config import Limits
@@ -31,9 +31,7 @@ class Assembled(NamedTuple):
 
     def transcript(self) -> bytes:
         """Header and body as RFC 6347 section 4.2.6 wants them hashed."""
-        length = len(self.body).to_bytes(3, "big")
-        sequence = self.message_sequence.to_bytes(2, "big")
-        return bytes((self.message_type,)) + length + sequence + b"\x00\x00\x00" + length + self.body
+        return encode_handshake(self.message_type, self.message_sequence, self.body)
 
 
 class _Partial:
@@ -86,8 +84,8 @@ class _Partial:
 class Reassembly:
     """Puts fragments together and gives the messages out in order.
 
-    Bounded by ``dtls_handshake_bytes`` over all unfinished messages and by the pieces of one message (beyond, the handshake
-    fails), and by the sequence numbers ``LOOKAHEAD`` ahead (beyond, a fragment is dropped).
+    Bounded by ``dtls_handshake_bytes`` over all unfinished messages and by the pieces of one message (beyond, the
+    handshake fails), and by the sequence numbers ``LOOKAHEAD`` ahead (beyond, a fragment is dropped).
     """
 
     __slots__ = ("_held", "_limit", "_limits", "_partial", "next_sequence")

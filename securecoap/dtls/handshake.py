@@ -16,7 +16,6 @@ from securecoap.dtls.cid_records import protections
 from securecoap.dtls.flights import Flight, FlightMessage
 from securecoap.dtls.fragments import Assembled, Reassembly
 from securecoap.dtls.key_schedule import (
-    KeyBlock,
     KeyedHash,
     extended_master_secret,
     key_block,
@@ -317,8 +316,8 @@ class Handshake:
     def _transcript_hash(self) -> bytes:
         return transcript_hash(self._transcript, self._chosen_suite().prf_hash)
 
-    def _derive(self, premaster: bytes) -> KeyBlock:
-        """Derive master secret and record keys; the transcript ends with ClientKeyExchange."""
+    def _derive(self, premaster: bytes) -> WriteProtection:
+        """Derive master secret and record keys, and begin with them; the transcript ends with ClientKeyExchange."""
         suite = self._chosen_suite()
         if self._extended:
             self._master = extended_master_secret(premaster, self._transcript_hash(), suite.prf_hash)
@@ -326,18 +325,16 @@ class Handshake:
             self._master = master_secret(premaster, self.client_random, self.server_random, suite.prf_hash)
         return self._expand()
 
-    def _expand(self) -> KeyBlock:
-        """Derive record keys from the master secret, which may be an earlier session's."""
+    def _expand(self) -> WriteProtection:
+        """Derive record keys from the master secret, which may be an earlier session's, and set up both directions."""
         if self.environment.key_log is not None:
             self.environment.key_log(f"CLIENT_RANDOM {self.client_random.hex()} {self._master.hex()}")
         suite = self._chosen_suite()
         self._keyed = KeyedHash(self._master, suite.prf_hash)
-        return key_block(suite, self._keyed, self.client_random, self.server_random)
-
-    def _protect(self, read: tuple[bytes, bytes], write: tuple[bytes, bytes]) -> WriteProtection:
-        """Set up both directions; each argument is (key, implicit nonce part)."""
+        client, server = key_block(suite, self._keyed, self.client_random, self.server_random)
+        read, write = (server, client) if self.ROLE is Role.CLIENT else (client, server)
         ours, theirs = self._connection_id, self._peer_connection_id
-        self._read, self._write = protections(self._chosen_suite(), read, write, _FIRST_PROTECTED_EPOCH, ours, theirs)
+        self._read, self._write = protections(suite, read, write, _FIRST_PROTECTED_EPOCH, ours, theirs)
         return self._write
 
     def _verify_data(self, label: bytes) -> bytes:

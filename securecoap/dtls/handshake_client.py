@@ -218,8 +218,7 @@ class ClientHandshake(Handshake):
             self._server_chain = offer.chain
             self._judge(credential)
         self._master = offer.master
-        keys = self._expand()
-        self._protect((keys.server_key, keys.server_iv), (keys.client_key, keys.client_iv))
+        self._expand()
         return ClientState.RESUMED_FINISHED
 
     def _judge(self, credential: KeyCredential) -> None:
@@ -299,8 +298,7 @@ class ClientHandshake(Handshake):
             flight.append(self._message(HandshakeType.CERTIFICATE, body))
         exchange = self._chosen_exchange()
         flight.append(self._message(HandshakeType.CLIENT_KEY_EXCHANGE, exchange.client_message()))
-        keys = self._derive(exchange.premaster_secret())
-        write = self._protect((keys.server_key, keys.server_iv), (keys.client_key, keys.client_iv))
+        write = self._derive(exchange.premaster_secret())
         if own is not None:
             # Over every message so far (RFC 5246 section 7.4.8).
             signature = sign(own.private, scheme, bytes(self._transcript))

@@ -153,7 +153,9 @@ class ServerHandshake(Handshake):
         check_content(hello.extensions)
         self._extended = Extension.EXTENDED_MASTER_SECRET in hello.extensions
         environment = self.environment
-        self.server_random = environment.random(RANDOM_LENGTH)
+        # The stand-in key is drawn for known identities too: both ways cost the same.
+        drawn = environment.random(RANDOM_LENGTH + _STAND_IN_KEY_LENGTH)
+        self.server_random, self._stand_in = drawn[:RANDOM_LENGTH], drawn[RANDOM_LENGTH:]
         self._transcript += message.transcript()
         self._resumed = choose_resumption(hello, environment.parameters, environment.resumption, now)
         if self._resumed is None:
@@ -176,9 +178,7 @@ class ServerHandshake(Handshake):
         answers = self._common_answers()
         server_hello = ServerHello(DTLS_1_2, self.server_random, hello.session_id, resumed.suite, extensions=answers)
         first = self._message(HandshakeType.SERVER_HELLO, server_hello.encode())
-        keys = self._expand()
-        write = self._protect((keys.client_key, keys.client_iv), (keys.server_key, keys.server_iv))
-        self._send_flight([first, *self._finished(SERVER_FINISHED, write)], now)
+        self._send_flight([first, *self._finished(SERVER_FINISHED, self._expand())], now)
         return ServerState.RESUMED_FINISHED
 
     def _begin_full(self, now: float) -> ServerState:
@@ -193,7 +193,10 @@ class ServerHandshake(Handshake):
         answers = self._answers(hello, choice)
         is_anonymous = choice.own is not None and choice.client_type is None
         if environment.resumption is not None and self._extended and not is_anonymous:
-            if Extension.SESSION_TICKET in hello.extensions:
+            # A ticket would stand in both ClientHellos of the next handshake: with a plain pre-shared key that is more
+            # than a full one sends, and as much work. Such a session is kept here, unless another process may be asked.
+            is_worth_it = choice.group is not None or parameters.shared_secret is not None
+            if is_worth_it and Extension.SESSION_TICKET in hello.extensions:
                 self._sends_ticket = True
                 answers[Extension.SESSION_TICKET] = b""
             else:
@@ -291,9 +294,6 @@ class ServerHandshake(Handshake):
             self._derive_keys(b"")
             return ServerState.FINISHED if self._client_key is None else ServerState.CERTIFICATE_VERIFY
         self._identity = identity
-        self._evidence = Evidence.of_identity(identity)
-        # Drawn for known identities too: both ways cost the same.
-        self._stand_in = self.environment.random(_STAND_IN_KEY_LENGTH)
         answer = lookup(identity)
         if isinstance(answer, Pending):
             self.pending = answer
@@ -308,8 +308,7 @@ class ServerHandshake(Handshake):
     def _derive_keys(self, psk: bytes) -> None:
         if self._exchange is None:
             raise HandshakeFault(Alert.INTERNAL_ERROR, "no key exchange has been agreed upon")
-        keys = self._derive(self._exchange.premaster_secret(psk))
-        self._protect((keys.client_key, keys.client_iv), (keys.server_key, keys.server_iv))
+        self._derive(self._exchange.premaster_secret(psk))
 
     def _on_certificate_verify(self, message: Assembled, now: float) -> ServerState:
         kind = None if self._choice is None else self._choice.client_type
@@ -345,10 +344,13 @@ class ServerHandshake(Handshake):
     def _keep_for_resumption(self, proof: PskCredential | Proof, now: float) -> tuple[FlightMessage, ...]:
         """Keep what a resumption needs, or return the message that has the client keep it (RFC 5077 section 3.3)."""
         resumption = self.environment.resumption
-        if resumption is None or self._evidence is None or not (self._sends_ticket or self.session_id):
+        evidence = self._evidence
+        if evidence is None and self._identity is not None:
+            evidence = Evidence.of_identity(self._identity)
+        if resumption is None or evidence is None or not (self._sends_ticket or self.session_id):
             return ()
         name = self._hello.extensions.get(Extension.SERVER_NAME, b"")
-        resumable = Resumable.of(self._chosen_suite().code, self._master, self._evidence, proof, name, now)
+        resumable = Resumable.of(self._chosen_suite().code, self._master, evidence, proof, name, now)
         if not self._sends_ticket:
             resumption.keep(self.session_id, resumable)
             return ()

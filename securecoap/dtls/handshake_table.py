@@ -38,7 +38,7 @@ class HandshakeTable(Generic[C, S]):
     Of ours that are suspended there are as many at most, and there too the oldest one goes.
     """
 
-    __slots__ = ("_by_serial", "_clients", "_due", "_limits", "_serials", "_servers", "_suspended")
+    __slots__ = ("_by_serial", "_clients", "_due", "_limits", "_serials", "_servers", "_suspended", "next_due")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -48,6 +48,7 @@ class HandshakeTable(Generic[C, S]):
         self._servers: dict[Hashable, S] = {}
         self._suspended: dict[Hashable, C] = {}
         self._due = Deadlines()
+        self.next_due = self._due.next_time
 
     def __len__(self) -> int:
         return len(self._by_serial)
@@ -114,11 +115,6 @@ class HandshakeTable(Generic[C, S]):
     def wake(self, handshake: C | S, when: float) -> None:
         """Have `pop_due` return it at that time."""
         self._due.set(handshake.serial, when)
-
-    def next_due(self) -> float | None:
-        """Return when the first one is due."""
-        earliest = self._due.first()
-        return None if earliest is None else earliest[0]
 
     def pop_due(self, now: float) -> C | S | None:
         """Return one whose time has come."""

@@ -5,7 +5,6 @@ Pure functions over bytes. Must not know messages or states; keeps no secret.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from hashlib import sha256, sha384
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,8 +17,8 @@ __all__ = [
     "CLIENT_FINISHED",
     "SERVER_FINISHED",
     "VERIFY_DATA_LENGTH",
-    "KeyBlock",
     "KeyedHash",
+    "WriteKey",
     "extended_master_secret",
     "key_block",
     "master_secret",
@@ -38,18 +37,10 @@ _HASHES: Final[dict[str, tuple[Callable[[bytes | bytearray], Any], int]]] = {
     "sha384": (sha384, 128),
 }
 """Each hash function with the bytes of its block."""
+WriteKey = tuple[bytes, bytes]
+"""A key and the implicit part of its nonces. No class of its own, which would have a repr."""
 _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
-
-
-@dataclass(frozen=True, slots=True)
-class KeyBlock:
-    """Write keys and implicit nonce parts of both sides (RFC 5246 section 6.3; AEAD suites have no MAC keys)."""
-
-    client_key: bytes = field(repr=False)
-    server_key: bytes = field(repr=False)
-    client_iv: bytes = field(repr=False)
-    server_iv: bytes = field(repr=False)
 
 
 class KeyedHash:
@@ -112,11 +103,14 @@ def extended_master_secret(premaster: bytes, session_hash: bytes, hash_name: str
     return prf(KeyedHash(premaster, hash_name), b"extended master secret", session_hash, _MASTER_SECRET_LENGTH)
 
 
-def key_block(suite: CipherSuite, master: KeyedHash, client_random: bytes, server_random: bytes) -> KeyBlock:
-    """RFC 5246 section 6.3."""
+def key_block(
+    suite: CipherSuite, master: KeyedHash, client_random: bytes, server_random: bytes
+) -> tuple[WriteKey, WriteKey]:
+    """The write keys of client and server (RFC 5246 section 6.3; AEAD suites have no MAC keys)."""
     key, iv = suite.key_length, FIXED_IV_LENGTH
     block = prf(master, b"key expansion", server_random + client_random, 2 * (key + iv))
-    return KeyBlock(block[:key], block[key : 2 * key], block[2 * key : 2 * key + iv], block[2 * key + iv :])
+    ivs = 2 * key
+    return (block[:key], block[ivs : ivs + iv]), (block[key:ivs], block[ivs + iv :])
 
 
 def transcript_hash(transcript: bytes | bytearray, hash_name: str) -> bytes:

@@ -6,8 +6,8 @@ values once, here. Must not know states, records or keys; bytes that do not pars
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from struct import Struct, unpack_from
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from securecoap.dtls.alerts import Alert, HandshakeFault
@@ -41,8 +41,12 @@ DTLS_1_2: Final = 0xFEFD
 HANDSHAKE_HEADER_LENGTH: Final = 12
 RANDOM_LENGTH: Final = 32
 _SESSION_ID: Final = 2 + RANDOM_LENGTH
-_unpack_header: Final = Struct("!BBHHBHBH").unpack_from
+# Type, length, sequence, offset, length of the fragment: numbers of 24 bits come in two parts.
+_header: Final = Struct("!BBHHBHBH")
+_unpack_header: Final = _header.unpack_from
+_pack_header: Final = _header.pack
 _NULL_COMPRESSION: Final = b"\x00"
+_NO_EXTENSIONS: Final[Mapping[int, bytes]] = MappingProxyType({})
 
 
 class HandshakeType:
@@ -94,7 +98,6 @@ def parse_fragments(payload: bytes) -> list[Fragment]:
     fragments = []
     position, end = 0, len(payload)
     while end - position >= HANDSHAKE_HEADER_LENGTH:
-        # Type, length, sequence, offset, length of the fragment: numbers of 24 bits come in two parts.
         kind, high, low, sequence, high_offset, low_offset, high_part, low_part = _unpack_header(payload, position)
         length = (high << 16) | low
         offset = (high_offset << 16) | low_offset
@@ -111,12 +114,11 @@ def parse_fragments(payload: bytes) -> list[Fragment]:
 
 def encode_handshake(message_type: int, message_sequence: int, body: bytes) -> bytes:
     """Return a whole message with its header, as it goes into the transcript (RFC 6347 section 4.2.6)."""
-    length = len(body).to_bytes(3, "big")
-    return bytes((message_type,)) + length + message_sequence.to_bytes(2, "big") + b"\x00\x00\x00" + length + body
+    high, low = divmod(len(body), 1 << 16)
+    return _pack_header(message_type, high, low, message_sequence, 0, 0, high, low) + body
 
 
-@dataclass(frozen=True, slots=True)
-class ClientHello:
+class ClientHello(NamedTuple):
     """RFC 6347 section 4.2.1, RFC 5246 section 7.4.1.2."""
 
     version: int
@@ -125,7 +127,7 @@ class ClientHello:
     cookie: bytes = b""
     cipher_suites: tuple[int, ...] = ()
     compression_methods: bytes = _NULL_COMPRESSION
-    extensions: Mapping[int, bytes] = field(default_factory=dict)
+    extensions: Mapping[int, bytes] = _NO_EXTENSIONS
 
     @classmethod
     def parse(cls, body: bytes) -> ClientHello:
@@ -142,7 +144,7 @@ class ClientHello:
             body[cookie + 1 : suites],
             unpack_from(f"!{count}H", body, suites + 2),
             body[compression + 1 : end],
-            read_extensions(Reader(body, end)),
+            read_extensions(body, end),
         )
 
     def encode(self) -> bytes:
@@ -187,8 +189,7 @@ def _positions(body: bytes) -> tuple[int, int, int, int]:
     return cookie, suites, compression, end
 
 
-@dataclass(frozen=True, slots=True)
-class HelloVerifyRequest:
+class HelloVerifyRequest(NamedTuple):
     """RFC 6347 section 4.2.1. Its version says nothing about the one that will be negotiated."""
 
     cookie: bytes
@@ -207,8 +208,7 @@ class HelloVerifyRequest:
         return DTLS_1_0.to_bytes(2, "big") + vector(self.cookie, 1)
 
 
-@dataclass(frozen=True, slots=True)
-class ServerHello:
+class ServerHello(NamedTuple):
     """RFC 5246 section 7.4.1.3."""
 
     version: int
@@ -216,7 +216,7 @@ class ServerHello:
     session_id: bytes
     cipher_suite: int
     compression_method: int = 0
-    extensions: Mapping[int, bytes] = field(default_factory=dict)
+    extensions: Mapping[int, bytes] = _NO_EXTENSIONS
 
     @classmethod
     def parse(cls, body: bytes) -> ServerHello:
@@ -227,7 +227,7 @@ class ServerHello:
         session_id = reader.vector(1)
         suite = reader.integer(2)
         compression = reader.integer(1)
-        extensions = read_extensions(reader)
+        extensions = read_extensions(body, reader.position)
         if len(session_id) > 32:
             raise HandshakeFault(Alert.DECODE_ERROR, "a session id is too long")
         return cls(version, random, session_id, suite, compression, extensions)
@@ -246,8 +246,7 @@ class ServerHello:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class NewSessionTicket:
+class NewSessionTicket(NamedTuple):
     """RFC 5077 section 3.3: for how many seconds it may be good, and the ticket; empty for none."""
 
     lifetime_hint: int
@@ -278,7 +277,7 @@ def parse_psk_client_key_exchange(body: bytes) -> bytes:
 
 
 def _only_vector(body: bytes) -> bytes:
-    reader = Reader(body)
-    content = reader.vector(2)
-    reader.finish()
+    content = body[2:]
+    if len(body) < 2 or len(content) != (body[0] << 8) | body[1]:
+        raise HandshakeFault(Alert.DECODE_ERROR, "a message is not as long as the field in it")
     return content

@@ -62,6 +62,7 @@ _HEADS: Final = {content_type: bytes((content_type,)) + _VERSION for content_typ
 _APPLICATION_HEAD: Final = _HEADS[ContentType.APPLICATION_DATA]
 # Epoch and sequence number are one 64-bit number on the wire, in the nonce and in the additional data.
 _pack_head: Final = struct.Struct("!3sQHQ").pack  # type and version, number, length, explicit nonce
+_pack_plain_head: Final = struct.Struct("!3sQH").pack  # of a record of epoch 0
 _unpack_head: Final = struct.Struct("!QH8s").unpack_from  # the same from the number on
 _TABLE: Final = 2048
 _ADDITIONAL: Final = tuple(_APPLICATION_HEAD + length.to_bytes(2, "big") for length in range(_TABLE))
@@ -125,7 +126,7 @@ def parse_records(datagram: bytes, connection_id_length: int = 0) -> list[Record
 
 def plaintext_record(content_type: ContentType, sequence: int, fragment: bytes) -> bytes:
     """Return a record of epoch 0."""
-    return _HEADS[content_type] + sequence.to_bytes(8, "big") + len(fragment).to_bytes(2, "big") + fragment
+    return _pack_plain_head(_HEADS[content_type], sequence, len(fragment)) + fragment
 
 
 class PlaintextWriter:

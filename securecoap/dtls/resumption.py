@@ -1,9 +1,11 @@
 """Resumption: what makes an abbreviated handshake possible, at both ends (RFC 5246 section 7.3, RFC 5077).
 
-A server hands its state out in tickets, or keeps it under a session ID for clients that take no tickets. A client keeps
-one offer for each server. Only sessions with an Extended Master Secret are resumed, since others could be spliced
-together (RFC 7627 section 5.3), and only for as long after the full handshake as ``lifetime`` says. Whether the
-credential still holds is asked by the handshake. Must not know messages or states.
+A server hands its state out in tickets where a resumption saves work with public keys; for a plain pre-shared key, and
+for clients that take no tickets, it keeps it under a session ID. A client keeps one offer for each server.
+
+Only sessions with an Extended Master Secret are resumed, since others could be spliced together (RFC 7627 section 5.3),
+and only for as long after the full handshake as ``lifetime`` says. Whether the credential still holds is asked by the
+handshake. Must not know messages or states.
 """
 
 from __future__ import annotations
@@ -11,12 +13,13 @@ from __future__ import annotations
 import hmac
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from securecoap.dtls.evidence import Evidence
 from securecoap.dtls.identities import is_same
 from securecoap.dtls.parameters import PskCredential
-from securecoap.dtls.reader import Reader, vector
+from securecoap.dtls.reader import Reader
 from securecoap.dtls.tickets import TicketKeys
 
 if TYPE_CHECKING:
@@ -38,6 +41,9 @@ _STATE: Final = b"\x00"
 _ID: Final = b"\x01"
 _BINDER_LENGTH: Final = 16
 _MICROSECONDS: Final = 1_000_000
+_head: Final = Struct("!HqBBH")  # of what is kept: suite, time, lengths of master secret, binder and server name
+_pack_head: Final = _head.pack
+_unpack_head: Final = _head.unpack_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,25 +79,18 @@ class Resumable:
 
     def encode(self) -> bytes:
         """Return bytes from which ``decode`` makes the same."""
-        return b"".join(
-            (
-                self.suite.to_bytes(2, "big"),
-                vector(self.master, 1),
-                vector(self.binder, 1),
-                vector(self.server_name, 2),
-                round(self.made_at * _MICROSECONDS).to_bytes(8, "big", signed=True),
-                self.evidence.encode(),
-            )
-        )
+        master, binder, name = self.master, self.binder, self.server_name
+        made_at = round(self.made_at * _MICROSECONDS)
+        head = _pack_head(self.suite, made_at, len(master), len(binder), len(name))
+        return b"".join((head, master, binder, name, self.evidence.encode()))
 
     @classmethod
     def decode(cls, data: bytes) -> Resumable:
         """Return what ``encode`` was given; raises as `Evidence.decode`."""
-        reader = Reader(data)
-        suite = reader.integer(2)
-        master, binder, name = reader.vector(1), reader.vector(1), reader.vector(2)
-        made_at = int.from_bytes(reader.take(8), "big", signed=True) / _MICROSECONDS
-        return cls(suite, master, Evidence.decode(data[reader.position :]), binder, name, made_at)
+        suite, made_at, *lengths = _unpack_head(data)
+        reader = Reader(data, _head.size)
+        master, binder, name = (reader.take(length) for length in lengths)
+        return cls(suite, master, Evidence.decode(data[reader.position :]), binder, name, made_at / _MICROSECONDS)
 
 
 def _binder(master: bytes, proof: PskCredential | Proof) -> bytes:

@@ -41,9 +41,10 @@ class SessionTable(Generic[S]):
     Attributes:
         by_peer: sessions by the address of their peer.
         by_connection_id: sessions by the connection ID in the records that come.
+        next_expiry: returns a time before which no session expires.
     """
 
-    __slots__ = ("_anonymous", "_by_serial", "_idle", "_idle_timeout", "by_connection_id", "by_peer")
+    __slots__ = ("_anonymous", "_by_serial", "_idle", "_idle_timeout", "by_connection_id", "by_peer", "next_expiry")
 
     def __init__(self, idle_timeout: float) -> None:
         self.by_peer: dict[Hashable, S] = {}
@@ -51,6 +52,7 @@ class SessionTable(Generic[S]):
         self._by_serial: dict[int, S] = {}
         self._anonymous: dict[int, S] = {}
         self._idle = Deadlines()
+        self.next_expiry = self._idle.next_time
         self._idle_timeout = idle_timeout
 
     def __len__(self) -> int:
@@ -85,11 +87,6 @@ class SessionTable(Generic[S]):
         there = self.by_peer.get(peer)
         if there is None or there.connection_id:
             self.by_peer[peer] = session
-
-    def next_expiry(self) -> float | None:
-        """Return a time before which no session expires."""
-        earliest = self._idle.first()
-        return None if earliest is None else earliest[0]
 
     def pop_expired(self, now: float) -> S | None:
         """Return a session that has been idle for too long; it is still here."""

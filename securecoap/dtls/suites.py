@@ -39,15 +39,13 @@ class KeyExchangeKind(Enum):
     ECDHE_PSK = "ECDHE_PSK"
     ECDHE_ECDSA = "ECDHE_ECDSA"
 
-    @property
-    def uses_psk(self) -> bool:
+    def __init__(self, _name: str) -> None:
+        self.uses_psk = self.value != "ECDHE_ECDSA"
         """Whether the client names an identity."""
-        return self is not KeyExchangeKind.ECDHE_ECDSA
-
-    @property
-    def uses_groups(self) -> bool:
+        self.uses_groups = self.value != "PSK"
         """Whether both sides have to agree on a group."""
-        return self is not KeyExchangeKind.PSK
+
+    __hash__ = object.__hash__  # equal means identical
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,7 @@ class DtlsInterface:
         sock = open_socket(host, port, inherited)
         received = self._received if share is None else share(self._received)
         self._socket = DatagramSocket(sock, loop, received, self._failed, packet_info=packet_info, errors=False)
-        self.address = self._socket.address
+        self.address: SocketAddress = self._socket.address
         self._resolver = Resolver(loop, self._socket.family)
 
     @property

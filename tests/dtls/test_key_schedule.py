@@ -31,11 +31,10 @@ def test_psk_premaster_secret_has_zeros_of_the_keys_length():
 
 def test_key_block_order_and_sizes():
     suite = SUITES[0x00A9]
-    block = key_block(suite, KeyedHash(SECRET, "sha384"), b"c" * 32, b"s" * 32)
+    client, server = key_block(suite, KeyedHash(SECRET, "sha384"), b"c" * 32, b"s" * 32)
     whole = prf(KeyedHash(SECRET, "sha384"), b"key expansion", b"s" * 32 + b"c" * 32, 72)
-    assert block.client_key + block.server_key + block.client_iv + block.server_iv == whole
-    assert (len(block.server_key), len(block.client_iv)) == (32, 4)
-    assert "client_key" not in repr(block)
+    assert client[0] + server[0] + client[1] + server[1] == whole
+    assert (len(server[0]), len(client[1])) == (32, 4)
 
 
 def test_verify_data_is_12_bytes():

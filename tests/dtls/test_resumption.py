@@ -17,12 +17,13 @@ from securecoap.dtls.parameters import DtlsParameters, PskCredential
 from securecoap.dtls.pending import Pending
 from securecoap.dtls.records import ContentType, parse_records
 from securecoap.dtls.resumption import Offers, Resumable, ServerResumption
-from securecoap.dtls.suites import SUITES
+from securecoap.dtls.suites import SUITES, KeyExchangeKind
 from securecoap.dtls.tickets import TicketKeys
 
 from .pair import CLIENT, SENSOR, SERVER, Couple, keys
 
 RESUMING = DtlsParameters(connection_ids=False)
+WITH_GROUPS = tuple(suite for suite in SUITES.values() if suite.key_exchange is KeyExchangeKind.ECDHE_PSK)
 
 
 def couple_of(**options) -> Couple:
@@ -63,12 +64,13 @@ def assert_works(couple: Couple) -> None:
     assert couple.client_events.data[-1] == (couple.client_session, b"down")
 
 
-@pytest.fixture(params=["ticket", "id"])
+@pytest.fixture(params=["ticket", "plain", "id"])
 def couple(request, monkeypatch) -> Couple:
-    """After a full handshake; the client takes tickets, or does not."""
+    """After a full handshake; the client takes tickets, or does not, or gets none since it has a plain key."""
     if request.param == "id":
         monkeypatch.setattr("securecoap.dtls.client_offer.HELLO_ROOM", 10_000)
-    made = couple_of()
+    suites = WITH_GROUPS if request.param == "ticket" else RESUMING.suites
+    made = couple_of(client_parameters=dataclasses.replace(RESUMING, suites=suites))
     made.connect()
     assert (HandshakeType.NEW_SESSION_TICKET in messages(made.server_events.sent)) is (request.param == "ticket")
     return made
@@ -193,7 +195,7 @@ def test_a_session_does_not_lose_its_extended_master_secret(couple):
     def change(handshake):
         hello = handshake._hello
         extensions = {number: content for number, content in hello.extensions.items() if number != 23}
-        handshake._hello = dataclasses.replace(hello, extensions=extensions)
+        handshake._hello = hello._replace(extensions=extensions)
 
     tampered(couple, change)
     assert couple.client_events.failed[-1][2].alert == "handshake_failure"
