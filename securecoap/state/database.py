@@ -22,7 +22,7 @@ from securecoap.state.locks import RangeLocks
 from securecoap.state.protocol import MAX_SEQUENCE_NUMBER, SavedWindow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from securecoap.state.protocol import StateRequest
@@ -36,6 +36,7 @@ _SETUP_PLACE = 1 << 62  # beyond the id of any context
 _BUSY = 10.0
 _FEW = 100  # contexts that are looked up one by one
 _NAMED = 100  # contexts in one line of the log
+_TOGETHER = 100  # rows that one statement makes: two thirds of the time are the statement's
 _TICK = 0.02
 
 _log = logging.getLogger(__name__)
@@ -132,33 +133,55 @@ class Database:
 
     def claim(self, requests: Sequence[StateRequest]) -> list[Claim | None]:
         """See `securecoap.state.table.Home.claim`. Each kind of statement runs once for all of them."""
-        connection, locks = self.connection, self.locks
-        connection.executemany(
-            "INSERT INTO contexts (fingerprint, next) VALUES (?, 0) ON CONFLICT DO NOTHING",
-            [(request.fingerprint,) for request in requests],
-        )
-        places: list[_Place | None] = []
-        marks: dict[int, int] = {}
+        connection = self.connection
+        names = [request.fingerprint for request in requests]
+        rows = self._rows(names)
+        if len(rows) < len(names):
+            self._insert(sorted({name for name in names if name not in rows}))
+            rows = self._rows(names)
+        owned: list[range] = []
         try:
-            rows = self._rows([request.fingerprint for request in requests])
-            for request in requests:
-                row, mark = rows[request.fingerprint]
-                places.append(_Place(self, row, request.label) if locks.acquire(row) else None)
-                marks[row] = mark
-            owned = [place.row for place in places if place is not None]
-            windows = self._windows(owned)
+            self._lock(sorted([row for row, _ in rows.values()]), owned)
+            taken = {row for run in owned for row in run}
+            windows = self._windows(taken)
             connection.executemany("DELETE FROM windows WHERE context = ?", [(row,) for row in windows])
             # All used: it can be opened, for what its peers still say; the handle refuses to number anything.
-            chunks = {row: Chunk(marks[row], min(marks[row] + FIRST_CHUNK, MAX_SEQUENCE_NUMBER + 1)) for row in owned}
             connection.executemany(
-                "UPDATE contexts SET next = ? WHERE id = ?", [(chunk.end, row) for row, chunk in chunks.items()]
+                "UPDATE contexts SET next = min(next + ?, ?) WHERE id BETWEEN ? AND ?",
+                [(FIRST_CHUNK, MAX_SEQUENCE_NUMBER + 1, run[0], run[-1]) for run in owned],
             )
         except BaseException:
-            for place in places:
-                if place is not None:
-                    place.unlock()
+            for row in (row for run in owned for row in run):
+                with suppress(OSError):
+                    self.locks.release(row)
             raise
-        return [None if place is None else Claim(place, chunks[place.row], windows.get(place.row)) for place in places]
+        claims: list[Claim | None] = []
+        for request in requests:
+            row, mark = rows[request.fingerprint]
+            claim = None
+            if row in taken:
+                chunk = Chunk(mark, min(mark + FIRST_CHUNK, MAX_SEQUENCE_NUMBER + 1))
+                claim = Claim(_Place(self, row, request.label), chunk, windows.get(row))
+            claims.append(claim)
+        return claims
+
+    def _insert(self, names: list[bytes]) -> None:
+        """Make a row for each of these fingerprints; in ascending order the index only grows at its end."""
+        for begin in range(0, len(names), _TOGETHER):
+            some = names[begin : begin + _TOGETHER]
+            places = ", ".join(["(?, 0)"] * len(some))
+            self.connection.execute(f"INSERT INTO contexts (fingerprint, next) VALUES {places}", some)  # noqa: S608 - only places
+
+    def _lock(self, rows: list[int], owned: list[range]) -> None:
+        """Add to ``owned`` those of the ascending ``rows`` whose locks can be had, by runs without a gap."""
+        acquire = self.locks.acquire
+        for run in _runs(rows):
+            if acquire(run[0], len(run)):
+                owned.append(run)
+            elif len(run) > 1:
+                for row in run:
+                    if acquire(row):
+                        owned.append(range(row, row + 1))  # noqa: PERF401 - whatever fails, what is locked is in it
 
     def exists(self) -> bool:
         """Whether there is a store; a file without a byte is what a crash leaves before the first commit."""
@@ -179,6 +202,15 @@ class Database:
             "INSERT INTO dtls_sessions (endpoint, saved, session) VALUES (?, ?, ?)",
             [(endpoint, float(saved), session) for session in sessions],
         )
+
+    def save_sightings(self, seen: Mapping[str, int], forget_before: int) -> None:
+        """Keep when labels were last seen, and forget those that were not for long."""
+        self.connection.executemany(
+            "INSERT INTO sightings (label, seen) VALUES (?, ?) "
+            "ON CONFLICT (label) DO UPDATE SET seen = max(seen, excluded.seen)",
+            list(seen.items()),
+        )
+        self.connection.execute("DELETE FROM sightings WHERE seen < ?", (forget_before,))
 
     def close(self) -> None:
         """Close the files. Locks that are still held are given up."""
@@ -252,7 +284,7 @@ class Database:
         answers = self._answers("SELECT fingerprint, id, next FROM contexts", "fingerprint", fingerprints)
         return {key: (row, mark) for key, row, mark in answers}
 
-    def _windows(self, rows: Sequence[int]) -> dict[int, SavedWindow]:
+    def _windows(self, rows: Collection[int]) -> dict[int, SavedWindow]:
         """The saved windows of these contexts."""
         answers = self._answers("SELECT context, highest, seen, size, proven FROM windows", "context", rows)
         return {
@@ -260,13 +292,26 @@ class Database:
             for row, highest, seen, size, proven in answers
         }
 
-    def _answers(self, query: str, column: str, keys: Sequence[object]) -> list[Any]:
+    def _answers(self, query: str, column: str, keys: Collection[object]) -> list[Any]:
         """The rows whose first column is one of ``keys``: one by one, or by reading them all."""
         if len(keys) < _FEW:
             one = f"{query} WHERE {column} = ?"
             return [answer for key in keys for answer in self.connection.execute(one, (key,))]
         wanted = set(keys)
         return [answer for answer in self.connection.execute(query) if answer[0] in wanted]
+
+
+def _runs(rows: Sequence[int]) -> Iterator[range]:
+    """Ascending numbers as ranges without a gap."""
+    if not rows:
+        return
+    first = last = rows[0]
+    for row in rows:
+        if row > last + 1:
+            yield range(first, last + 1)
+            first = row
+        last = row
+    yield range(first, last + 1)
 
 
 def _warn(directory: Path, labels: Sequence[str]) -> None:

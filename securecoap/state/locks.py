@@ -61,18 +61,23 @@ class RangeLocks:
         cls._mutex = threading.Lock()
         cls._of_process.clear()
 
-    def acquire(self, place: int) -> bool:
+    def acquire(self, place: int, count: int = 1) -> bool:
         """Lock the byte at ``place``; false if another process has it. A byte that is ours already is locked once.
+
+        With a ``count`` as many bytes from there on, all or none of them, by one call of the system; false also where
+        the system cannot do that. Each is released by itself.
 
         Raises:
             OSError: this file system has no locks.
         """
         try:
             if sys.platform == "win32":
+                if count > 1:  # what is locked there together can only be unlocked together
+                    return False
                 os.lseek(self._descriptor, place, os.SEEK_SET)
                 msvcrt.locking(self._descriptor, msvcrt.LK_NBLCK, 1)
             else:
-                fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+                fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, count, place)
         except OSError as error:
             if error.errno in _TAKEN:
                 return False
