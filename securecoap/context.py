@@ -94,7 +94,7 @@ class Context(Calls):
         self._closed: asyncio.Event | None = None
         self._is_closing = False
         self._reloading: Reloading | None = None
-        self._saved_sessions = SavedSessions(settings)
+        self._saved_sessions = SavedSessions(settings, self._keyring.access)
 
     @classmethod
     @takes(ClientSettings)

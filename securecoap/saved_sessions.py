@@ -1,8 +1,8 @@
 """Where a server's DTLS sessions are between its end and its next start: the state directory, by what was bound.
 
 Only for a server that was told a state directory and whose port does not change; with others nothing could go on. It
-is written at an orderly shutdown only, and deleted durably before anything of it is used. Must not know what is in a
-session.
+is written at an orderly shutdown only, and deleted durably before anything of it is used. Beside them it keeps, on any
+port, when peers were last seen (`securecoap.sightings`). Must not know what is in a session.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.errors import StateError
+from securecoap.sightings import Sightings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from securecoap.access import Access
     from securecoap.settings import Settings
     from securecoap.state import SqliteStateStore
     from securecoap.wire.uri import ParsedUri
@@ -34,10 +36,12 @@ class SavedSessions:
     Args:
         settings: say where the state is, if it is to be kept, and the number of this process among those that share its
             ports: each has the sessions of those peers whose datagrams come to it.
+        access: the server's policy, which knows who was there.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, access: Access | None = None) -> None:
         self._settings = settings
+        self._sightings = None if access is None or settings.state is None else Sightings(access, self._open)
         seat = getattr(settings, "seat", None)
         self._worker = 0 if seat is None else seat.number
         self._store: SqliteStateStore | None = None
@@ -50,6 +54,8 @@ class SavedSessions:
         Raises:
             StateError: the state cannot be read or written.
         """
+        if self._sightings is not None:
+            self._sightings.begin()
         if self._is_kept(bind):
             self._name_of_taken = self._name(bind)
             self._taken = await self._open().take_sessions(self._name_of_taken, time.time() - _LIFETIME)
@@ -73,6 +79,8 @@ class SavedSessions:
             saved = interface.save() if self._is_kept(bind) else []
             if saved:
                 await self._write(self._name(bind), time.time(), saved)
+        if self._sightings is not None:
+            await self._sightings.end()
         store, self._store = self._store, None
         if store is not None:
             await store.close()

@@ -9,7 +9,6 @@ import json
 import logging
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +17,7 @@ import click
 from securecoap.cli import logs, status
 from securecoap.cli.text import printable, tell
 from securecoap.credentials.exposure import INLINE, PUBLIC_MEMBERS
-from securecoap.errors import CredentialsFault, UriError
+from securecoap.errors import CredentialsFault, StateError, UriError
 from securecoap.wire.uri import parse_uri
 
 if TYPE_CHECKING:
@@ -46,32 +45,50 @@ def _loaded(file: Path) -> CredentialsMap | None:
 
 @click.command(name="list")
 @_FILE
-def list_(file: Path) -> int:
-    """Say who is in a credentials file: label, kind, claims, and until when. No secrets."""
+@click.option(
+    "--state", metavar="DIR", type=click.Path(path_type=Path, exists=True),
+    help="A server's state directory: say when each was last seen, too.",
+)  # fmt: skip
+def list_(file: Path, state: Path | None) -> int:
+    """Say who is in a credentials file: label, kind, claims, until when, and when last seen. No secrets."""
+    from securecoap.credentials.explaining import date_text
+
     found = _loaded(file)
     if found is None:
         return status.USAGE
+    seen = None
+    if state is not None:
+        from securecoap.state.sightings import read_sightings
+
+        try:
+            seen = read_sightings(state)
+        except StateError as error:
+            tell(str(error))
+            return status.USAGE
     now = time.time()
-    rows = [("LABEL", "KIND", "CLAIMS", "VALID")]
+    rows: list[tuple[str, ...]] = [("LABEL", "KIND", "CLAIMS", "VALID")]
     rows += [
         (credential.label, credential.kind, " ".join(credential.claims), _validity(credential, now))
         for credential in found.credentials()
     ]
+    if seen is not None:
+        rows = [
+            (*row, "LAST SEEN" if index == 0 else date_text(seen[row[0]]) if row[0] in seen else "never")
+            for index, row in enumerate(rows)
+        ]
     _print_table([tuple(printable(cell, lines=False) for cell in row) for row in rows])
     return status.SUCCESS
 
 
 def _validity(credential: Credential, now: float) -> str:
+    from securecoap.credentials.explaining import date_text
+
     span = credential.validity
     if now < span.not_before:
-        return f"from {_date(span.not_before)}"
+        return f"from {date_text(span.not_before)}"
     if span.not_after == float("inf"):
         return "always"
-    return f"{'ended' if now >= span.not_after else 'until'} {_date(span.not_after)}"
-
-
-def _date(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{'ended' if now >= span.not_after else 'until'} {date_text(span.not_after)}"
 
 
 def _print_table(rows: list[tuple[str, ...]]) -> None:

@@ -51,6 +51,15 @@ STEPS: Sequence[Sequence[str]] = (
         """,
         "CREATE INDEX dtls_sessions_of ON dtls_sessions (endpoint)",
     ),
+    (
+        # For people only: nothing depends on it, and a label that has another name now is another one.
+        """
+        CREATE TABLE sightings (
+            label TEXT PRIMARY KEY CHECK (typeof(label) = 'text'),
+            seen INTEGER NOT NULL CHECK (typeof(seen) = 'integer')
+        )
+        """,
+    ),
 )
 
 _MIGRATIONS = """

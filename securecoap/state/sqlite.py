@@ -23,7 +23,7 @@ from securecoap.state.worker import Job, ThreadWorker
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from securecoap.state.handle import Claim, Handle
     from securecoap.state.protocol import ContextState, SavedWindow
@@ -161,6 +161,20 @@ class SqliteStateStore:
         home = await self._ready([])
         database = home.database
         await _perform(home.worker, lambda: database.save_sessions(endpoint, saved, sessions), alone=False)
+
+    async def save_sightings(self, seen: Mapping[str, int], forget_before: int) -> None:
+        """Keep when labels were last seen; see `securecoap.state.sightings`.
+
+        Args:
+            seen: seconds since 1970, by label.
+            forget_before: labels that were not seen since are forgotten.
+
+        Raises:
+            StateError: they are not kept.
+        """
+        home = await self._ready([])
+        database = home.database
+        await _perform(home.worker, lambda: database.save_sightings(seen, forget_before), alone=False)
 
     async def close(self) -> None:
         """Let go of the directory; the last store that does so closes the handles that are still open there."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 
 from securecoap.cli.inspecting import hidden
+from securecoap.state import SqliteStateStore
 from tests.cli.conftest import SAMPLES
 
 SERVER = SAMPLES / "server.json"
@@ -33,6 +35,26 @@ def test_a_list_says_until_when(run, write):
     )
     rows = [line.split("\t")[-1] for line in run("credentials", "list", path).out.decode().splitlines()]
     assert rows == ["ended 2001-01-01T00:00:00Z", "from 2999-01-01T00:00:00Z"]
+
+
+def test_a_list_says_who_was_last_seen(run, tmp_path):
+    """From the state directory of a server, also while it runs."""
+
+    async def write(seen):
+        store = SqliteStateStore(tmp_path / "state")
+        await store.save_sightings(seen, 0)
+        outcome = run("credentials", "list", SERVER, "--state", tmp_path / "state")
+        await store.close()
+        return outcome
+
+    outcome = asyncio.run(write({":sensor-18": 1_800_000_000, ":gone": 1}))
+    assert (outcome.status, outcome.err) == (0, "")
+    rows = [line.split("\t") for line in outcome.out.decode().splitlines()]
+    assert [(row[0], row[-1]) for row in rows] == [(":sensor-17", "never"), (":sensor-18", "2027-01-15T08:00:00Z")]
+    given = run("credentials", "list", SERVER, "--state", tmp_path / "state" / "state.sqlite3")
+    assert given == outcome
+    for path in (tmp_path, SERVER):
+        assert run("credentials", "list", SERVER, "--state", path)[:2] == (2, b"")
 
 
 def test_show_hides_keys(run):
