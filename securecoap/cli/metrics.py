@@ -7,14 +7,15 @@ The endpoint speaks as much HTTP as a scraper needs. It has neither encryption n
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from contextlib import asynccontextmanager
+from itertools import accumulate
 from operator import itemgetter
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any, Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from securecoap.cli.gathering import Gathered
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from securecoap.statistics import Statistics
     from securecoap.wire.message import Message
 
-__all__ = ["Metrics", "serving_metrics"]
+__all__ = ["Answered", "Metrics", "serving_metrics"]
 
 _BUCKETS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0, 10.0)
 _LONGEST_HEAD: Final = 8192
@@ -48,19 +49,8 @@ class Metrics:
     def __init__(self) -> None:
         self._gathered: Gathered | None = None
         self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "securecoap_requests",
-            "Requests that were answered.",
-            ("method", "code", "security"),
-            registry=self.registry,
-        )
-        self.seconds = Histogram(
-            "securecoap_request_seconds",
-            "From a request to its (first) response.",
-            ("security",),
-            buckets=_BUCKETS,
-            registry=self.registry,
-        )
+        self.answered = Answered()
+        self.registry.register(self.answered)
         self.reloads = Counter(
             "securecoap_reloads",
             "Times that the credentials were to be read again.",
@@ -92,37 +82,79 @@ class Metrics:
 
     def measure(self, handler: RequestHandler) -> RequestHandler:
         """A handler that counts what another one answers."""
-        return _Measured(handler, self)
+        return _Measured(handler, self.answered)
 
     def watch(self, statistics: Callable[[], Statistics]) -> None:
         """Read these whenever the metrics are asked for."""
         self.registry.register(_Collector(statistics))
 
 
+class Answered:
+    """Requests that were answered, and how long that took: integers in tables, made into metrics when they are read.
+
+    What prometheus-client has for it takes locks and looks labels up, which for each request would cost as much as the
+    request.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[int, int, str], int] = {}
+        self._slots: dict[str, list[int]] = {}
+        self._sums: dict[str, float] = {}
+
+    def count(self, method: int, code: int, security: str, seconds: float) -> None:
+        """Count one."""
+        key = (method, code, security)
+        counts = self._counts
+        counts[key] = counts.get(key, 0) + 1
+        slots = self._slots.get(security)
+        if slots is None:
+            slots = self._slots[security] = [0] * (len(_BUCKETS) + 1)
+            self._sums[security] = 0.0
+        slots[bisect_left(_BUCKETS, seconds)] += 1
+        self._sums[security] += seconds
+
+    def collect(self) -> Iterator[Metric]:
+        """See prometheus-client's collectors."""
+        requests = CounterMetricFamily(
+            "securecoap_requests", "Requests that were answered.", labels=("method", "code", "security")
+        )
+        for (method, code, security), number in self._counts.items():
+            requests.add_metric((Code(method).name if method else "other", dotted(code), security), number)
+        yield requests
+        seconds = HistogramMetricFamily(
+            "securecoap_request_seconds", "From a request to its (first) response.", labels=("security",)
+        )
+        bounds = [*map(str, _BUCKETS), "+Inf"]
+        for security, slots in self._slots.items():
+            buckets = list(zip(bounds, accumulate(slots), strict=True))
+            seconds.add_metric((security,), buckets, self._sums[security])
+        yield seconds
+
+
 class _Measured:
     """A `RequestHandler` in front of another one."""
 
-    def __init__(self, handler: RequestHandler, metrics: Metrics) -> None:
+    def __init__(self, handler: RequestHandler, answered: Answered) -> None:
         self._handle = handler.handle
-        self._metrics = metrics
+        self._count = answered.count
         self.reduce = handler.reduce
         self.discard_peer = handler.discard_peer
 
     def handle(self, incoming: IncomingPlumbing) -> None:
         """See `RequestHandler.handle`."""
-        self._handle(_Incoming(incoming, self._metrics))
+        self._handle(_Incoming(incoming, self._count))
 
 
 class _Incoming:
     """A request whose first response is counted; everything else is the request's own."""
 
-    __slots__ = ("_add_response", "_began", "_incoming", "_metrics", "request")
+    __slots__ = ("_add_response", "_began", "_count", "_incoming", "request")
 
-    def __init__(self, incoming: IncomingPlumbing, metrics: Metrics) -> None:
+    def __init__(self, incoming: IncomingPlumbing, count: Callable[[int, int, str, float], None]) -> None:
         self.request = incoming.request
         self._incoming = incoming
         self._add_response = incoming.add_response
-        self._metrics = metrics
+        self._count = count
         self._began = perf_counter()
 
     def __getattr__(self, name: str) -> Any:
@@ -133,13 +165,10 @@ class _Incoming:
         if self._began:
             request = self.request
             method = request.code or 0
-            code = message.code or DEFAULT_RESPONSE_CODES.get(method, Code.CONTENT)
-            security = request.remote.security
-            metrics = self._metrics
             # The method is the peer's to choose: what is none of ours has one name.
-            name = Code(method).name if method in DEFAULT_RESPONSE_CODES else "other"
-            metrics.requests.labels(name, dotted(code), security).inc()
-            metrics.seconds.labels(security).observe(perf_counter() - self._began)
+            known = DEFAULT_RESPONSE_CODES.get(method)
+            code = message.code or known or Code.CONTENT
+            self._count(0 if known is None else method, code, request.remote.security, perf_counter() - self._began)
             self._began = 0.0
         self._add_response(message, is_last=is_last)
 
