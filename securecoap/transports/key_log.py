@@ -18,14 +18,24 @@ _log = logging.getLogger(__name__)
 def key_log_file(path: str | os.PathLike[str]) -> KeyLog:
     """A key log that appends to a file which only its owner may read.
 
-    Lines that cannot be written (a full disk) are lost, and the handshakes go on; the log says so once.
+    The log has a warning that there is one. Lines that cannot be written (a full disk) are lost, and the handshakes go
+    on; the log says so once.
 
     Raises:
         OSError: the file cannot be opened.
     """
     was_told = False
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.close(descriptor)
+    try:
+        is_open_to_others = bool(os.fstat(descriptor).st_mode & 0o077)
+    finally:
+        os.close(descriptor)
+    _log.warning(
+        "%s: the secrets of DTLS sessions are written here, and who reads them can decrypt everything%s",
+        path,
+        "; others than its owner may read it" if is_open_to_others else "",
+        extra={"fields": {"event": "keylog", "file": os.fspath(path)}},
+    )
 
     def append(line: str) -> None:
         nonlocal was_told

@@ -23,6 +23,18 @@ def test_a_full_disk_does_not_end_handshakes(caplog: pytest.LogCaptureFixture) -
     append = key_log_file("/dev/full")
     append("CLIENT_RANDOM 00 5ec7e7")
     append("CLIENT_RANDOM 01 5ec7e7")
-    (record,) = caplog.records
+    _, record = caplog.records
     assert "No space left" in record.getMessage()
     assert "5ec7e7" not in caplog.text
+
+
+def test_it_is_said_that_there_is_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "keys.log"
+    key_log_file(path)
+    path.chmod(0o644)
+    key_log_file(path)
+    first, second = caplog.records
+    assert first.levelname == "WARNING"
+    assert first.__dict__["fields"] == {"event": "keylog", "file": str(path)}
+    assert "others" not in first.getMessage()
+    assert "others than its owner may read it" in second.getMessage()

@@ -1,4 +1,4 @@
-"""The path of a request through our own layers, without sockets: where the time goes.
+"""The path of a request through our own layers, without sockets: where the time goes; with what ``--metrics`` adds.
 
     tools/bench/run inprocess [--profile]
 
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from bench.oscore import ECHO, Answer, OscoreClient, get, parse
 from bench.servers import CREDENTIALS
 from securecoap import Message, Resource, Site
+from securecoap.cli.metrics import Metrics
 from securecoap.config import Limits
 from securecoap.core.echo import EchoValues
 from securecoap.core.messages import MessageManager
@@ -101,7 +102,8 @@ class Stack:
             mirrored = {**entry["oscore"], "sender-id": entry["oscore"]["recipient-id"]}
             self.client = OscoreClient.from_entry({**mirrored, "recipient-id": entry["oscore"]["sender-id"]})
         self.server = Server(site, loop, randomness, echo, authorize=authorize)
-        self.tokens = TokenManager(below, self.server, randomness, echo)
+        handler = Metrics().measure(self.server) if security == "metrics" else self.server
+        self.tokens = TokenManager(below, handler, randomness, echo)
         below.above = self.tokens
         self.manager.above = self.tokens if below is self.manager else below
         self.manager.interface = self.wire  # type: ignore[assignment]  # a stand-in
@@ -162,7 +164,7 @@ class Stack:
 
 def measure(*, profile: bool = False) -> dict[str, dict[str, float]]:
     """Run it, and print the figures."""
-    return {security: asyncio.run(_measure(security, profile=profile)) for security in ("plain", "oscore")}
+    return {security: asyncio.run(_measure(security, profile=profile)) for security in ("plain", "metrics", "oscore")}
 
 
 async def _measure(security: str, *, profile: bool) -> dict[str, float]:
