@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from support.processes import Program
 
@@ -120,7 +120,7 @@ class Fleet:
         """Wait until its output has so many matches."""
         self.wait_for(lambda: len(re.findall(pattern, self.program.output)) >= times)
 
-    def __enter__(self) -> Fleet:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -68,7 +68,7 @@ def test_no_number_of_a_key_is_used_twice(fleet: Fleet) -> None:
         missing = set(observed)
 
         def collect() -> bool:
-            for port in ports:  # noqa: B023  # called at once
+            for port in ports:
                 for answer in port.receive(0.01):
                     if answer.options.oscore is None or answer.token not in observed:
                         continue
