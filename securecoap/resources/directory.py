@@ -32,6 +32,7 @@ _TICK: Final = 0.02
 _PERMISSIONS: Final = 0o777
 _NEW: Final = 0o666  # less the umask
 
+_CAN_WALK: Final = {os.open, os.stat, os.unlink, os.rename} <= os.supports_dir_fd
 _FLAGS: Final = os.O_CLOEXEC | os.O_NOFOLLOW
 # To walk through a directory takes the permission to search it, not to list it.
 _WALK: Final = _FLAGS | os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)
@@ -99,7 +100,7 @@ class Directory:
         self._root = os.path.abspath(root)  # noqa: PTH100  # the working directory may change; links in it may, too
         self._most_entries = most_entries
         self._least_free = least_free
-        if not {os.open, os.stat, os.unlink, os.rename} <= os.supports_dir_fd:
+        if not _CAN_WALK:
             raise ConfigurationError("this system cannot open files relative to a directory; files are not served here")
         try:
             os.close(os.open(self._root, _LIST & ~os.O_NOFOLLOW))

@@ -10,10 +10,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from securecoap.config import Limits
 from securecoap.errors import (
@@ -27,9 +26,10 @@ from securecoap.errors import (
     UnsupportedContentFormat,
 )
 from securecoap.resources.conditional import check_preconditions, etag_for, require_accept, validated
-from securecoap.resources.directory import Directory, Part, TooManyEntries, is_name
+from securecoap.resources.directory import Directory, TooManyEntries, is_name
 from securecoap.resources.file_types import FileTypes
 from securecoap.resources.observable import ObservableResource
+from securecoap.resources.read_ahead import PART, ReadAhead
 from securecoap.wire.block import BERT_EXPONENT, Block
 from securecoap.wire.codes import Code
 from securecoap.wire.content_formats import LINK_FORMAT
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Coroutine, Mapping
 
-    from securecoap.resources.directory import Entry
+    from securecoap.resources.directory import Entry, Part
     from securecoap.resources.resource import LinkAttributes
 
 __all__ = ["Files"]
@@ -53,10 +53,6 @@ _Path = tuple[str, ...]
 
 _READERS: Final = 4
 _LARGEST_EXPONENT: Final = 6
-_AHEAD: Final = 64 * 1024
-"""Bytes that are read at once of a file that is larger than a block."""
-_KEPT_FOR: Final = 1.0
-"""Seconds for which what was read ahead is used. It has its own entity-tag, so a client never mixes two states."""
 _NO_PARAMETERS: Final[Mapping[str, str]] = {}
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _READ_ONLY: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -98,7 +94,7 @@ class Files:
         limits = limits or Limits()
         self.types = FileTypes(content_formats)
         self.directory = Directory(root, most_entries=limits.directory_entries, least_free=limits.free_disk_bytes)
-        self.ahead = _Ahead(limits.file_ahead_bytes)
+        self.ahead = ReadAhead(limits.file_ahead_bytes)
         self._most_waiting = limits.assembly_bytes
         self._waiting = 0
         self._observed: dict[tuple[_Path, bool], _Watched] = {}
@@ -165,57 +161,6 @@ class Files:
                 observed.changed()
 
 
-class _Kept(NamedTuple):
-    part: Part
-    until: float
-
-
-class _Ahead:
-    """What was read of files beyond the block that was asked for; at its bound the longest kept part goes.
-
-    Args:
-        most_bytes: of all parts.
-    """
-
-    __slots__ = ("_bytes", "_kept", "_most")
-
-    def __init__(self, most_bytes: int) -> None:
-        self._most = most_bytes
-        self._bytes = 0
-        self._kept: OrderedDict[tuple[_Path, int], _Kept] = OrderedDict()
-
-    def keep(self, names: _Path, part: Part, now: float) -> None:
-        """Keep a part that begins at a multiple of `_AHEAD`."""
-        self._drop((names, part.start))
-        if len(part.payload) > self._most:
-            return
-        self._kept[names, part.start] = _Kept(part, now + _KEPT_FOR)
-        self._bytes += len(part.payload)
-        while self._bytes > self._most:
-            self._drop(next(iter(self._kept)))
-
-    def find(self, names: _Path, start: int, now: float) -> Part | None:
-        """The part that has this byte, if it was read a moment ago."""
-        key = (names, start - start % _AHEAD)
-        kept = self._kept.get(key)
-        if kept is None:
-            return None
-        if now >= kept.until:
-            self._drop(key)
-            return None
-        return kept.part
-
-    def forget(self, names: _Path) -> None:
-        """Drop all of a file."""
-        for key in [key for key in self._kept if key[0] == names]:
-            self._drop(key)
-
-    def _drop(self, key: tuple[_Path, int]) -> None:
-        kept = self._kept.pop(key, None)
-        if kept is not None:
-            self._bytes -= len(kept.part.payload)
-
-
 class _Watched(ObservableResource):
     """A path of the tree, for as long as a request or an observation needs it."""
 
@@ -276,8 +221,8 @@ class _File(_Watched):
         return self._read(request, block)
 
     async def _read(self, request: Message, block: Block) -> Message:
-        start = block.start - block.start % _AHEAD
-        part = await self.files.read(partial(self.files.directory.read, self.names, start, _AHEAD))
+        start = block.start - block.start % PART
+        part = await self.files.read(partial(self.files.directory.read, self.names, start, PART))
         if block.start + block.size < part.size:
             self.files.ahead.keep(self.names, part, asyncio.get_running_loop().time())
         return self._response(request, block, part)

@@ -225,19 +225,6 @@ class Site:
                 for below, resource in entry.tree.resources():
                     yield path + below, resource
 
-    def resources(self) -> Iterator[tuple[str, Resource]]:
-        """Each resource with the path at which it was added, templates in braces, and those of nested sites.
-
-        Other trees have resources of their own, of which nothing is known here.
-        """
-        for pattern, entry in self._entries.items():
-            path = "".join(f"/{{{part.name}}}" if isinstance(part, _Template) else f"/{part}" for part in pattern)
-            if entry.resource is not None:
-                yield path, entry.resource
-            elif isinstance(entry.tree, Site):
-                for below, resource in entry.tree.resources():
-                    yield path + below, resource
-
     def _match(self, path: tuple[str, ...]) -> Found | None:
         """As `find`, for a nested site."""
         return self._exact.get(path) or self._walk(self._root, path, 0)
