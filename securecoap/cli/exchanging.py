@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from securecoap.cli import status
+from securecoap.cli import completing, status
 from securecoap.cli.provisioning import colon_label, content_of, device_pattern, guarded
 from securecoap.cli.text import tell
 
@@ -65,7 +65,7 @@ def import_(format_name: str, source: Path, output: Path, label: str | None, uri
 
 @click.command
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.argument("label")
+@click.argument("label", shell_complete=completing.labels)
 @click.option("--uri", default="*", help="The server's URI, for a label.  [default: any server]")
 @click.option("--qr", is_flag=True, help="Draw a QR code for the terminal.")
 @guarded

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from securecoap.cli import logs, status
+from securecoap.cli import completing, logs, status
 from securecoap.cli.text import printable, tell
 from securecoap.credentials.exposure import INLINE, PUBLIC_MEMBERS
 from securecoap.errors import CredentialsFault, StateError, UriError
@@ -103,7 +103,7 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
 
 @click.command
 @_FILE
-@click.argument("label")
+@click.argument("label", shell_complete=completing.labels)
 @click.option("--reveal", is_flag=True, help="Show keys, too.")
 def show(file: Path, label: str, reveal: bool) -> int:
     """Print the entry of a label or pattern as JSON, its keys hidden."""
@@ -136,12 +136,13 @@ def hidden(value: Any, *, is_public: bool = False) -> Any:
 
 @click.command
 @_FILE
-@click.argument("uri")
+@click.argument("uri", shell_complete=completing.uris)
 @click.option(
     "--as",
     "labels",
     metavar="LABEL",
     multiple=True,
+    shell_complete=completing.labels,
     help="Who asks: a label of the file; a second one for OSCORE over DTLS.  [default: a stranger]",
 )
 @click.option("--method", type=click.Choice(_METHODS, case_sensitive=False), default="GET", show_default=True)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, aclosing
-from typing import TYPE_CHECKING, BinaryIO, Final, Unpack
+from typing import TYPE_CHECKING, Final, Unpack
 
 import click
 
-from securecoap.cli import output as out
-from securecoap.cli import session, status
+from securecoap.cli import session
 from securecoap.cli.options import (
     CONNECTION,
     EXCHANGE,
@@ -20,7 +18,7 @@ from securecoap.cli.options import (
     refused,
     uri_argument,
 )
-from securecoap.cli.text import reader_left, tell
+from securecoap.cli.watching import watch
 
 if TYPE_CHECKING:
     from securecoap.context import Context
@@ -48,29 +46,12 @@ def observe(
 
     Each payload is followed by a newline. Ctrl-C ends the observation, with exit status 0.
     """
+    where, via = destination(uri, proxy)
+    options = message_options(block_size, b"", accept=accept) | via
+    arguments = {"confirmable": not non, **options, **session.time_limit(connection)}
 
     async def action(coap: Context) -> int:
-        where, via = destination(uri, proxy)
-        options = message_options(block_size, b"", accept=accept) | via
-        with ExitStack() as files:
-            file: BinaryIO | None = None
-            if output is not None:
-                file = files.enter_context(open(output, "wb"))  # noqa: ASYNC230, PTH123  # short writes, to what the user names
-            answers = coap.observe(where, confirmable=not non, **options, **session.time_limit(connection))
-            async with aclosing(answers):
-                async for answer in answers:
-                    if connection["verbose"]:
-                        tell(out.describe(answer))
-                    if status.of_code(answer.code) != status.SUCCESS:
-                        out.report_error(answer, quiet=connection["quiet"])
-                        return status.FAILURE
-                    try:
-                        out.write_notification(answer, file)
-                    except BrokenPipeError:
-                        reader_left()  # it has seen enough: as good as Ctrl-C
-                        return status.SUCCESS
-        tell("the server does not send notifications (any more)")
-        return status.SUCCESS
+        return await watch(coap, where, arguments, output, verbose=connection["verbose"] > 0, quiet=connection["quiet"])
 
     return session.run(connection, action, ends_by_signal=True)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypedDict, TypeVar
 
 import click
 
+from securecoap.cli.completing import a_file, bodies, content_formats, uris
 from securecoap.errors import UriError
 from securecoap.wire.block import Block
 from securecoap.wire.content_formats import parse_content_format
@@ -31,14 +32,18 @@ __all__ = [
     "STATE",
     "Connection",
     "apply",
+    "block_size_of",
     "body_of",
+    "content_format_option",
     "credentials_option",
     "destination",
     "message_options",
-    "not_yet",
     "not_yet_command",
+    "proxy_option",
     "refused",
+    "seconds_of",
     "uri_argument",
+    "uri_argument_optional",
 ]
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
@@ -144,14 +149,37 @@ def _output(_: click.Context, __: click.Parameter, value: str | None) -> str | N
     return value
 
 
+def block_size_of(text: str) -> int:
+    """Bytes of a block (RFC 7959 section 2.2).
+
+    Raises:
+        ValueError: no block has so many.
+    """
+    if text not in _BLOCK_SIZES:
+        raise ValueError(f"one of {', '.join(_BLOCK_SIZES)}")
+    return int(text)
+
+
+def seconds_of(seconds: float) -> float:
+    """A time limit.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not 0 < seconds < 1e9:
+        raise ValueError("a time limit is a positive number of seconds")
+    return seconds
+
+
 def _block_size(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
-    return None if value is None else int(value)
+    return None if value is None else block_size_of(value)
 
 
 def _seconds(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
-    if value is not None and not 0 < value < 1e9:
-        raise click.BadParameter("a time limit is a positive number of seconds")
-    return value
+    try:
+        return None if value is None else seconds_of(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def message_options(size: int | None, body: bytes | Path, **options: int | None) -> dict[str, Any]:
@@ -214,11 +242,6 @@ def refused(*names: str, reason: str, is_flag: bool = False) -> Callable[[Functi
     )
 
 
-def not_yet(*names: str, is_flag: bool = False) -> Callable[[Function], Function]:
-    """An option of a later version."""
-    return refused(*names, reason="not available yet", is_flag=is_flag)
-
-
 def not_yet_command(name: str, whole: str = "") -> click.Command:
     """A command of a later version: a usage error, whatever is written behind it.
 
@@ -240,7 +263,8 @@ def not_yet_command(name: str, whole: str = "") -> click.Command:
     )
 
 
-uri_argument: Final = click.argument("uri", callback=_uri)
+uri_argument: Final = click.argument("uri", callback=_uri, shell_complete=uris)
+uri_argument_optional: Final = click.argument("uri", callback=_uri, required=False, shell_complete=uris)
 
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 
@@ -291,8 +315,21 @@ CONNECTION: Final = (
 )
 """Options of every command that talks to a server."""
 
+proxy_option: Final = click.option(
+    "--proxy",
+    metavar="URI",
+    callback=_proxy,
+    shell_complete=uris,
+    help="Forward-proxy that passes the request on: its URI, without a path.",
+)
 EXCHANGE: Final = (
-    click.option("--accept", metavar="N|NAME", callback=_content_format, help="Content format of the answer."),
+    click.option(
+        "--accept",
+        metavar="N|NAME",
+        callback=_content_format,
+        shell_complete=content_formats,
+        help="Content format of the answer.",
+    ),
     click.option("--non", is_flag=True, help="Send non-confirmable messages."),
     click.option(
         "--block-size",
@@ -301,22 +338,37 @@ EXCHANGE: Final = (
         callback=_block_size,
         help="Bytes in a block of a large body: 16, 32, ... 1024.",
     ),
-    click.option(
-        "--proxy",
-        metavar="URI",
-        callback=_proxy,
-        help="Forward-proxy that passes the request on: its URI, without a path.",
-    ),
+    proxy_option,
 )
 """Options of every command that sends requests."""
 
 RESULT: Final = (
-    click.option("-o", "--output", metavar="FILE", callback=_output, help="Write the payload to this file."),
+    click.option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        callback=_output,
+        shell_complete=a_file,
+        help="Write the payload to this file.",
+    ),
 )
 """Where the payload of the answer goes."""
 
+content_format_option: Final = click.option(
+    "--content-format",
+    metavar="N|NAME",
+    callback=_content_format,
+    shell_complete=content_formats,
+    help="Content format of the body.",
+)
 PAYLOAD: Final = (
-    click.option("--payload", metavar="TEXT|@FILE|-", callback=_payload, help="Body: a text, a file's, or stdin's."),
-    click.option("--content-format", metavar="N|NAME", callback=_content_format, help="Content format of the body."),
+    click.option(
+        "--payload",
+        metavar="TEXT|@FILE|-",
+        callback=_payload,
+        shell_complete=bodies,
+        help="Body: a text, a file's, or stdin's.",
+    ),
+    content_format_option,
 )
 """Options of methods that have a body."""

@@ -5,6 +5,7 @@ Knows the commands' names and modules only, so that a command loads nothing that
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import traceback
@@ -36,6 +37,7 @@ _MODULES: Final = {
     "shell": "shell",
     "serve": "serve",
     "credentials": "credentials",
+    "completion": "completion",
 }
 
 
@@ -53,6 +55,7 @@ class _Program(click.Group):
         return commands[cmd_name]
 
 
+_COMPLETION: Final = "_SECURECOAP_COMPLETE"
 _HELP: Final = """Secure CoAP: requests, observation and servers over DTLS and OSCORE.
 
 \b
@@ -81,8 +84,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    if _COMPLETION in os.environ:  # a shell asks how a line may go on
+        import_module("securecoap.cli.completion")
     try:
-        outcome = program.main(arguments, prog_name="securecoap", standalone_mode=False)
+        outcome = program.main(arguments, prog_name="securecoap", complete_var=_COMPLETION, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return status.USAGE

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec
 
 import click
 
-from securecoap.cli import logs, status
+from securecoap.cli import completing, logs, status
 from securecoap.cli.text import tell
 from securecoap.collection import uncollected
 from securecoap.errors import CredentialsFault
@@ -262,7 +262,7 @@ def _pair_many(
 
 
 @click.command
-@click.argument("label", callback=colon_label)
+@click.argument("label", callback=colon_label, shell_complete=completing.labels)
 @click.option("--server", metavar="FILE", type=_OLD, required=True, help="The server's file.")
 @click.option("--device", metavar="FILE", type=_OLD, help="The device's file; not needed with --finish.")
 @click.option("--finish", is_flag=True, help="The device has its new key: end the old one now.")
@@ -303,7 +303,7 @@ def rotate(label: str, server: Path, device: Path | None, finish: bool, overlap:
 
 @click.command
 @click.argument("file", type=_OLD)
-@click.argument("label", callback=colon_label)
+@click.argument("label", callback=colon_label, shell_complete=completing.labels)
 @guarded
 def revoke(file: Path, label: str) -> int:
     """Delete a device's keys; its label stays, satisfied by nothing, so that what refers to it stays good."""

@@ -43,7 +43,7 @@ class Request:
         arguments: of the method of a `Context`: options by name, ``timeout``, ``confirmable``.
         quiet: whether there is no progress bar.
         verbose: whether the response is described on stderr.
-        end: what follows a payload on stdout, if that is no terminal.
+        end: what follows a payload on stdout, if there is one and that is no terminal.
     """
 
     method: str
@@ -72,7 +72,7 @@ async def perform(coap: Context, request: Request) -> int:
     if request.verbose:
         tell(out.describe(answer, size))
     if path is None or status.of_code(answer.code) != status.SUCCESS:
-        return out.write_answer(answer, request.end, quiet=request.quiet)
+        return out.write_answer(answer, request.end if answer.payload else b"", quiet=request.quiet)
     return status.SUCCESS
 
 

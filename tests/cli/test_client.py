@@ -453,8 +453,6 @@ def test_proxy(client, run, command):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["shell"],
-        ["shell", URI, "--timeout", "1"],
         ["serve", "--files", "/tmp"],
         ["serve", "--demo", "--workers", "2"],
     ],
@@ -467,7 +465,7 @@ def test_what_is_of_a_later_version_says_so(client, run, arguments):
 
 
 @pytest.mark.parametrize(
-    "command", ["", "get", "observe", "discover", "ping", "serve", "credentials", "credentials check"]
+    "command", ["", "get", "observe", "discover", "ping", "shell", "serve", "credentials", "credentials check"]
 )
 def test_every_command_has_help(run, command):
     outcome = run(*command.split(), "--help")

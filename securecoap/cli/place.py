@@ -1,0 +1,148 @@
+"""Where a shell is on a server: a URI that others are relative to, and the resources that are known around it.
+
+Knows what servers said about themselves (RFC 6690); asks nobody and prints nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from securecoap.errors import UriError
+from securecoap.wire.link_format import parse_links
+from securecoap.wire.uri import compose_uri, parse_uri, resolve_uri
+
+if TYPE_CHECKING:
+    from securecoap.wire.link_format import Link
+
+__all__ = ["Place"]
+
+_SCHEMES: Final = ("coap://", "coaps://")
+
+
+class Place:
+    """A position in the resources of a server.
+
+    Args:
+        uri: where to begin, or ``None``: then only whole URIs mean something.
+    """
+
+    def __init__(self, uri: str | None = None) -> None:
+        self._uri: str | None = None
+        self._known: dict[str, dict[str, Link]] = {}
+        if uri is not None:
+            self.go(uri)
+
+    @property
+    def uri(self) -> str | None:
+        """The URI of the place, without a slash at its end; ``None`` before there is one."""
+        return self._uri
+
+    def resolve(self, reference: str = "") -> str:
+        """The whole URI that a reference means here: a path, ``..``, ``?query``, or a URI.
+
+        Raises:
+            UriError: it means none.
+        """
+        if "://" in reference:
+            parse_uri(reference)
+            return reference
+        if self._uri is None:
+            raise UriError("there is no server yet: 'cd coap://HOST' goes to one, or write a whole URI")
+        if not reference or reference.startswith("?"):
+            uri = self._uri + reference
+        else:
+            # A name with a colon is no scheme here: who means another server writes ://
+            uri = resolve_uri(self._uri + "/", reference if reference.startswith("/") else f"./{reference}")
+            if reference.rpartition("/")[2] in {".", ".."}:
+                uri = uri.rstrip("/")
+        parse_uri(uri)
+        return uri
+
+    def go(self, reference: str) -> None:
+        """Be there from now on.
+
+        Raises:
+            UriError: it means no URI, or one with a query.
+        """
+        parts = parse_uri(self.resolve(reference))
+        if parts.query:
+            raise UriError("a place has no query; write it with the request")
+        path = parts.path[:-1] if parts.path and not parts.path[-1] else parts.path
+        self._uri = compose_uri(parts.scheme, parts.host, parts.port, path).rstrip("/")
+
+    # What is known.
+
+    def server(self, reference: str = "") -> str:
+        """The URI of the server that a reference leads to, without a path.
+
+        Raises:
+            UriError: it leads to none.
+        """
+        parts = parse_uri(self.resolve(reference))
+        return compose_uri(parts.scheme, parts.host, parts.port).rstrip("/")
+
+    def learn(self, server: str, document: bytes) -> int:
+        """Remember what a server said about itself; links that lead elsewhere are left out.
+
+        Returns:
+            How many resources it has.
+
+        Raises:
+            FormatError: it is not in link format.
+        """
+        known: dict[str, Link] = {}
+        for link in parse_links(document):
+            try:
+                uri = resolve_uri(server + "/", link.target)
+                if self.server(uri) == server:
+                    known[str(parse_uri(uri))] = link
+            except UriError:
+                continue
+        self._known[server] = known
+        return len(known)
+
+    def learn_nothing(self, server: str) -> None:
+        """A server did not say what it has; it is not asked again for what is only a help."""
+        self._known.setdefault(server, {})
+
+    def is_known(self, server: str) -> bool:
+        """Whether a server was asked."""
+        return server in self._known
+
+    def below(self, reference: str = "") -> list[tuple[str, Link]]:
+        """The known resources at and below a place: what is written to reach each from there, and its link."""
+        here = self.resolve(reference).rstrip("/")
+        found = []
+        for uri, link in self._known.get(self.server(reference), {}).items():
+            if uri.rstrip("/") == here or uri.startswith(here + "/"):
+                found.append((uri[len(here) + 1 :] or ".", link))
+        return sorted(found, key=lambda one: one[0])
+
+    def candidates(self, begun: str, *, places_only: bool = False) -> list[tuple[str, str]]:
+        """How a reference that was begun may go on: texts that begin as it does, a segment further, and their titles.
+
+        Args:
+            begun: what is there of it.
+            places_only: whether only what has something below it is meant.
+        """
+        head = begun[: begun.rfind("/") + 1]
+        try:
+            base = self.resolve(head).rstrip("/") + "/"
+            known = self._known.get(self.server(head), {})
+        except UriError:
+            return [(scheme, "") for scheme in _SCHEMES if scheme.startswith(begun)]
+        found: dict[str, str] = {}
+        for uri, link in known.items():
+            if not uri.startswith(base):
+                continue
+            name, slash, _ = uri[len(base) :].partition("/")
+            if slash:
+                found.setdefault(f"{head}{name}/", "")
+            elif name and not places_only:
+                found[head + name] = _title(link)
+        return sorted((text, title) for text, title in found.items() if text.startswith(begun))
+
+
+def _title(link: Link) -> str:
+    values = dict(link.attributes)
+    return values.get("title") or values.get("rt") or ""

@@ -1,0 +1,139 @@
+"""Completion in shells: by the script in a real bash, and by what the program answers to each of them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+FILE = {
+    ":sensor-17": {"dtls": {"client-identity": {"ascii": "a"}, "psk": {"command": ["touch", "MARK"]}}},
+    ":sensor-18": {"unprotected": True},
+    ":gateway": ":sensor-17",
+    "coaps://h.example:5690/*": ":sensor-17",
+    "coap://*/x": ":gateway",
+    "$schema": "x",
+}
+
+
+@pytest.fixture
+def file(write):
+    return write(FILE)
+
+
+@pytest.fixture
+def bash(tmp_path):
+    """What a real bash completes a line to: COMPREPLY of the script's function, as Readline calls it."""
+    if shutil.which("bash") is None:
+        pytest.skip("there is no bash")
+    program = tmp_path / "bin" / "securecoap"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m securecoap "$@"\n')
+    program.chmod(0o755)
+    script = r"""
+        PATH=$1:$PATH
+        source <(securecoap completion bash)
+        compopt() { echo "compopt $*"; }
+        [[ $(complete -p securecoap) == *-F\ _securecoap_completion* ]] || exit 9
+        COMP_LINE=$2 COMP_POINT=${#2}
+        _securecoap_completion securecoap
+        printf '%s\n' "${COMPREPLY[@]}"
+    """
+
+    def complete(line):
+        done = subprocess.run(
+            ["bash", "--norc", "-c", script, "bash", str(program.parent), line],
+            capture_output=True,
+            timeout=120,
+            check=False,
+            cwd=tmp_path,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return [text for text in done.stdout.splitlines() if text]
+
+    return complete
+
+
+def test_a_real_bash(bash, file, tmp_path):
+    assert bash("securecoap cred") == ["credentials"]
+    assert bash("securecoap get --bl") == ["--block-size"]
+    assert bash("securecoap get co") == ["compopt -o nospace", "compopt -o nospace", "coap://", "coaps://"]
+    # Readline replaces what is behind the last colon.
+    assert bash(f"securecoap get --credentials {file} coaps:") == ["compopt -o nospace"] * 2 + [
+        "//",
+        "//h.example:5690/",
+    ]
+    assert bash(f"securecoap credentials show {file} :s") == ["sensor-17", "sensor-18"]
+    assert bash("securecoap get -o ") == ["compopt -o default"]
+    (tmp_path / "body").touch()
+    assert bash("securecoap put x --payload @bo") == ["@body"]
+    assert not (tmp_path / "MARK").exists()  # no command of the file was run
+
+
+def words(monkeypatch, capfd, kind, line):
+    """What the program answers to the script of a shell."""
+    from securecoap.cli.program import run
+
+    parts = line.split(" ")
+    monkeypatch.setenv("_SECURECOAP_COMPLETE", f"{kind}_complete")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", parts[-1] if kind == "fish" else str(len(parts) - 1))
+    monkeypatch.setenv("COMP_LINE", line)
+    monkeypatch.setenv("COMP_WORDBREAKS", " \n\"'@><=;|&(")  # as those do who take the colon out
+    with pytest.raises(SystemExit) as ended:
+        run([])
+    assert ended.value.code == 0
+    return capfd.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("securecoap sh", ["plain,shell"]),
+        ("securecoap get coap:", ["plain,coap://"]),
+        ("securecoap get --credentials FILE coaps://", ["plain,coaps://", "plain,coaps://h.example:5690/"]),
+        ("securecoap credentials show FILE ", ["plain,:gateway", "plain,:sensor-17", "plain,:sensor-18"]),
+        ("securecoap credentials show FILE ga", ["plain,gateway"]),
+        ("securecoap credentials revoke FILE :ga", ["plain,:gateway"]),
+        ("securecoap credentials rotate --server FILE :ga", ["plain,:gateway"]),
+        ("securecoap credentials export FILE :ga", ["plain,:gateway"]),
+        ("securecoap credentials explain FILE coap://h/ --as :ga", ["plain,:gateway"]),
+        ("securecoap credentials show /no/such/file ", []),
+        ("securecoap get x --accept application/json-", ["plain,application/json-patch+json"]),
+        ("securecoap put x --payload - --content-format text/p", ["plain,text/plain;charset=utf-8"]),
+        ("securecoap completion ", ["plain,bash", "plain,zsh", "plain,fish"]),
+    ],
+)
+def test_what_is_found(monkeypatch, capfd, file, line, found):
+    answer = words(monkeypatch, capfd, "bash", line.replace("FILE", str(file)))
+    assert [text for text in answer if text] == found
+
+
+def test_a_file_that_is_none(monkeypatch, capfd, write):
+    for content in ("{", "[1]", '"x"', "[" * 100000):
+        assert words(monkeypatch, capfd, "bash", f"securecoap credentials show {write(content)} :") == [""]
+
+
+def test_a_directory_of_files(monkeypatch, capfd, write, tmp_path):
+    write({":b": None}, "b.json")
+    write({":a": None}, "a.json")
+    assert words(monkeypatch, capfd, "bash", f"securecoap credentials show {tmp_path} :") == ["plain,:a", "plain,:b"]
+
+
+@pytest.mark.parametrize("kind", ["zsh", "fish"])
+def test_other_shells(monkeypatch, capfd, kind):
+    assert "shell" in "\n".join(words(monkeypatch, capfd, kind, "securecoap sh"))
+
+
+@pytest.mark.parametrize("kind", ["bash", "zsh", "fish"])
+def test_scripts(run, kind):
+    status, script, err = run("completion", kind)
+    assert (status, err) == (0, "")
+    assert f"_SECURECOAP_COMPLETE={kind}_complete".encode() in script
+
+
+def test_a_shell_that_is_not_known(run):
+    assert run("completion", "tcsh").status == 2
