@@ -136,5 +136,5 @@ class SharedMemory:
         fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, place, 1, 0))
 
     def close(self) -> None:
-        """Give up the locks; the memory itself goes with the last reference to it."""
+        """Close it; memory and locks go with the last reference to the memory."""
         os.close(self._descriptor)
