@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from securecoap.credentials.algorithms import AeadParameters
     from securecoap.errors import CoapError
     from securecoap.oscore.agreement import Agreement
+    from securecoap.oscore.algorithms import Aead
     from securecoap.oscore.rederivation import Rederivation
     from securecoap.oscore.sender import Sender
 
@@ -164,19 +165,24 @@ class SecurityContext:
         derivation: makes the context that will replace this one (Appendix B.2), or ``None``.
         agreement: of a context that we began to agree on, who wants to know what becomes of it (RFC 9668).
         retired: the context was removed, and no message is sent or accepted under it any more.
-        aead_sender: for what we send.
-        aead_recipient: for what the peer sends.
+        aead_sender: for what we send; made when it is first used.
+        aead_recipient: for what the peer sends; made when it is first used.
 
     Raises:
         ConfigurationError: identifiers that are equal (both ends would use one key), too long for the nonce, or too
             long for the OSCORE option together with the ID Context.
     """
 
+    aead_recipient: Aead
+    aead_sender: Aead
+
     __slots__ = (
         "_nonce_length",
         "_option_tail",
+        "_recipient_key",
         "_recipient_nonce",
         "_recipient_prefixes",
+        "_sender_key",
         "_sender_nonce",
         "_sender_prefixes",
         "aead_recipient",
@@ -231,8 +237,8 @@ class SecurityContext:
         self.generation = 0
         self.retired = False
         self.agreement: Agreement | None = None
-        self.aead_sender = make_aead(algorithm, keys.sender_key)
-        self.aead_recipient = make_aead(algorithm, keys.recipient_key)
+        self._sender_key = keys.sender_key
+        self._recipient_key = keys.recipient_key
         self._nonce_length = algorithm.nonce_length
         common_iv = int.from_bytes(keys.common_iv, "big")
         self._sender_nonce = common_iv ^ _nonce_base(sender_id, algorithm.nonce_length)
@@ -242,6 +248,7 @@ class SecurityContext:
         self._recipient_prefixes = _NONE_YET
         tail = sender_id if self.kid_context is None else encode_option(b"\x00", sender_id, self.kid_context)[2:]
         self._option_tail = tail
+        self.__class__ = _Unused  # noqa: PLE0237 - its class is no slot
 
     @classmethod
     def derive(
@@ -301,6 +308,29 @@ class SecurityContext:
 
     def __repr__(self) -> str:
         return f"<SecurityContext {self.sender_id.hex() or '-'} to {self.recipient_id.hex() or '-'}>"
+
+
+class _Unused(SecurityContext):
+    """What a context is before its first message: without AEAD objects, which take more memory than all the rest.
+
+    Of 100,000 contexts few may ever be used. A class of its own, as looking up anything takes longer in one that has
+    this method.
+    """
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Aead:
+        if name == "aead_sender":
+            self.aead_sender = made = make_aead(self.algorithm, self._sender_key)
+            self._sender_key = b""
+        elif name == "aead_recipient":
+            self.aead_recipient = made = make_aead(self.algorithm, self._recipient_key)
+            self._recipient_key = b""
+        else:
+            raise AttributeError(f"'SecurityContext' object has no attribute {name!r}")
+        if not self._sender_key and not self._recipient_key:
+            self.__class__ = SecurityContext  # type: ignore[assignment]  # from now on; the slots are the same
+        return made
 
 
 def _with(prefixes: tuple[bytes | None, ...], length: int, prefix: bytes) -> tuple[bytes | None, ...]:

@@ -87,8 +87,9 @@ class Sender:
         self._scheduler = scheduler
         self._limits = limits or Limits()
         self._window = window
-        self._held: list[Held] = []
-        self._unanswered: dict[int, None] = {}  # in ascending order: numbers grow
+        # No container before it is needed: most contexts never hold anything.
+        self._held: list[Held] | tuple[()] = ()
+        self._unanswered: dict[int, None] | None = None  # in ascending order: numbers grow
         self._reservation: asyncio.Task[None] | None = None
         self._flushing = self._again = False
         self._closed: CoapError | None = None
@@ -114,22 +115,24 @@ class Sender:
 
     def unanswered(self, number: int) -> None:
         """A Confirmable request with this number is on its way."""
+        if self._unanswered is None:
+            self._unanswered = {}
         self._unanswered[number] = None
 
     def repeated(self) -> None:
         """A request is on its way once more, under the number that it had."""
-        self._unanswered = dict.fromkeys(sorted(self._unanswered))
+        self._unanswered = dict.fromkeys(sorted(self._unanswered or ()))
 
     def answered(self, number: int) -> None:
         """It is not any more: acknowledged, answered, failed or cancelled. Harmless if that was known."""
-        if number in self._unanswered:
+        if self._unanswered and number in self._unanswered:
             del self._unanswered[number]
             if self._held:
                 self._flush()
 
     def withdraw(self, message: Held) -> None:
         """Do not send it. Its number, if it had one, is lost and used by nobody."""
-        if message in self._held:
+        if isinstance(self._held, list) and message in self._held:
             self._held.remove(message)
             if self._held:
                 self._flush()
@@ -139,12 +142,12 @@ class Sender:
         self._closed = error or SessionEnded("the OSCORE context is not used any more")
         if self._reservation is not None:
             self._reservation.cancel()
-        held, self._held = self._held, []
+        held, self._held = self._held, ()
         for message in held:
             self._scheduler.call_soon(message.failed, self._closed)
 
     def _is_far(self, number: int) -> bool:
-        for oldest in self._unanswered:
+        for oldest in self._unanswered or ():
             return number - oldest >= self._window
         return False
 
@@ -154,6 +157,8 @@ class Sender:
             error = RequestFailed("too many messages wait for the OSCORE context")
             self._scheduler.call_soon(message.failed, error)
             return
+        if isinstance(self._held, tuple):
+            self._held = []
         self._held.append(message)
         # Behind a request that waits for an answer nothing has to be reserved yet.
         if message.number is None and (not message.is_request or self._held[0].number is None):
@@ -191,7 +196,7 @@ class Sender:
             self._flushing = False
 
     def _flush_once(self) -> None:
-        waiting, self._held = self._held, []
+        waiting, self._held = self._held, ()
         kept: list[Held] = []
         blocked = False
         for position, message in enumerate(waiting):

@@ -8,7 +8,7 @@ This module knows no message, no key and no storage.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from securecoap.credentials.algorithms import DEFAULT_WINDOW, MAXIMUM_WINDOW
 
@@ -37,6 +37,17 @@ class Window(Protocol):
     def restore(self, highest: int, seen: int, *, proven: bool = True) -> None: ...
 
 
+class _Masks(dict[int, int]):
+    """By size, so that windows share them."""
+
+    def __missing__(self, size: int) -> int:
+        mask = self[size] = (1 << size) - 1
+        return mask
+
+
+_MASKS: Final = _Masks()
+
+
 class ReplayWindow:
     """Which Partial IVs were received.
 
@@ -59,7 +70,7 @@ class ReplayWindow:
         if not 1 <= size <= MAXIMUM_WINDOW:
             raise ValueError(f"a replay window has 1 to {MAXIMUM_WINDOW} places")
         self.size = size
-        self._mask = (1 << size) - 1
+        self._mask = _MASKS[size]
         self.highest = -1
         self.seen = 0
         self.void = void

@@ -137,7 +137,7 @@ class Handle:
         self._stopped = False
         self._shared = False
         self._fault_logged = False
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: tuple[asyncio.Future[None], ...] = ()  # one for each sender: next to none
 
     def __repr__(self) -> str:
         return f"<state of {self._label}{'' if self.closed is None else ', closed'}>"
@@ -191,7 +191,7 @@ class Handle:
                 raise StateError(f"{self._label}: its state is closed")
             next_chunk(self._end, 1, self._label)
             waiter: asyncio.Future[None] = self.loop.create_future()
-            self._waiters.append(waiter)
+            self._waiters = (*self._waiters, waiter)
             self._ask()
             await waiter
 
@@ -286,13 +286,13 @@ class Handle:
             self._next = outcome.first
         self._end = outcome.end
         self._low = self._low_water()
-        waiters, self._waiters = self._waiters, []
+        waiters, self._waiters = self._waiters, ()
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
     def _fail_waiters(self, error: StateError) -> None:
-        waiters, self._waiters = self._waiters, []
+        waiters, self._waiters = self._waiters, ()
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_exception(StateError(*error.args))

@@ -154,12 +154,13 @@ class Table:
     ) -> list[Handle]:
         """Make the handles of claims that are durable."""
         handles = []
+        on_closed = self._remove
         with self._mutex:
             for request, claim in zip(requests, claims, strict=True):
                 if claim is not None:
                     handle = Handle(
                         request.fingerprint, request.label, claim,
-                        home=home, worker=home.worker, loop=loop, on_closed=self._remove,
+                        home=home, worker=home.worker, loop=loop, on_closed=on_closed,
                     )  # fmt: skip
                     self._entries[request.fingerprint] = handle
                     handles.append(handle)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import cbor2
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -183,3 +184,28 @@ def test_defaults():
     assert (context.algorithm.number, context.window.size) == (10, 32)
     assert context.sender_nonce(0).hex() == vector["sender_nonce"]
     assert len(context.aead_sender.encrypt(bytes(13), b"", b"")) == 8
+
+
+def test_aead_objects_are_made_when_they_are_used_and_keys_stay_no_longer():
+    context = SecurityContext.derive(b"secret", b"salt", b"\x01", b"\x02")
+    fresh = type(context)
+    assert isinstance(context, SecurityContext)
+    keys = context._sender_key, context._recipient_key
+    assert all(len(key) == 16 for key in keys)
+    sender = context.aead_sender
+    assert context.aead_sender is sender
+    assert (context._sender_key, context._recipient_key) == (b"", keys[1])
+    recipient = context.aead_recipient
+    assert context.aead_recipient is recipient
+    assert (context._sender_key, context._recipient_key) == (b"", b"")
+    assert fresh is not type(context) is SecurityContext
+    assert sender.encrypt(bytes(13), b"text", b"") == AESCCM(keys[0], 8).encrypt(bytes(13), b"text", b"")
+    assert recipient.encrypt(bytes(13), b"text", b"") == AESCCM(keys[1], 8).encrypt(bytes(13), b"text", b"")
+
+
+def test_a_context_has_no_other_attribute_before_and_after():
+    context = SecurityContext.derive(b"secret", b"salt", b"\x01", b"\x02")
+    for _ in range(2):
+        with pytest.raises(AttributeError, match="nothing"):
+            context.nothing  # noqa: B018 - asked for the error
+        assert context.aead_recipient is not context.aead_sender
