@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Configuration", "ConfigurationFault", "read_configuration"]
 
 _Table = TypeVar("_Table")
-_PATHS: Final = ("credentials", "state", "keylog")
+_PATHS: Final = ("credentials", "files", "state", "keylog")
 
 
 class ConfigurationFault(ConfigurationError):
@@ -65,6 +65,7 @@ class _File(BaseModel):
 
     site: str | None = None
     demo: bool = False
+    files: _Texts = []
     bind: _Texts = []
     credentials: _Texts = []
     state: str | None = None
@@ -122,10 +123,13 @@ def read_configuration(path: Path) -> Configuration:
     for name in _PATHS:
         value = defaults.get(name)
         if value is not None:
-            defaults[name] = (
-                [str(path.parent / one) for one in value] if isinstance(value, list) else str(path.parent / value)
-            )
+            defaults[name] = [_beside(path, one) for one in value] if isinstance(value, list) else _beside(path, value)
     return Configuration(defaults, limits, parameters)
+
+
+def _beside(path: Path, name: str) -> str:
+    """A path that is relative to the directory of a file. A slash at its end stays, as it is part of ``DIR=/``."""
+    return str(path.parent / name) + "/" * name.endswith("/")
 
 
 def _checked(

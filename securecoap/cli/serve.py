@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 import click
 
 from securecoap.cli import logs, session, status
-from securecoap.cli.options import ENGINE, KEYLOG, STATE, apply, credentials_option, not_yet
+from securecoap.cli.options import ENGINE, KEYLOG, STATE, apply, credentials_option
 from securecoap.cli.reloading import reloading, require_watching
 from securecoap.cli.systemd import Notifier, take_sockets
 from securecoap.cli.text import tell
@@ -48,6 +48,7 @@ class Settings(TypedDict):
 
     site: str | None
     demo: bool
+    files: tuple[str, ...]
     bind: tuple[str, ...]
     credentials: tuple[Path, ...]
     state: Path | None
@@ -128,6 +129,12 @@ def _configure(ctx: click.Context, _: click.Parameter, path: Path | None) -> Con
 @click.argument("site", metavar="[MODULE:SITE]", required=False)
 @click.option("--demo", is_flag=True, help="Serve the demo site.")
 @click.option(
+    "--files",
+    metavar="DIR[=/PATH]",
+    multiple=True,
+    help="Serve the files below DIR, at /PATH/; several times for several directories.  [default path: /]",
+)
+@click.option(
     "--bind",
     metavar="URI...",
     multiple=True,
@@ -158,7 +165,6 @@ def _configure(ctx: click.Context, _: click.Parameter, path: Path | None) -> Con
     show_default=True,
     help="Processes that serve the same ports together (Linux).",
 )
-@apply((not_yet("--files"),))
 @click.option(
     "--config",
     metavar="FILE",
@@ -168,12 +174,12 @@ def _configure(ctx: click.Context, _: click.Parameter, path: Path | None) -> Con
     help="Options, limits and timing in TOML; what stands on the command line goes before it.",
 )
 def serve(**settings: Unpack[Settings]) -> int:
-    """Serve a site: a Site object of a module, or the demo site.
+    """Serve a site: a Site object of a module, the demo site, or the files of a directory.
 
     Says "listening URI" for each address when all are bound. SIGTERM and Ctrl-C end it, with exit status 0.
     """
-    if settings["demo"] == (settings["site"] is not None):
-        raise click.UsageError("what is to be served? Say MODULE:SITE or --demo, one of them")
+    if [settings["demo"], settings["site"] is not None, bool(settings["files"])].count(True) != 1:
+        raise click.UsageError("what is to be served? Say MODULE:SITE, --demo or --files, one of them")
     logs.configure(logging.INFO, settings["log_format"])
     voice = _Voice(settings["log_format"])
     try:
@@ -254,13 +260,16 @@ def _metrics() -> Metrics:
 
 
 def _site(settings: Settings) -> Site:
-    if settings["site"] is None:
+    if settings["demo"]:
         from securecoap.cli.demo import demo_site
 
         return demo_site()
-    from securecoap.cli.sites import SiteFault, load_site
+    from securecoap.cli.sites import SiteFault, file_site, load_site
 
+    config = settings["config"]
     try:
+        if settings["site"] is None:
+            return file_site(settings["files"], Limits() if config is None else config.limits)
         return load_site(settings["site"])
     except SiteFault as fault:
         raise ConfigurationError(str(fault)) from fault

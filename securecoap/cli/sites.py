@@ -1,4 +1,4 @@
-"""Finding the site that ``serve`` is to serve: ``MODULE:SITE`` on ``PYTHONPATH`` or in the working directory.
+"""Finding the site that ``serve`` is to serve: ``MODULE:SITE`` on ``PYTHONPATH`` or in the working directory, or files.
 
 Every way in which that can fail is one `SiteFault`, whose text says what to do about it.
 """
@@ -11,12 +11,17 @@ import traceback
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
+from securecoap.errors import ConfigurationError
 from securecoap.resources import Site
+from securecoap.resources.files import Files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
-__all__ = ["SiteFault", "load_site"]
+    from securecoap.config import Limits
+
+__all__ = ["SiteFault", "file_site", "load_site"]
 
 _LOADER: Final = ("<frozen importlib", "importlib" + os.sep)
 
@@ -49,6 +54,31 @@ def load_site(name: str) -> Site:
         hint = hint or ("; to serve what a function makes, assign it to a name" if callable(found) else "")
         raise SiteFault(f"{name} is no Site, but of type {kind}{hint}")
     return found
+
+
+def file_site(directories: Iterable[str], limits: Limits) -> Site:
+    """The `Site` of ``--files DIR`` and ``--files DIR=/PATH``.
+
+    Args:
+        directories: values of the option. What stands behind the last ``=/`` is a path; without one it is ``/``.
+        limits: of the server.
+
+    Raises:
+        SiteFault: no such directory, or two at one path.
+    """
+    site = Site()
+    for value in directories:
+        directory, separator, path = value.rpartition("=/")
+        if not separator:
+            directory, path = value, ""
+        segments = tuple(path.rstrip("/").split("/")) if path.strip("/") else ()
+        if "" in segments:
+            raise SiteFault(f"--files {value}: the path has an empty segment")
+        try:
+            site.add(segments, Files(directory, limits=limits))
+        except (ConfigurationError, ValueError) as error:
+            raise SiteFault(f"--files {value}: {error}") from None
+    return site
 
 
 def _import(name: str) -> object:

@@ -451,20 +451,6 @@ def test_proxy(client, run, command):
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [
-        ["serve", "--files", "/tmp"],
-        ["serve", "--demo", "--workers", "2"],
-    ],
-)
-def test_what_is_of_a_later_version_says_so(client, run, arguments):
-    outcome = run(*arguments)
-    assert outcome[:2] == (2, b"")
-    assert "not available yet" in outcome.err
-    assert client.made is None
-
-
-@pytest.mark.parametrize(
     "command", ["", "get", "observe", "discover", "ping", "shell", "serve", "credentials", "credentials check"]
 )
 def test_every_command_has_help(run, command):
