@@ -217,8 +217,6 @@ class Supervisor:
         except TimeoutError:
             _log.error("a worker did not end in time, and is ended")
         finally:
-            for worker in self.workers:
-                worker.kill()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -275,9 +273,10 @@ class Supervisor:
                 _log.error("worker %d has ended: %s", worker.number, how, extra={"fields": members})
         finally:
             worker.kill()
-            worker.channel = worker.process = None
             worker.answered(None)
             channel.close()
+            await process.wait()  # before this nobody may take over what it has
+            worker.channel = worker.process = None
 
     def _hear(self, worker: Worker, message: object) -> None:
         if isinstance(message, Beat):

@@ -1,0 +1,163 @@
+"""The parent among processes that die, hang, refuse, or do not end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from securecoap.credentials import CredentialsMap
+from securecoap.errors import ConfigurationError
+from securecoap.workers.messages import Boot, Switch
+from securecoap.workers.supervisor import Supervisor
+from tests.loopback import real
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+OTHERS = Switch(CredentialsMap({}), {})
+
+
+class Parent:
+    """What a supervisor asks."""
+
+    def __init__(self) -> None:
+        self.needs: list[bytes] = []
+        self.begun: list[tuple[int, float]] = []
+        self.how = "good"
+
+    def make(self, **arguments: Any) -> Supervisor:
+        return Supervisor(
+            2,
+            boot=lambda number: Boot(number, b"", 0, {}, (), 0, (), None, {"how": self.how}),
+            descriptors=lambda _: (),
+            need=self.needs.append,
+            begins=lambda number, pause: self.begun.append((number, pause)),
+            changed=lambda: None,
+            module="tests.workers.stand_in",
+            **arguments,
+        )
+
+
+@asynccontextmanager
+async def running(parent: Parent, **arguments: Any) -> AsyncIterator[Supervisor]:
+    supervisor = parent.make(**arguments)
+    try:
+        await supervisor.start()
+        yield supervisor
+    finally:
+        await supervisor.stop(30)
+    assert all(worker.process is None for worker in supervisor.workers)
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110  # what is waited for has no event
+            await asyncio.sleep(0.005)
+
+
+def pids(supervisor: Supervisor) -> list[int | None]:
+    return [None if worker.process is None else worker.process.pid for worker in supervisor.workers]
+
+
+@real
+async def test_one_that_dies_is_begun_anew(caplog: pytest.LogCaptureFixture) -> None:
+    parent = Parent()
+    async with running(parent) as supervisor:
+        before = pids(supervisor)
+        assert before[0] is not None
+        os.kill(before[0], signal.SIGKILL)
+        await until(lambda: supervisor.ready == 1)
+        await until(lambda: supervisor.ready == 2)
+        assert pids(supervisor)[1] == before[1]
+        assert pids(supervisor)[0] != before[0]
+        assert supervisor.restarts == 1
+        assert parent.begun == [(0, 0.2)]
+    assert "worker 0 has ended: SIGKILL" in caplog.text
+
+
+@real
+async def test_one_that_says_nothing_is_ended(caplog: pytest.LogCaptureFixture) -> None:
+    parent = Parent()
+    parent.how = "silent"
+    async with running(parent, patience=3.0) as supervisor:
+        # It has been heard at its beginning only. The other one is talked to.
+        parent.how = "good"
+        first = pids(supervisor)[0]
+
+        def is_another() -> bool:
+            supervisor.granted(b"x", None)
+            return pids(supervisor)[0] not in (first, None) and supervisor.ready == 2
+
+        await until(is_another)
+    assert "worker 0 has said nothing for 3 s, and is ended" in caplog.text
+
+
+@real
+async def test_pauses_grow() -> None:
+    parent = Parent()
+    async with running(parent) as supervisor:
+        parent.how = "dies"
+        first = pids(supervisor)[0]
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: len(parent.begun) >= 3)
+        assert [pause for _, pause in parent.begun[:3]] == [0.2, 0.4, 0.8]
+        parent.how = "good"
+        await until(lambda: supervisor.ready == 2)
+
+
+@pytest.mark.parametrize(("how", "fault"), [("faulty", "this\nand that"), ("dies", "ended before it served")])
+@real
+async def test_one_that_cannot_begin_ends_the_start(how: str, fault: str) -> None:
+    parent = Parent()
+    parent.how = how
+    with pytest.raises(ConfigurationError, match=fault):
+        async with running(parent):
+            raise AssertionError("it began")
+
+
+@real
+async def test_one_that_does_not_take_other_credentials_begins_anew_with_them() -> None:
+    parent = Parent()
+    parent.how = "stubborn"
+    async with running(parent) as supervisor:
+        before = pids(supervisor)
+        await supervisor.switch(OTHERS)
+        assert pids(supervisor) == [None, before[1]]  # nobody is left with the ones before
+        await until(lambda: supervisor.ready == 2)
+        assert pids(supervisor)[0] != before[0]
+
+
+@real
+async def test_what_they_need_and_count() -> None:
+    parent = Parent()
+    async with running(parent) as supervisor:
+        await until(lambda: len(parent.needs) == 2)
+        supervisor.granted(b"this", None)
+        await until(lambda: parent.needs.count(b"this again") == 2)
+        counted = {number: answer.metrics[0][3][0][2] for number, answer in await supervisor.count()}
+        assert counted == dict(enumerate(pids(supervisor)))
+        first = pids(supervisor)[0]
+        assert first is not None
+        os.kill(first, signal.SIGSTOP)
+        assert [number for number, _ in await supervisor.count()] == [1]  # without one that does not answer
+        os.kill(first, signal.SIGCONT)
+        await until(lambda: supervisor.ready == 2)
+        assert len(await supervisor.count()) == 2
+
+
+@real
+async def test_one_that_does_not_end_is_ended(caplog: pytest.LogCaptureFixture) -> None:
+    parent = Parent()
+    parent.how = "stays"
+    supervisor = parent.make()
+    await supervisor.start()
+    processes = [worker.process for worker in supervisor.workers]
+    await supervisor.stop(0.2)
+    assert [None if process is None else process.returncode for process in processes] == [-signal.SIGKILL] * 2
+    assert "did not end in time" in caplog.text
