@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left, bisect_right
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 from itertools import accumulate
 from operator import itemgetter
 from time import perf_counter, time
@@ -18,6 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from securecoap.cli import logs
 from securecoap.cli.gathering import Gathered
 from securecoap.errors import ConfigurationError
 from securecoap.events import CREDENTIAL_ENDS, LIMIT_NAMES, LIMIT_REACHED
@@ -269,6 +271,9 @@ async def serving_metrics(metrics: Metrics, where: str, is_ready: Callable[[], b
         raise ConfigurationError(f"--metrics {where}: {error}") from None
     async with server:
         bound = server.sockets[0].getsockname()
+        if not ip_address(bound[0].partition("%")[0]).is_loopback:
+            text = f"--metrics {where}: others than this machine may read what the server does, and for whom"
+            logs.event(logs.WARNING, "metrics-exposed", text, address=bound[0])
         yield f"http://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{bound[1]}/metrics"
 
 

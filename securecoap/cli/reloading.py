@@ -103,8 +103,6 @@ async def _reload(server: Context | Fleet, files: Sequence[Path]) -> bool:
     credentials = server.credentials
     if credentials is not None:
         logs.event(logs.INFO, "reload", "the credentials were read again", entries=len(credentials.entries))
-        for text in credentials.warnings:
-            logs.LOGGER.warning("%s", text)
     return True
 
 

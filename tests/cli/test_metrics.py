@@ -103,6 +103,14 @@ def test_health_and_readiness_and_what_is_no_http(site):
     assert fetch(uri, "/health")[0] == 200
 
 
+def test_an_address_that_others_reach_is_warned_of(tmp_path):
+    site = start_demo(tmp_path, "--metrics", "0.0.0.0:0", "--log-format", "json")
+    try:
+        site.program.wait_for('"event": "metrics-exposed"')
+    finally:
+        site.program.stop()
+
+
 @pytest.mark.parametrize("where", ["127.0.0.1:x", "192.0.2.1:0", "127.0.0.1:99999"])
 def test_where_it_cannot_be(run, where):
     outcome = run("serve", "--demo", "--bind", "coap://[::1]:0", "--metrics", where)

@@ -7,7 +7,7 @@ import select
 import shutil
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
@@ -37,6 +37,12 @@ class SocketPeer:
         self.failed: list[HandshakeFailed] = []
         self.largest = 0
         self.endpoint = Endpoint(self, random=os.urandom, now=time.monotonic(), **options)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def transmit(self, datagram: bytes, peer: Any) -> None:
         self.largest = max(self.largest, len(datagram))
