@@ -22,19 +22,38 @@ class Window(Protocol):
     proven: bool
 
     @property
-    def highest(self) -> int: ...
+    def highest(self) -> int:
+        """The highest Partial IV received; -1 before the first."""
+
     @property
-    def seen(self) -> int: ...
+    def seen(self) -> int:
+        """Bit 0 stands for ``highest``, bit *i* for ``highest - i``."""
+
     @property
-    def void(self) -> bool: ...
+    def void(self) -> bool:
+        """Whether nothing is known."""
+
     @property
-    def challenge(self) -> bytes | None: ...
-    def accepts(self, number: int) -> bool: ...
-    def mark(self, number: int) -> bool: ...
-    def offer(self, challenge: bytes) -> bytes | None: ...
-    def start(self, number: int) -> bool: ...
-    def start_unproven(self) -> None: ...
-    def restore(self, highest: int, seen: int, *, proven: bool = True) -> None: ...
+    def challenge(self) -> bytes | None:
+        """The Echo value that ends the void, once one was offered."""
+
+    def accepts(self, number: int) -> bool:
+        """Whether this Partial IV was not received before, as far as can be known."""
+
+    def mark(self, number: int) -> bool:
+        """Remember it; false if another process did so first."""
+
+    def offer(self, challenge: bytes) -> bytes | None:
+        """Have an Echo value end the void; the one that does."""
+
+    def start(self, number: int) -> bool:
+        """End the void; false if another process did so first."""
+
+    def start_unproven(self) -> None:
+        """End the void without proof."""
+
+    def restore(self, highest: int, seen: int, *, proven: bool = True) -> None:
+        """Take over a window that was saved."""
 
 
 class _Masks(dict[int, int]):
