@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from securecoap.cli import completing, status
-from securecoap.cli.provisioning import colon_label, content_of, device_pattern, guarded
+from securecoap.cli.provisioning import colon_label, content_of, device_pattern, guarded, named
 from securecoap.cli.text import tell
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def export(file: Path, label: str, uri: str, qr: bool) -> int:
 
     content = read_content(file)
     read = octets_in(file.resolve().parent)
-    name = label if label in content else f":{label}"
+    name = named(content, label)
     if name not in content:
         raise MakingFault(f"{file}: there is no {label}")
     if name.startswith(":"):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from securecoap.cli import completing, logs, status
+from securecoap.cli.provisioning import named
 from securecoap.cli.text import printable, tell
 from securecoap.credentials.exposure import INLINE, PUBLIC_MEMBERS
 from securecoap.errors import CredentialsFault, StateError, UriError
@@ -114,7 +115,7 @@ def show(file: Path, label: str, reveal: bool) -> int:
     content: dict[str, Any] = {}
     for path in files_of(file):
         content.update(json.loads(path.read_text(encoding="utf-8")))
-    entry = content.get(label)
+    entry = content.get(named(content, label))
     if entry is None:
         tell(f"{file}: there is no {label}")
         return status.USAGE
@@ -164,6 +165,7 @@ def explain(file: Path, uri: str, labels: tuple[str, ...], method: str, names: t
         raise click.UsageError(str(error)) from None
     code = METHODS[next(name for name in METHODS if name.upper() == method.upper())]
     try:
+        labels = tuple(named(found.entries, label) for label in labels)
         server = found.for_server(OwnNames((parsed.host,), names))
         answer = explaining.explain(server, parsed, code, labels, time.time())
     except explaining.NobodyThere as fault:

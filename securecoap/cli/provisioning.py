@@ -23,12 +23,12 @@ from securecoap.collection import uncollected
 from securecoap.errors import CredentialsFault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from securecoap.credentials.authority import Authority
     from securecoap.credentials.pairing import Fleet
 
-__all__ = ["COMMANDS", "KINDS", "colon_label", "content_of", "device_pattern", "guarded"]
+__all__ = ["COMMANDS", "KINDS", "colon_label", "content_of", "device_pattern", "guarded", "named"]
 
 Parameters = ParamSpec("Parameters")
 
@@ -72,6 +72,11 @@ def _duration(_: click.Context, __: click.Parameter, value: str) -> float:
 def colon_label(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     """A label; its colon may be left out."""
     return value if value is None or value.startswith(":") else f":{value}"
+
+
+def named(content: Collection[str], name: str) -> str:
+    """A name in a file: a label whose colon was left out is meant where there is no entry of that very name."""
+    return name if name in content or f":{name}" not in content else f":{name}"
 
 
 def content_of(path: Path) -> dict[str, Any]:

@@ -65,6 +65,7 @@ def test_show_hides_keys(run):
     assert not any(key.encode() in outcome.out for key in KEYS)
     revealed = run("credentials", "show", SERVER, ":sensor-17", "--reveal")
     assert json.loads(revealed.out) == json.loads(SERVER.read_text())[":sensor-17"]
+    assert run("credentials", "show", SERVER, "sensor-17") == outcome
     assert run("credentials", "show", SERVER, ":nobody").status == 2
 
 
@@ -97,6 +98,7 @@ def test_what_is_not_known_is_hidden():
         ("coaps://h/time", ("--as", ":sensor-18", "--as", ":sensor-17"), 0, ["(:sensor-18, :sensor-17, reader)"]),
         ("coaps://h/time", ("--as", ":sensor-17", "--as", ":sensor-17"), 2, []),
         ("coap://h/.well-known/core", (), 0, ["open to everybody"]),
+        ("coap://h/store/x", ("--as", "sensor-18"), 0, ["by :sensor-18"]),
         ("coap://h/store/x", ("--as", ":nobody"), 2, []),
         ("no uri", (), 2, []),
     ],
