@@ -122,14 +122,14 @@ class MessageManager:
         if mtype == ACK or mtype == RST:
             return self._dispatch_answer(message)
         remote = message.remote
+        now = self._time()
         peer = self._peers.get(remote)
         if peer is None:
-            peer = self._create_peer(remote)
+            peer = self._create_peer(remote, now)
             if peer is None:
                 return True  # dropped: what is not remembered could be carried out twice
         peer.touched = True
         peer.unanswered = 0.0
-        now = self._time()
         if now >= peer.rotates_at:
             self._peers.rotate(peer, now)
         code = message.code
@@ -309,7 +309,7 @@ class MessageManager:
         remote = message.remote
         peer = self._peers.get(remote)
         if peer is None:
-            peer = self._create_peer(remote)
+            peer = self._create_peer(remote, self._time())
             if peer is None:
                 if exchange is not None:
                     self._scheduler.call_soon(exchange.failed, RequestFailed("there is no room for another peer"))
@@ -337,14 +337,13 @@ class MessageManager:
         self._interface.send(message)
 
     def _send_to_group_member(self, message: Message) -> None:
-        peer = self._peers.get(message.remote) or self._create_peer(message.remote)
+        peer = self._peers.get(message.remote) or self._create_peer(message.remote, self._time())
         if peer is not None:
             self._transmission.send_non_confirmable(message, peer)
 
     # Time.
 
-    def _create_peer(self, remote: EndpointAddress) -> Peer | None:
-        now = self._time()
+    def _create_peer(self, remote: EndpointAddress, now: float) -> Peer | None:
         if self._sweep_timer is None and not self._closed:
             self._sweep_timer = self._scheduler.call_at(now + self._lifetime, self._sweep)
         return self._peers.create(remote, now)

@@ -5,13 +5,14 @@ A notification is made once for all who get the same; nothing here knows who the
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from securecoap.core.response_body import cut, first_block
 from securecoap.wire import numbers
 from securecoap.wire.codes import Code
 from securecoap.wire.message import Message
-from securecoap.wire.options import Options
+from securecoap.wire.template import OptionTemplate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ on where a client expects them."""
 UNKNOWN: Final = -1
 """Content format of what has none."""
 _SEQUENCE_MASK: Final = 0xFFFFFF
+_CONTENT: Final = Code.CONTENT
 _ETAG: Final = 1 << numbers.ETAG
 _BLOCK2: Final = 1 << numbers.BLOCK2
 # What a 2.03 tells anew of a representation that the client has (RFC 7252 section 5.9.1.3).
@@ -61,16 +63,16 @@ def make(request: Message, response: Message, number: int, exponent: int) -> Not
         number: of `SequenceNumbers`.
         exponent: of the largest block that is sent (6: 1024 bytes).
     """
-    code = response.code or Code.CONTENT
+    code = response.code or _CONTENT
     if not 64 <= code < 96:
         return Notification(response, number, UNKNOWN, is_last=True)
     options = request.options
     found = response.options
     pairs, payload = found.pairs, response.payload
     content_format: int | None = UNKNOWN
-    if code == Code.CONTENT:
+    if code == _CONTENT:
         content_format = found.content_format if pairs else None
-    if options.present & found.present & _ETAG and code == Code.CONTENT and found.etag in options.etags:
+    if options.present & found.present & _ETAG and code == _CONTENT and found.etag in options.etags:
         code, payload, content_format = Code.VALID, b"", UNKNOWN
         pairs = tuple([pair for pair in pairs if pair[0] in _REFRESHED])
     elif not found.present & _BLOCK2 and (len(payload) > 16 << exponent or options.present & _BLOCK2):
@@ -83,18 +85,16 @@ def make(request: Message, response: Message, number: int, exponent: int) -> Not
         part = cut(response, exponent)
         pairs, payload = part.options.pairs, part.payload
     value = number & _SEQUENCE_MASK
-    observe = (numbers.OBSERVE, value.to_bytes((value.bit_length() + 7) // 8, "big"))
-    if pairs:
-        pairs = tuple(sorted((*[pair for pair in pairs if pair[0] != numbers.OBSERVE], observe), key=_option))
-    else:
-        pairs = (observe,)
-    message = Message.inner(code, Options.received(pairs), payload, None, b"")
+    observed = _with_observe(pairs).options(value.to_bytes((value.bit_length() + 7) // 8, "big"))
+    message = Message.inner(code, observed, payload, None, b"")
     message.confirmable = response.confirmable
     return Notification(message, number, content_format, is_last=False)
 
 
-def _option(pair: tuple[int, bytes]) -> int:
-    return pair[0]
+@lru_cache(maxsize=64)
+def _with_observe(pairs: tuple[tuple[int, bytes], ...]) -> OptionTemplate:
+    """What a resource answers, again and again, with the same options."""
+    return OptionTemplate(pairs, numbers.OBSERVE)
 
 
 def as_confirmable(message: Message) -> Message:
@@ -128,5 +128,8 @@ class SequenceNumbers:
 
     def next(self) -> int:
         """The next number; its lower 24 bits are what is sent."""
-        self._last = max(self._last + 1, self._offset + int(self._time() * SEQUENCE_RATE))
-        return self._last
+        number = self._offset + int(self._time() * SEQUENCE_RATE)
+        if number <= self._last:
+            number = self._last + 1
+        self._last = number
+        return number

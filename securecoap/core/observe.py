@@ -49,10 +49,11 @@ class Observation(Exchange):
     )  # fmt: skip
 
     def __init__(self, incoming: IncomingPlumbing, audience: Audience) -> None:
+        remote = incoming.request.remote
         self.incoming = incoming
         self.is_outstanding = self.ended = False
-        self.is_stranger = not incoming.request.remote.confirmed
-        self.identity = incoming.request.remote.authenticated_claims
+        self.is_stranger = not remote.confirmed
+        self.identity = remote.authenticated_claims
         self._audience = audience
         self._callback: Cancel | None = None
         self._rendering: Rendering | None = None  # the one that is waited for
@@ -65,6 +66,11 @@ class Observation(Exchange):
     def is_accepted(self) -> bool:
         """Whether the resource has taken it, and it goes on."""
         return self._callback is not None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was rendered for it yet, nor is."""
+        return self._rendering is None and not self.incoming.was_answered
 
     @property
     def request(self) -> Message:
@@ -199,7 +205,18 @@ class Observation(Exchange):
         """Interest has ended. It is its own callback: a bound method for each of very many would cost more."""
         self.end()
 
-    def give_up(self) -> None:
+    # To the server a registration is like a request to be answered: the first state is rendered for it alone.
+
+    def respond(self, response: Message) -> None:
+        """The first state is rendered."""
+        self.rendered(None if response is NoResponse else self._audience.table.notification(self.request, response))
+
+    def on_interest_end(self, callback: Cancel) -> None:
+        """What stops the work on it."""
+        self._rendering = Rendering(self._audience.table, self, None)
+        self._rendering.on_interest_end(callback)
+
+    def suppress_response(self) -> None:
         """It ends without another word."""
         self.end()
         self.incoming.suppress_response()
@@ -263,7 +280,7 @@ class Rendering:
         self._finish()
         waiting, self._waiting = self._waiting, []
         for observation in waiting:
-            observation.give_up()
+            observation.suppress_response()
 
     def _finish(self) -> None:
         self.is_done = True

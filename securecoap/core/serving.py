@@ -33,10 +33,13 @@ from securecoap.wire.message import Message, NoResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import TypeAlias
 
     from securecoap.core.echo import EchoValues
     from securecoap.core.tokens import IncomingRequest
     from securecoap.interfaces import EndpointAddress, IncomingPlumbing, Randomness, Resource, ResourceTree, Scheduler
+
+    _Answered: TypeAlias = IncomingPlumbing | Observation | Rendering  # what a resource is rendered for
 
 __all__ = ["Server"]
 
@@ -50,6 +53,7 @@ _GATE: Final = sum(
 _SPECIAL: Final = sum(1 << number for number in (numbers.BLOCK1, numbers.BLOCK2, numbers.OBSERVE))
 _BLOCKS: Final = 1 << numbers.BLOCK1 | 1 << numbers.BLOCK2
 _OBSERVE: Final = 1 << numbers.OBSERVE
+_NO_RESPONSE: Final = 1 << numbers.NO_RESPONSE
 
 
 class Server:
@@ -177,14 +181,16 @@ class Server:
     def _observed(self, incoming: IncomingPlumbing, resource: Resource) -> None:
         """Register an observation if one is asked for and taken, and render."""
         request = incoming.request
+        options = request.options
+        present = options.present
         if (
-            request.options.present & _OBSERVE
-            and request.options.observe == 0
-            and request.code in (Code.GET, Code.FETCH)
+            present & _OBSERVE
+            and options.observe == 0
+            and request.code in SAFE_METHODS
             and _is_observable(resource)
-            and ((block2 := request.options.block2) is None or block2.number == 0)
+            and (not present & _BLOCKS or (block2 := options.block2) is None or block2.number == 0)
             and self._observations.has_room(request.remote)
-            and not unwanted_classes(request) & SUCCESS  # nobody would hear of it
+            and not (present & _NO_RESPONSE and unwanted_classes(request) & SUCCESS)  # nobody would hear of it
         ):
             observation = Observation(incoming, self._observations.audience(resource, request))
             at_once = getattr(resource, "dispatch_observation", None) or resource.add_observation  # type: ignore[attr-defined]  # it is_observable
@@ -197,16 +203,21 @@ class Server:
             self._render(incoming, resource, self._respond)
 
     def _registered(self, observation: Observation, resource: Resource) -> None:
-        if observation.is_accepted:
-            observation.trigger()
-        else:
+        if not observation.is_accepted:
             self._render(observation.incoming, resource, self._respond)
+        elif observation.is_new:
+            self._render(observation, resource, Observation.respond)
+        else:
+            observation.trigger()
 
     def _render_change(self, rendering: Rendering, resource: Resource) -> None:
         self._render(rendering, resource, Rendering.respond)
 
     def _render(
-        self, incoming: IncomingPlumbing | Rendering, resource: Resource, respond: Callable[[Any, Message], object]
+        self,
+        incoming: _Answered,
+        resource: Resource,
+        respond: Callable[[Any, Message], object],
     ) -> None:
         dispatch = getattr(resource, "dispatch", None)
         try:
@@ -220,7 +231,7 @@ class Server:
 
     def _finish(
         self,
-        incoming: IncomingPlumbing | Rendering,
+        incoming: _Answered,
         result: object,
         respond: Callable[[Any, Message], object],
     ) -> None:
@@ -249,7 +260,7 @@ class Server:
 
     def _run(
         self,
-        incoming: IncomingPlumbing | Rendering,
+        incoming: _Answered,
         coroutine: Coroutine[Any, Any, Any],
         done: Callable[[Any], object],
         respond: Callable[[Any, Message], object] | None = None,
@@ -296,7 +307,7 @@ class Server:
 
     def _crashed(
         self,
-        incoming: IncomingPlumbing | Rendering,
+        incoming: _Answered,
         error: BaseException,
         respond: Callable[[Any, Message], object] | None = None,
     ) -> None:

@@ -27,6 +27,7 @@ __all__ = ["UdpAddress", "UdpInterface", "packed_host"]
 _KNOWN_PEERS: Final = 4096
 _KNOWN_LOCALS: Final = 4096
 _PKTINFO6_LENGTH: Final = 20
+_MULTICAST_BEGINS: Final = "2fF:"  # of a literal that may be a multicast address; most are told by this
 
 
 class UdpAddress(EndpointAddress):
@@ -53,9 +54,9 @@ class UdpAddress(EndpointAddress):
         self.confirmed = False
         self.budget: float = interface.allowance
         self.grants = None
-        self.is_multicast = _is_multicast(peer[0])
+        self.is_multicast = peer[0][0] in _MULTICAST_BEGINS and _is_multicast(peer[0])
         self.is_multicast_locally = interface.is_multicast or to_group
-        self.local_host = host_text(interface.address) if local is None else packed_host(local)
+        self.local_host = interface.local_host if local is None else packed_host(local)
         self.local_port = interface.address[1]
         self._hash = hash((id(interface), peer))
 
@@ -92,6 +93,7 @@ class UdpInterface:
 
     Attributes:
         address: the socket address really bound.
+        local_host: its host, as a literal.
         allowance: bytes that a stranger may be sent before anything came from there.
         is_multicast: whether the bind is to a multicast group.
 
@@ -122,6 +124,7 @@ class UdpInterface:
             open_socket(host, port, inherited), loop, self._received, self._failed, packet_info=packet_info
         )
         self.address = self._socket.address
+        self.local_host = host_text(self.address)
         self._resolver = Resolver(loop, self._socket.family)
         # Two generations, so that strangers cannot make it grow; an address made again equals the earlier one.
         self._known: dict[SocketAddress | tuple[SocketAddress, bytes], UdpAddress] = {}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OptionTemplate"]
 
-_LENGTHS: Final = range(13)  # of a value whose length fits in the option's first byte
+_BYTES: Final = tuple([bytes((value,)) for value in range(256)])
 
 
 class OptionTemplate:
@@ -25,25 +25,25 @@ class OptionTemplate:
         number: the option that differs; below 300.
     """
 
-    __slots__ = ("_after", "_before", "_heads", "_number", "_prefix", "_present", "_suffix")
+    __slots__ = ("_after", "_before", "_delta", "_delta_more", "_number", "_prefix", "_present", "_suffix")
 
     def __init__(self, pairs: Iterable[tuple[int, bytes]], number: int) -> None:
-        kept = Options(pair for pair in pairs if pair[0] != number)
+        kept = Options([pair for pair in pairs if pair[0] != number])
         self._number = number
         self._before = tuple([pair for pair in kept.pairs if pair[0] < number])
         self._after = tuple([pair for pair in kept.pairs if pair[0] > number])
         self._present = kept.present | 1 << number
         self._prefix = encode_options(self._before)
         self._suffix = encode_options((after - number, value) for after, value in self._after)
-        delta = number - (self._before[-1][0] if self._before else 0)
-        self._heads = [
-            self._prefix + encode_options([(delta, bytes(length))])[: -length or None] for length in _LENGTHS
-        ]
+        head = encode_options([(number - (self._before[-1][0] if self._before else 0), b"")])
+        self._delta = head[0]
+        self._delta_more = head[1:]
 
     def options(self, value: bytes) -> Options:
         """The options with this value, of 12 bytes at most, in the place of the one that differs."""
+        head = _BYTES[self._delta | len(value)]  # so long a length is in the first byte
         return Options.assembled(
             (*self._before, (self._number, value), *self._after),
             self._present,
-            self._heads[len(value)] + value + self._suffix,
+            self._prefix + head + self._delta_more + value + self._suffix,
         )
