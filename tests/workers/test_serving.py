@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
+import shutil
 import signal
 import sys
 import urllib.request
@@ -15,6 +17,8 @@ import pytest
 from support.processes import Program
 
 from securecoap import Code, Context
+from securecoap.errors import SessionEnded
+from tests.cli.conftest import SAMPLES
 from tests.loopback import real
 from tests.workers.fleet import CREDENTIALS, PATIENCE, PSK, SECRET, Device, Fleet, Port, ports_at_each
 
@@ -216,3 +220,52 @@ def test_sockets_of_a_service_manager_are_not_shared(tmp_path: Path) -> None:
     with Program([sys.executable, "-c", script], directory=tmp_path) as program:
         assert program.wait_for_end(seconds=PATIENCE) == 2
         assert "cannot be shared" in program.output
+
+
+@real
+async def test_contexts_that_are_derived_anew_are_each_workers_own(tmp_path: Path) -> None:
+    """RFC 8613 appendix B.2: who comes to another worker is taken for one that has lost its context; nothing runs twice."""
+    server = {
+        ":device": {"oscore": CREDENTIALS[":device"]["oscore"] | {"rederive": True}},
+        ":other": CREDENTIALS[":other"],
+    }
+    with Fleet(tmp_path, credentials=server) as fleet:
+        relay = Relay(("127.0.0.1", fleet.port))
+        port = await relay.open()
+        own = server[":device"]["oscore"] | {"sender-id": {"hex": "12"}, "recipient-id": {"hex": "01"}}
+        async with Context.client({f"coap://127.0.0.1:{port}/*": {"oscore": own}}, state=tmp_path / "client") as client:
+            for number in range(12):
+                answer = await client.post(f"coap://127.0.0.1:{port}/posts", b"%d" % number, timeout=PATIENCE)
+                assert answer.code == Code.CHANGED
+                await relay.move()
+        relay.close()
+        assert [payload for payload, _ in fleet.posts()] == [str(number) for number in range(12)]
+        assert len({worker for _, worker in fleet.posts()}) == 2
+
+
+@real
+async def test_contexts_that_edhoc_agreed_on_are_each_workers_own(tmp_path: Path) -> None:
+    """RFC 9528: who comes to another worker agrees on new keys there; nothing runs twice."""
+    pytest.importorskip("lakers")
+    server = json.loads((SAMPLES / "server-edhoc.json").read_text())
+    device = json.loads((SAMPLES / "sensor-edhoc.json").read_text())
+    device["coap://*/*"]["edhoc-oscore"]["private-key-file"] = str(SAMPLES / "keys" / "sensor-20-edhoc.cosekey")
+    shutil.copytree(SAMPLES / "keys", tmp_path / "keys")
+    with Fleet(tmp_path, credentials=server | {":other": CREDENTIALS[":other"]}) as fleet:
+        relay = Relay(("127.0.0.1", fleet.port))
+        port = await relay.open()
+        entry = {f"coap://127.0.0.1:{port}/*": device["coap://*/*"]}
+        async with Context.client(entry, state=tmp_path / "client") as client:
+            ended = 0
+            for number in range(12):
+                try:
+                    answer = await client.post(f"coap://127.0.0.1:{port}/posts", b"%d" % number, timeout=PATIENCE)
+                except SessionEnded:  # what is not safe is for the application to repeat
+                    ended += 1
+                    answer = await client.post(f"coap://127.0.0.1:{port}/posts", b"%d" % number, timeout=PATIENCE)
+                assert answer.code == Code.CHANGED
+                await relay.move()
+            assert 0 < ended < 12
+        relay.close()
+        assert [payload for payload, _ in fleet.posts()] == [str(number) for number in range(12)]
+        assert len({worker for _, worker in fleet.posts()}) == 2
