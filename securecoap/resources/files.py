@@ -75,6 +75,7 @@ class Files:
     Attributes:
         link_attributes: of the root, for ``/.well-known/core``.
         is_observable: whether it can be observed.
+        announce: tells the other processes that serve the same files of a change; ``None`` where there are none.
 
     Raises:
         ConfigurationError: it is no directory, or may not be read.
@@ -83,6 +84,7 @@ class Files:
 
     link_attributes: LinkAttributes = {"ct": LINK_FORMAT}  # noqa: RUF012  # nobody changes it
     is_observable = True
+    announce: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -153,7 +155,14 @@ class Files:
         except OSError as error:
             raise _refusal(error, is_write=True) from error
 
+    def changed_elsewhere(self) -> None:
+        """Another process has changed a file: tell all observers here, of whichever file."""
+        for observed in list(self._observed.values()):
+            observed.changed()
+
     def _changed(self, names: _Path) -> None:
+        if self.announce is not None:
+            self.announce()
         self.ahead.forget(names)
         for key in ((names, False), (names[:-1], True)):
             observed = self._observed.get(key)

@@ -212,10 +212,10 @@ class Site:
         """
         return tuple(self._links(()))
 
-    def resources(self) -> Iterator[tuple[str, Resource]]:
+    def resources(self) -> Iterator[tuple[str, Resource | ResourceTree]]:
         """Each resource with the path at which it was added, templates in braces, and those of nested sites.
 
-        Other trees have resources of their own, of which nothing is known here.
+        Another tree stands for itself: it has resources of its own, of which nothing is known here.
         """
         for pattern, entry in self._entries.items():
             path = "".join(f"/{{{part.name}}}" if isinstance(part, _Template) else f"/{part}" for part in pattern)
@@ -224,6 +224,8 @@ class Site:
             elif isinstance(entry.tree, Site):
                 for below, resource in entry.tree.resources():
                     yield path + below, resource
+            elif entry.tree is not None:
+                yield path, entry.tree
 
     def _match(self, path: tuple[str, ...]) -> Found | None:
         """As `find`, for a nested site."""

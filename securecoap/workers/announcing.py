@@ -1,8 +1,8 @@
 """Changes of observable resources, told to all processes that serve one site (RFC 7641).
 
 Each process has resources of its own, made by the same program. One and the same is known by the path at which it was
-added. A resource that was added later, or that stands in a tree other than a `Site`, tells observers of its own process
-only. What has changed is not told: a resource that is served by several processes has its state elsewhere.
+added; `Files` are known as a whole. A resource that was added later, or that stands in another tree, tells observers of
+its own process only. What has changed is not told: a resource that several processes serve has its state elsewhere.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from securecoap.resources.files import Files
 from securecoap.resources.observable import ObservableResource
 from securecoap.resources.site import Site
 
@@ -28,9 +29,9 @@ class Announcing:
     """
 
     def __init__(self, site: object, announce: Callable[[str], None]) -> None:
-        self._by_path: dict[str, ObservableResource] = {}
+        self._by_path: dict[str, ObservableResource | Files] = {}
         for path, resource in site.resources() if isinstance(site, Site) else ():
-            if isinstance(resource, ObservableResource):
+            if isinstance(resource, (ObservableResource, Files)):
                 self._by_path[path] = resource
                 resource.announce = partial(announce, path)
 

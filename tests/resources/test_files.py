@@ -18,6 +18,7 @@ from securecoap.resources.directory import Part, is_name
 from securecoap.resources.read_ahead import OVERHEAD, ReadAhead
 from securecoap.resources.read_ahead import PART as _AHEAD
 from securecoap.wire.link_format import parse_links
+from securecoap.workers.announcing import Announcing
 from tests.loopback import real
 
 if TYPE_CHECKING:
@@ -584,6 +585,21 @@ async def test_observers_are_told_of_what_is_put(root: Path) -> None:
         entry = next(iter(bench.site._entries.values()))
         assert (await writer.get(f"{base}/a.txt")).code is Code.NOT_FOUND
         assert not entry.tree._observed  # type: ignore[union-attr]  # nobody observes, nothing is kept
+
+
+@real
+async def test_observers_at_another_process_are_told(root: Path) -> None:
+    """Two servers with one directory, as ``--workers`` has them."""
+    policy = {"coap*://*/files/*": RULE, "coaps://*/*": {"any-of": [":writer"]}}
+    async with serving(root) as here, serving(root, policy) as there:
+        here_told = Announcing(here.site, lambda _: pytest.fail("nothing changes here"))
+        Announcing(there.site, here_told.announced)
+        observation = here.coap.observe(f"{here.uri}/files/a.txt")
+        assert (await anext(observation)).payload == b"alpha"
+        writer = await there.device("writer")
+        await writer.put(f"{there.secure}/files/a.txt", b"omega")
+        assert (await anext(observation)).payload == b"omega"
+        await observation.aclose()
 
 
 @real
