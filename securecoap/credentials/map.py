@@ -18,10 +18,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from copy import copy
 from itertools import count, islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from securecoap.collection import uncollected
 from securecoap.credentials.client import USABLE_KINDS, ClientCredentials, Selection
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["CredentialsMap", "as_credentials_map"]
 
 _GENERATIONS = count(1)
+Key = TypeVar("Key")
 
 
 class CredentialsMap:
@@ -75,35 +77,33 @@ class CredentialsMap:
         own: OwnNames | None = None,
         patterns: tuple[Policy, ClientCredentials] | None = None,
     ) -> None:
-        self.entries: Mapping[str, Entry] = MappingProxyType(dict(entries))
+        checked = dict(entries)
+        self.entries: Mapping[str, Entry] = MappingProxyType(checked)
         self.warnings = warnings
         self.generation = next(_GENERATIONS)
-        self.policy, self._client = patterns or (Policy(dict(entries)), ClientCredentials(dict(entries)))
+        self.policy, self._client = patterns or (Policy(checked), ClientCredentials(checked))
         self._endings: tuple[tuple[float, str], ...] | None = None
-        self._by_key: dict[bytes, Credential] = {}
+        self._by_key: dict[bytes, Credential] | None = None
         self._identities: dict[bytes, DtlsPsk] = {}
-        contexts: dict[bytes, list[OscoreContext]] = {}
-        exact: dict[tuple[bytes, bytes], list[OscoreContext]] = {}
+        # Most have an identifier of their own: a list only where there are several.
+        self._contexts: dict[bytes, OscoreContext | list[OscoreContext]] = {}
+        self._exact: dict[tuple[bytes, bytes], OscoreContext | list[OscoreContext]] = {}
         agreed: list[EdhocOscore] = []
         keyed: list[Credential] = []
-        self.uses_edhoc = False
-        for entry, credential in leaves(dict(entries)):
-            self.uses_edhoc = self.uses_edhoc or isinstance(credential, EdhocOscore)
-            self._by_key[credential.key] = credential
+        for entry, credential in leaves(checked):
             if own is not None and entry.pattern is not None and not own.covers(entry.pattern):
                 continue
-            if isinstance(credential, DtlsPsk):
-                self._identities[credential.identity] = credential
-            elif isinstance(credential, OscoreContext):
-                contexts.setdefault(credential.recipient_id, []).append(credential)
+            if isinstance(credential, OscoreContext):
+                _add(self._contexts, credential.recipient_id, credential)
                 if credential.id_context is not None:
-                    exact.setdefault((credential.recipient_id, credential.id_context), []).append(credential)
+                    _add(self._exact, (credential.recipient_id, credential.id_context), credential)
+            elif isinstance(credential, DtlsPsk):
+                self._identities[credential.identity] = credential
             elif isinstance(credential, EdhocOscore):
                 agreed.append(credential)
             elif isinstance(credential, DtlsX509) or (isinstance(credential, DtlsRpk) and not credential.is_peer):
                 keyed.append(credential)
-        self._contexts = {kid: tuple(found) for kid, found in contexts.items()}
-        self._exact = {kid: tuple(found) for kid, found in exact.items()}
+        self.uses_edhoc = any(isinstance(one, EdhocOscore) for _, one in leaves(checked))
         self._edhoc = EdhocPeers(agreed)
         self._dtls_peers = DtlsPeers(keyed, self.entries, has_psk=bool(self._identities))
 
@@ -191,12 +191,12 @@ class CredentialsMap:
             kid_context: the id context, or ``None`` if the message has none: then every context with this recipient id.
             now: seconds since 1970; ``None`` for those that are not valid, too.
         """
-        found = self._contexts.get(kid, ()) if kid_context is None else self._exact.get((kid, kid_context), ())
-        if now is None:
-            return found[:MAXIMUM_CANDIDATES]
-        if len(found) == 1:
-            return found if found[0].validity.covers(now) else ()
-        return tuple(islice((context for context in found if context.validity.covers(now)), MAXIMUM_CANDIDATES))
+        found = self._contexts.get(kid) if kid_context is None else self._exact.get((kid, kid_context))
+        if found is None:
+            return ()
+        several = found if isinstance(found, list) else (found,)
+        fitting = (one for one in several if now is None or one.validity.covers(now))
+        return tuple(islice(fitting, MAXIMUM_CANDIDATES))
 
     @property
     def endings(self) -> tuple[tuple[float, str], ...]:
@@ -223,10 +223,16 @@ class CredentialsMap:
 
     def with_key(self, key: bytes) -> Credential | None:
         """The credential with this `Credential.key`; see `current`."""
+        if self._by_key is None:  # nobody asks before a second map is there
+            self._by_key = {credential.key: credential for _, credential in leaves(self.entries)}
         return self._by_key.get(key)
 
     def for_server(self, own: OwnNames) -> CredentialsMap:
         """The map of a server that answers to ``own``: peers are not found by credentials for other authorities."""
+        if all(entry.pattern is None or own.covers(entry.pattern) for entry in self.entries.values()):
+            same = copy(self)
+            same.generation = next(_GENERATIONS)
+            return same
         with uncollected():
             return CredentialsMap(self.entries, self.warnings, own, (self.policy, self._client))
 
@@ -253,7 +259,15 @@ class CredentialsMap:
 
     def credentials(self) -> tuple[Credential, ...]:
         """Every credential, in the order of the file."""
-        return tuple(credential for _, credential in leaves(dict(self.entries)))
+        return tuple(credential for _, credential in leaves(self.entries))
+
+
+def _add(index: dict[Key, OscoreContext | list[OscoreContext]], key: Key, context: OscoreContext) -> None:
+    found = index.setdefault(key, context)
+    if isinstance(found, list):
+        found.append(context)
+    elif found is not context:
+        index[key] = [found, context]
 
 
 def as_credentials_map(

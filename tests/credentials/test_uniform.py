@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields, is_dataclass
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from securecoap.credentials import loading
 from securecoap.credentials.faults import Document, Place
 from securecoap.credentials.loading import load_entries
 from securecoap.credentials.members import plain, read_members
-from securecoap.credentials.models import Credential, Entry, Group, OscoreContext, Reference
+from securecoap.credentials.models import Entry, OscoreContext
 from securecoap.credentials.uniform import uniform_entry
 from securecoap.errors import CredentialsFault
 
@@ -34,9 +35,8 @@ def outcome(path):
 
 
 def seen(value):
-    if isinstance(value, (Entry, Credential, Group, Reference)):
-        fields = value.__dataclass_fields__
-        return type(value), [(name, seen(getattr(value, name))) for name in fields]
+    if is_dataclass(value):
+        return type(value), [(field.name, seen(getattr(value, field.name))) for field in fields(value)]
     if isinstance(value, Place):
         return str(value), value.document.name
     if isinstance(value, tuple) and not hasattr(value, "_fields"):
