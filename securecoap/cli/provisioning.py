@@ -6,7 +6,6 @@ is made of is said in `securecoap.credentials`.
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import re
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec
 import click
 
 from securecoap.cli import completing, logs, status
+from securecoap.cli.tables import Row, read_rows
 from securecoap.cli.text import tell
 from securecoap.collection import uncollected
 from securecoap.errors import CredentialsFault
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from securecoap.credentials.authority import Authority
     from securecoap.credentials.pairing import Fleet
 
-__all__ = ["COMMANDS", "KINDS", "colon_label", "content_of", "device_pattern", "guarded", "named"]
+__all__ = ["COMMANDS", "KINDS", "colon_label", "content_of", "device_pattern", "fleet_of", "guarded", "named"]
 
 Parameters = ParamSpec("Parameters")
 
@@ -102,7 +102,7 @@ def _authority(server: Path) -> Authority | None:
         raise MakingFault(f"{path}: {fault}") from None
 
 
-def _fleet(server: Path, kind: str = "", uri: str = "*", days: int | None = None) -> tuple[Fleet, Authority | None]:
+def fleet_of(server: Path, kind: str = "", uri: str = "*", days: int | None = None) -> tuple[Fleet, Authority | None]:
     """The server's file, and the authority if one was made for it that has to be saved, too."""
     from securecoap.credentials.authority import Authority
     from securecoap.credentials.loading import octets_in
@@ -197,7 +197,7 @@ def _pair_one(
     from securecoap.credentials.making import MakingFault
     from securecoap.credentials.saving import Change, save_all
 
-    fleet, authority = _fleet(server, kind, uri, days)
+    fleet, authority = fleet_of(server, kind, uri, days)
     pattern, mine = device_pattern(kind, uri), content_of(device)
     if pattern in mine:
         raise MakingFault(f"{device}: has {pattern} already")
@@ -213,30 +213,20 @@ def _pair_one(
     return status.SUCCESS
 
 
-def _rows(table: Path, claims: tuple[str, ...]) -> list[tuple[int, str, tuple[str, ...]]]:
-    """Line, label and claims of each device."""
+def _rows(table: Path, claims: tuple[str, ...]) -> list[Row]:
+    """The devices of a table, each with a label that can name a file, too."""
     from securecoap.credentials.making import MakingFault
 
-    with table.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream, skipinitialspace=True)
-        try:
-            if "label" not in (reader.fieldnames or ()):
-                raise MakingFault(f"{table}:1: a column named label is expected, and maybe one named claims")
-            rows = []
-            for row in reader:
-                name = (row["label"] or "").strip()
-                label = name if name.startswith(":") else f":{name}"
-                if not _FILE_NAME.fullmatch(label[1:]):
-                    raise MakingFault(f"{table}:{reader.line_num}: not a label that can name a file, too")
-                rows.append((reader.line_num, label, (*claims, *(row.get("claims") or "").replace(";", " ").split())))
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise MakingFault(f"{table}: not a table: {error}") from None
-    return rows
+    rows = read_rows(table)
+    for row in rows:
+        if not _FILE_NAME.fullmatch(row.label[1:]):
+            raise MakingFault(f"{table}:{row.line}: not a label that can name a file, too")
+    return [row._replace(claims=(*claims, *row.claims)) for row in rows] if claims else rows
 
 
 def _pair_many(
     kind: str,
-    rows: list[tuple[int, str, tuple[str, ...]]],
+    rows: list[Row],
     server: Path,
     directory: Path,
     uri: str,
@@ -245,10 +235,10 @@ def _pair_many(
     from securecoap.credentials.making import MakingFault
     from securecoap.credentials.saving import Change, remove, save_all, write_new
 
-    fleet, authority = _fleet(server, kind, uri, days)
+    fleet, authority = fleet_of(server, kind, uri, days)
     pattern = device_pattern(kind, uri)
     files = []
-    for line, label, claims in rows:
+    for line, label, claims, _ in rows:
         try:
             files.append((directory / f"{label[1:]}.json", {pattern: fleet.pair(kind, label, claims)}))
         except MakingFault as fault:
@@ -283,7 +273,7 @@ def rotate(label: str, server: Path, device: Path | None, finish: bool, overlap:
 
     if finish:
         with locked(server):
-            fleet, _ = _fleet(server)
+            fleet, _ = fleet_of(server)
             editing.finish(fleet, label)
             save_all([Change(server, fleet.content, "server")])
         tell(f"{server}: {label} has its new key only")
@@ -291,7 +281,7 @@ def rotate(label: str, server: Path, device: Path | None, finish: bool, overlap:
     if device is None:
         raise click.UsageError("Missing option '--device'.")
     with locked(server, device):
-        fleet, _ = _fleet(server)
+        fleet, _ = fleet_of(server)
         until = time.time() + overlap
         octets = octets_in(device.resolve().parent)
         mine = editing.rotate(fleet, label, read_content(device), octets, until=until)
@@ -316,7 +306,7 @@ def revoke(file: Path, label: str) -> int:
     from securecoap.credentials.saving import Change, locked, save_all
 
     with locked(file):
-        fleet, _ = _fleet(file)
+        fleet, _ = fleet_of(file)
         editing.revoke(fleet, label)
         save_all([Change(file, fleet.content, "server")])
     tell(f"{file}: {label} is revoked; a server that runs learns of it by SIGHUP or --reload")

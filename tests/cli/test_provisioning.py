@@ -322,6 +322,51 @@ def test_add(run, tmp_path, monkeypatch):
         assert file.read_bytes() == before
 
 
+def test_add_from_a_table(run, tmp_path):
+    """Keys that somebody else made, in columns; or new ones, of which `export` gives the other half."""
+    file, table = tmp_path / "s.json", tmp_path / "t.csv"
+    psk = "00112233445566778899aabbccddeeff"
+    table.write_text(
+        "label,claims,client-identity.ascii,psk,identity-hint\n"
+        f'a,reader writer,dev-a,hex:{psk},\n:b,,dev-b,"base64:ABEiM0RVZneImaq7zN3u/w==",ascii:hint\n\n'
+    )
+    outcome = run("credentials", "add", file, "dtls", "--csv", table, "--claims", "fleet")
+    assert (outcome.status, outcome.out) == (0, b"")
+    found = CredentialsMap.load(file)
+    assert found.find_psk(b"dev-a", 0.0).claims == (":a", "fleet", "reader", "writer")
+    assert found.find_psk(b"dev-b", 0.0).claims == (":b", "fleet")
+    assert {found.find_psk(name, 0.0).psk.reveal().hex() for name in (b"dev-a", b"dev-b")} == {psk}
+
+    table.write_text("claims,label\n,c\nx,d\n")
+    assert run("credentials", "add", file, "oscore", "--csv", table, "--not-after", "2999-01-01T00:00:00Z").status == 0
+    found = CredentialsMap.load(file)
+    assert [one.claims for one in found.credentials()][2:] == [(":c",), (":d", "x")]
+    assert found.credentials()[2].validity.not_after < float("inf")
+    assert run("credentials", "export", file, "c").status == 0
+
+    before = file.read_bytes()
+    for kind, content, says in [
+        ("dtls", "label\na\n", "t.csv:2: :a is there already"),
+        ("dtls", "label,psk\na,hex:00\n", "t.csv:2: :a is there already"),
+        ("dtls", "label\nx\nx\n", "t.csv:3: :x is there already"),
+        ("dtls", "name\nx\n", "t.csv:1: columns named label"),
+        ("dtls", "label,psk,psk\nx\n", "t.csv:1: columns named label"),
+        ("dtls", "label\nx,y\n", "t.csv:2: more cells than columns"),
+        ("dtls", "label,psk.hex\nx,0g\n", "client-identity is missing"),
+        ("oscore", "label,secret.hex,sender-id.hex,recipient-id.hex\nx,00,01,0g\n", "not an even number"),
+        ("dtls-rpk", "label\nx\n", "t.csv:2: no members"),
+        ("dtls", 'label\n"x', "not a table"),
+        ("dtls", "label\n,\n", "more cells"),
+    ]:
+        table.write_text(content)
+        outcome = run("credentials", "add", file, kind, "--csv", table)
+        assert (outcome.status, outcome.out) == (2, b""), content
+        assert says in outcome.err
+        assert file.read_bytes() == before
+    for wrong in (("dtls", "x", "--csv", table), ("dtls",), ("dtls", "--csv", tmp_path / "nothing")):
+        assert run("credentials", "add", file, *wrong).status == 2
+
+
 def test_an_authority_that_is_elsewhere_is_not_replaced(pair, files, run):
     pair("dtls-x509")
     authority = files[0].with_name("server-ca.pem")
