@@ -1,6 +1,6 @@
-"""Making very many objects that stay: without Python's search for cycles, which visits all of them again and again.
+"""Python's search for cycles, which visits the very many objects that stay again and again: how it is spared.
 
-With 100,000 credentials it takes as long as everything else. Nothing here knows what is made.
+With 100,000 credentials it takes as long as everything else that makes them. Nothing here knows what is made.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["uncollected"]
+__all__ = ["set_aside", "uncollected"]
 
 
 @contextmanager
@@ -25,3 +25,13 @@ def uncollected() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def set_aside() -> None:
+    """Take what is here now for what stays: the search for cycles does not visit it any more.
+
+    For a program that has started. Otherwise a full search, of which a server with sessions that come and go makes one
+    every few thousand, visits modules and credentials: 50 ms in which nobody is served.
+    """
+    gc.collect()
+    gc.freeze()

@@ -21,6 +21,7 @@ from securecoap.cli.options import ENGINE, KEYLOG, STATE, apply, credentials_opt
 from securecoap.cli.reloading import reloading, require_watching
 from securecoap.cli.systemd import Notifier, take_sockets
 from securecoap.cli.text import tell
+from securecoap.collection import set_aside
 from securecoap.config import Limits, TransportParameters
 from securecoap.errors import CoapError, ConfigurationError
 
@@ -304,6 +305,7 @@ async def _serve(serving: Context | Fleet, metrics: Metrics | None, voice: _Voic
         )
         for uri in server.endpoints:
             voice.say(f"listening {uri}", uri=uri)
+        set_aside()
         notifier.ready("serving")
         try:
             await server.serve_forever()

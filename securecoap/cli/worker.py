@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.cli import logs, status
 from securecoap.cli.serve import DRAIN_TIME, Place, prepare
+from securecoap.collection import set_aside
 from securecoap.errors import CoapError
 from securecoap.workers.announcing import Announcing
 from securecoap.workers.channel import Channel, pack, receive_first
@@ -108,6 +109,7 @@ class _Worker:
         tasks = [loop.create_task(self._listen(channel, end)), loop.create_task(self._beat())]
         try:
             async with self._context as server:
+                set_aside()
                 self._tell(Ready(tuple(server.endpoints)))
                 await end.wait()
                 await server.drain(DRAIN_TIME)
