@@ -54,7 +54,10 @@ def main() -> int:
         ("format", lambda: _ruff("format", "--check", "--quiet")),
         ("lint", lambda: _ruff("check", "--quiet")),
         ("types of securecoap", lambda: _mypy("-p", "securecoap")),
-        ("types of tools", lambda: _mypy("tools/support", "tools/bench", "tools/crash", "tools/fuzz/oscore.py")),
+        (
+            "types of tools",
+            lambda: _mypy("tools/support", "tools/bench", "tools/crash", "tools/reload", "tools/fuzz/oscore.py"),
+        ),
         ("types of tests", _mypy_tests),
         ("architecture", _architecture),
         ("public names", _names),

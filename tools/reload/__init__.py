@@ -1,0 +1,1 @@
+"""Other credentials for a server under load."""
