@@ -108,7 +108,7 @@ class Bench:
         self.directory = directory
         self.door = Door()
         self.whoami = WhoAmI()
-        site = Site()
+        site = self.site = Site()
         site.add("/door", self.door)
         site.add("/whoami", self.whoami)
         self.server = Context.server(
@@ -502,3 +502,38 @@ async def test_nobody_notices_reloads_who_is_not_meant(tmp_path: Path) -> None:
         assert min(asked) >= 20
         assert isinstance(bench.server.credentials, CredentialsMap)
         assert ":new19" in bench.server.credentials.entries
+
+
+@real
+async def test_resources_ask_again_for_the_claims_that_they_require(tmp_path: Path) -> None:
+    """The devices stay, one has lost a claim: what it has from a resource that requires it ends, and nothing else."""
+
+    class Guarded(Door):
+        requires = "reader"
+
+    guarded = Guarded()
+
+    def devices(*claims: str) -> dict[str, Any]:
+        return {
+            **DEVICES, ":a": psk("a", claims=["reader"]), ":b": psk("b", 2, claims=list(claims)),
+            ":c": oscore(True, 0x12, 3, claims=["reader"]), ":d": oscore(True, 0x13, 4, claims=list(claims)),
+        }  # fmt: skip
+
+    async with Bench(tmp_path, devices("reader")) as bench:
+        bench.site.add("/guarded", guarded)
+        clients = {name: await bench.client(name) for name in "abcd"}
+        observations = {}
+        for name, client in clients.items():
+            observations[name] = client.observe(bench.uri(client, "/guarded"), timeout=5)
+            bench.observations.append(observations[name])
+            assert (await anext(observations[name])).payload == b"0"
+        assert guarded.observation_count == 4
+        await bench.server.reload(devices())
+        assert guarded.observation_count == 2
+        for name in "bd":
+            assert (await anext(observations[name])).code == Code.FORBIDDEN
+            assert (await bench.ask(clients[name])).code == Code.CONTENT
+        guarded.state = b"1"
+        guarded.changed()
+        for name in "ac":
+            assert (await anext(observations[name])).payload == b"1"

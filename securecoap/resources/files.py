@@ -54,6 +54,8 @@ _Path = tuple[str, ...]
 _READERS: Final = 4
 _LARGEST_EXPONENT: Final = 6
 _NO_PARAMETERS: Final[Mapping[str, str]] = {}
+_LOG_INTERVAL: Final = 60.0
+"""Seconds between two records of a disk's trouble: clients may cause it as often as they like."""
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _READ_ONLY: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
@@ -99,6 +101,7 @@ class Files:
         self.ahead = ReadAhead(limits.file_ahead_bytes)
         self._most_waiting = limits.assembly_bytes
         self._waiting = 0
+        self._silent_until = 0.0
         self._observed: dict[tuple[_Path, bool], _Watched] = {}
         # A disk that hangs holds up these threads, and not those of the rest of the program. One writer: what is
         # checked is what is replaced.
@@ -131,7 +134,7 @@ class Files:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._readers, work)
         except OSError as error:
-            raise _refusal(error) from error
+            raise self._refusal(error) from error
 
     async def write(self, names: _Path, size: int, work: Callable[[], bool]) -> bool:
         """Change a file in a thread, one after the other, and tell observers. It is done, whoever still waits for it.
@@ -153,7 +156,25 @@ class Files:
         try:
             return await asyncio.shield(written)
         except OSError as error:
-            raise _refusal(error, is_write=True) from error
+            raise self._refusal(error, is_write=True) from error
+
+    def _refusal(self, error: OSError, *, is_write: bool = False) -> ErrorResponse:
+        """What a client is told of a disk's trouble. What it cannot mend is in the log, once in a while."""
+        if isinstance(error, FileNotFoundError):
+            return NotFound()
+        if isinstance(error, IsADirectoryError):
+            return MethodNotAllowed("a directory") if is_write else _with_slash()
+        if isinstance(error, TooManyEntries):
+            return Forbidden("the directory has too many entries")
+        if isinstance(error, BlockingIOError):
+            return ServiceUnavailable("the file is being written", max_age=1)
+        if is_write and error.errno in _READ_ONLY:
+            return Forbidden("not writable")
+        now = asyncio.get_running_loop().time()
+        if now >= self._silent_until:
+            self._silent_until = now + _LOG_INTERVAL
+            _logger.error("files: %s", error.strerror or error)
+        return ServiceUnavailable("the disk is full" if error.errno in _FULL else "", max_age=60)
 
     def changed_elsewhere(self) -> None:
         """Another process has changed a file: tell all observers here, of whichever file."""
@@ -282,19 +303,3 @@ def _target(path: _Path) -> str:
 
 def _with_slash() -> ErrorResponse:
     return NotFound("the path of a directory ends with a slash")
-
-
-def _refusal(error: OSError, *, is_write: bool = False) -> ErrorResponse:
-    """What a client is told of a disk's trouble; what it cannot mend is in the log."""
-    if isinstance(error, FileNotFoundError):
-        return NotFound()
-    if isinstance(error, IsADirectoryError):
-        return MethodNotAllowed("a directory") if is_write else _with_slash()
-    if isinstance(error, TooManyEntries):
-        return Forbidden("the directory has too many entries")
-    if isinstance(error, BlockingIOError):
-        return ServiceUnavailable("the file is being written", max_age=1)
-    if is_write and error.errno in _READ_ONLY:
-        return Forbidden("not writable")
-    _logger.error("files: %s", error.strerror or error)
-    return ServiceUnavailable("the disk is full" if error.errno in _FULL else "", max_age=60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import struct
@@ -535,6 +536,26 @@ async def test_bounds_of_writing(root: Path) -> None:
 
 
 @real
+async def test_trouble_with_the_disk(root: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    """The client is told to come back; the log has the cause, and not as often as clients ask."""
+
+    def fail(*_: Any) -> None:
+        raise OSError(errno.EIO, "the disk is broken")
+
+    async with serving(root, {"coap*://*/files/*": RULE}) as bench:
+        writer = await bench.device("writer")
+        monkeypatch.setattr(os, "fsync", fail)
+        monkeypatch.setattr(os, "pread", fail)
+        for _ in range(5):
+            answer = await writer.put(f"{bench.secure}/files/a.txt", b"new")
+            assert (answer.code, answer.payload) == (Code.SERVICE_UNAVAILABLE, b"")
+            assert (await writer.get(f"{bench.secure}/files/a.txt")).code is Code.SERVICE_UNAVAILABLE
+        monkeypatch.undo()
+        assert (await writer.get(f"{bench.secure}/files/a.txt")).payload == b"alpha"
+    assert [record.message for record in caplog.records if "broken" in record.message] == ["files: the disk is broken"]
+
+
+@real
 async def test_what_waits_to_be_written_is_bounded(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that hangs: what was taken is held, the rest is told to come back, and reading goes on."""
     goes_on = threading.Event()
@@ -622,6 +643,8 @@ async def test_a_place_may_require_claims(root: Path) -> None:
             client = await bench.device(name)
             assert (await client.get(f"{bench.secure}/more/large.bin")).code is codes[0]
             assert (await client.put(f"{bench.secure}/more/new", LARGE)).code is codes[1]
+            bench.site.add(f"/{name}", Files(root), requires=":writer")  # of which the policy names no method
+            assert (await client.put(f"{bench.secure}/{name}/new", b"")).code is Code.METHOD_NOT_ALLOWED
 
 
 def test_a_root_that_is_none(tmp_path: Path) -> None:
