@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from securecoap.credentials import CredentialsMap
     from securecoap.interfaces import RequestHandler, Resource, ResourceTree
     from securecoap.state import StateStore
+    from securecoap.tracing import Tracer
     from securecoap.workers.seat import Seat
 
 __all__ = ["ClientSettings", "ServerSettings", "Settings", "state_of_contexts", "takes"]
@@ -54,6 +55,7 @@ class Settings:
             its cancellation.
         keylog: file to which DTLS secrets are appended (NSS key log format), for debugging.
         events: counts and logs what goes wrong with peers, and which limits are reached.
+        tracer: is shown each message that goes by, for debugging; it makes everything slower.
     """
 
     state: _Path | None = None
@@ -66,6 +68,7 @@ class Settings:
     close_timeout: float = 5.0
     keylog: _Path | None = None
     events: Events = field(default_factory=lambda: Events(monotonic), repr=False, compare=False)
+    tracer: Tracer | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "limits", self.events.watch(self.limits))

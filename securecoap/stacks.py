@@ -5,6 +5,7 @@ What a layer does is not decided here, and neither is which socket is opened whe
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.binds import parse_bind
@@ -13,12 +14,14 @@ from securecoap.core.messages import MessageManager
 from securecoap.core.outer_blocks import OuterBlocks
 from securecoap.core.tokens import TokenManager
 from securecoap.oscore.layer import OscoreLayer
+from securecoap.tracing import TracedProtection, TracedTokens
 from securecoap.transports.udp import UdpInterface
+from securecoap.transports.udp_traced import TracedUdpInterface
 
 if TYPE_CHECKING:
     import asyncio
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from securecoap.core.cache import ResponseCache
     from securecoap.core.echo import EchoValues
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from securecoap.interfaces import MessageDispatcher, MessageInterface, Randomness, RequestHandler
     from securecoap.keyring import Keyring
     from securecoap.settings import ClientSettings, ServerSettings
+    from securecoap.tracing import Tracer
     from securecoap.workers.seat import Seat
 
 __all__ = ["Stack", "StackBuilder", "drain_stacks"]
@@ -111,6 +115,8 @@ class StackBuilder:
         oscore.above = tokens
         manager.above_plain, tokens.below_plain = tokens, manager
         oscore.requests = tokens
+        if self._settings.tracer is not None:
+            _trace(oscore, tokens, self._settings.tracer)
         manager.interface = self._open_interface(scheme, host, port, manager, is_client=is_client)
         self._keyring.add_layer(oscore)
         return Stack(scheme, manager, outer, tokens)
@@ -120,8 +126,9 @@ class StackBuilder:
     ) -> MessageInterface:
         settings, keyring = self._settings, self._keyring
         inherited = self._inherited.pop((scheme, host, port), None)
+        tracer = settings.tracer
         if scheme == "coap":
-            return UdpInterface(
+            return _udp_interface(tracer)(
                 host,
                 port,
                 above,
@@ -132,9 +139,11 @@ class StackBuilder:
             )
         # The engine is imported only where there is DTLS.
         from securecoap.transports.dtls import DtlsInterface  # noqa: PLC0415
+        from securecoap.transports.dtls_traced import TracedDtlsInterface  # noqa: PLC0415
         from securecoap.transports.key_log import key_log_file  # noqa: PLC0415
 
-        return DtlsInterface(
+        kind = DtlsInterface if tracer is None else partial(TracedDtlsInterface, tracer=tracer)
+        return kind(
             host,
             port,
             above,
@@ -168,6 +177,16 @@ class StackBuilder:
             shared_secret=seat.secret,
         )
         return {"dtls": dtls, "share": seat.share}
+
+
+def _udp_interface(tracer: Tracer | None) -> Callable[..., UdpInterface]:
+    return UdpInterface if tracer is None else partial(TracedUdpInterface, tracer=tracer)
+
+
+def _trace(oscore: OscoreLayer, tokens: TokenManager, tracer: Tracer) -> None:
+    """Show what OSCORE is given to protect, and what it has verified."""
+    oscore.above = TracedTokens(tokens, tracer)
+    tokens.below = TracedProtection(oscore, tracer)
 
 
 async def drain_stacks(server: Server, stacks: Sequence[Stack], seconds: float) -> None:

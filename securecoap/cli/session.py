@@ -85,6 +85,11 @@ def _client_arguments(connection: Connection) -> dict[str, Any]:
         "engine": connection["dtls_engine"],
         "keylog": connection["keylog"],
     }
+    if connection["verbose"]:
+        # When it is asked for: it knows the insides of all layers.
+        from securecoap.cli.trace import Trace
+
+        arguments["tracer"] = Trace(deep=connection["verbose"] > 1)
     if connection["timeout"] is not None:
         # The wait for a security context that another process has ends first, so that it is the reason that is named.
         arguments["state_wait"] = max(connection["timeout"] - 1, connection["timeout"] / 2)
