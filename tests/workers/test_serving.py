@@ -269,3 +269,20 @@ async def test_contexts_that_edhoc_agreed_on_are_each_workers_own(tmp_path: Path
         relay.close()
         assert [payload for payload, _ in fleet.posts()] == [str(number) for number in range(12)]
         assert len({worker for _, worker in fleet.posts()}) == 2
+
+
+@real
+async def test_sessions_go_on_after_an_orderly_restart(fleet: Fleet) -> None:
+    entry = {f"{fleet.coaps}/*": {"dtls": {"client-identity": {"ascii": "other"}, "psk": {"hex": PSK}}}}
+    clients = [Context.client(entry, state=fleet.directory / f"client {number}") for number in range(6)]
+    for client in clients:
+        await client.start()
+    before = [await client.get(f"{fleet.coaps}/who", timeout=PATIENCE) for client in clients]
+    assert len({answer.payload for answer in before}) == 2
+    assert await asyncio.to_thread(fleet.program.stop, seconds=PATIENCE) == 0
+    await asyncio.to_thread(fleet.start_again)
+    after = [await client.get(f"{fleet.coaps}/who", timeout=PATIENCE) for client in clients]
+    for client in clients:
+        await client.shutdown()
+    assert [answer.remote for answer in after] == [answer.remote for answer in before]  # no handshake was needed
+    assert not {answer.payload for answer in after} & {answer.payload for answer in before}
