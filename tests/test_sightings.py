@@ -96,7 +96,8 @@ def test_who_is_refused_was_there_too() -> None:
 
 @virtual
 async def test_now_and_then_and_at_the_end() -> None:
-    policy, store = access(), Store()
+    policy = access()
+    store: Any = Store()
     sightings = Sightings(policy, lambda: store)
     sightings.begin()
     sightings.begin()
@@ -117,7 +118,8 @@ async def test_now_and_then_and_at_the_end() -> None:
 
 @virtual
 async def test_what_could_not_be_written_is_written_later(caplog: pytest.LogCaptureFixture) -> None:
-    policy, store = access(), Store()
+    policy = access()
+    store: Any = Store()
     store.fault = StateError("the disk is full")
     sightings = Sightings(policy, lambda: store)
     sightings.begin()
