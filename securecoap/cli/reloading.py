@@ -55,7 +55,8 @@ async def reloading(
     loop = asyncio.get_running_loop()
     tasks = [loop.create_task(_reload_when(wanted, server, files, notifier, told))]
     if watches and files:
-        tasks.append(loop.create_task(_watch(files, wanted)))
+        # As they are now: what changes before the task has its first turn is not missed.
+        tasks.append(loop.create_task(_watch(files, _signature(files), wanted)))
     loop.add_signal_handler(signal.SIGHUP, wanted.set)
     try:
         yield
@@ -106,11 +107,10 @@ async def _reload(server: Context | Fleet, files: Sequence[Path]) -> bool:
     return True
 
 
-async def _watch(files: Sequence[Path], wanted: asyncio.Event) -> None:
+async def _watch(files: Sequence[Path], before: Signature, wanted: asyncio.Event) -> None:
     """Ask for a reload when one of the files is another one; directories are watched, because editors replace files."""
     from watchfiles import awatch
 
-    before = _signature(files)
     # It returns now and then when nothing has changed, too: what came before it began to watch is not missed.
     async for _ in awatch(*_directories(files), recursive=False, yield_on_timeout=True):
         now = _signature(files)
