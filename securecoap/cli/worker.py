@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from securecoap.cli import logs, status
 from securecoap.cli.serve import DRAIN_TIME, Place, prepare
 from securecoap.collection import set_aside
+from securecoap.collection import set_aside
 from securecoap.errors import CoapError
 from securecoap.workers.announcing import Announcing
 from securecoap.workers.channel import Channel, pack, receive_first
@@ -111,6 +112,7 @@ class _Worker:
             async with self._context as server:
                 set_aside()
                 self._tell(Ready(tuple(server.endpoints)))
+                set_aside()
                 await end.wait()
                 await server.drain(DRAIN_TIME)
         except (CoapError, OSError) as error:

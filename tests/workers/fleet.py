@@ -96,7 +96,7 @@ class Fleet:
     def write(self, credentials: Any) -> None:
         """The file, replaced in one step."""
         beside = self.directory / "server.new"
-        beside.write_text(json.dumps(credentials))
+        beside.write_text(credentials if isinstance(credentials, str) else json.dumps(credentials))
         beside.replace(self.credentials)
 
     def workers(self) -> list[int]:

@@ -11,7 +11,7 @@ import signal
 import sys
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.processes import Program
@@ -99,6 +99,18 @@ async def test_each_worker_knows_whom_another_one_has_met(fleet: Fleet) -> None:
     assert len(served) == 2
 
 
+def without_dtls(credentials: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in credentials.items() if key != ":other"}
+
+
+def test_a_reload_that_would_take_effect_with_the_next_start_only_is_refused(fleet: Fleet) -> None:
+    workers = set(ports_at_each(fleet, 1))
+    fleet.write(CREDENTIALS | {":device": {"oscore": CREDENTIALS[":device"]["oscore"] | {"rederive": True}}})
+    fleet.program.signal(signal.SIGHUP)
+    fleet.wait_for_text("'rederive' takes effect with the next start only")
+    assert set(fleet.workers()) == workers
+
+
 def test_other_credentials_are_in_force_at_all_workers(fleet: Fleet) -> None:
     by_worker = ports_at_each(fleet, 1)
     ports = [there[0] for there in by_worker.values()]
@@ -110,9 +122,10 @@ def test_other_credentials_are_in_force_at_all_workers(fleet: Fleet) -> None:
     for port in ports:
         outer, _ = device.protect(Code.POST, "posts", b"gone")
         assert port.exchange(port.datagram(outer), outer.token).code == Code.UNAUTHORIZED
-    fleet.write('{"a fault')
-    fleet.program.signal(signal.SIGHUP)
-    fleet.wait_for_text("credentials were not read again")
+    for times, fault in enumerate(('{"a fault', without_dtls(CREDENTIALS)), 1):
+        fleet.write(fault)
+        fleet.program.signal(signal.SIGHUP)
+        fleet.wait_for_text("credentials were not read again", times)
     fleet.write(CREDENTIALS)
     fleet.program.signal(signal.SIGHUP)
     fleet.wait_for_text("credentials were read again", 2)
