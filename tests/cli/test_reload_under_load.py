@@ -25,4 +25,4 @@ def test_nobody_notices_but_those_who_are_gone(tmp_path: Path, how: str) -> None
     assert (counts.added, counts.removed, counts.kept) == (5, 5, 1)
     assert counts.requests > 20
     assert counts.notifications >= 2
-    assert counts.rotations == (0 if how == "directory" else 2)
+    assert counts.rotations == (2 if how in ("signal", "rename") else 0)
