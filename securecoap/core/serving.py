@@ -122,7 +122,14 @@ class Server:
             if found is None:
                 raise nothing_there(request)  # noqa: TRY301  # answered like any handler's error
             resource, parameters = found
-            if request.code not in SAFE_METHODS and (challenge := self._gate.challenge(request, resource)) is not None:
+            if (
+                request.code not in SAFE_METHODS
+                and (
+                    getattr(resource, "fresh_within", None) is not None
+                    or getattr(resource, "takes_named_methods_only", False)
+                )
+                and (challenge := self._gate.challenge(request, resource)) is not None
+            ):
                 incoming.add_response(challenge)
                 return
             if parameters:

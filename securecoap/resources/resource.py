@@ -57,6 +57,9 @@ class Resource:
         fresh_within: seconds; a request that may change something has to prove that it was made in the last so many
             (RFC 9175 section 2.3), or it is challenged and not carried out: an actuator then obeys nothing that was
             held back on the way. It takes DTLS or OSCORE. ``None``, the default, asks for no proof.
+        takes_named_methods_only: whether a request that may change something is 4.05 unless the server has credentials,
+            and the pattern that lets the request in has its method among its ``methods``. ``False``, the default: any
+            pattern that lets it in is enough.
         produces: the content formats that GET and FETCH answer in, by number or name, the preferred one first. Accept
             of another is 4.06; ``require_accept(request, *self.produces)`` tells the handler which one it is. They are
             the resource's ``ct`` in ``/.well-known/core``. Empty: the handlers see to it.
@@ -72,6 +75,7 @@ class Resource:
     assembles_bodies: bool | None = True
     is_observable: bool = False
     fresh_within: float | None = None
+    takes_named_methods_only: bool = False
     produces: Sequence[int | str] = ()
     consumes: Sequence[int | str | None] | Mapping[int, Sequence[int | str | None]] = ()
     link_attributes: LinkAttributes = _NO_ATTRIBUTES

@@ -321,6 +321,28 @@ async def test_policy_comes_before_everything_else() -> None:
         assert len(pair.server.server._assemblies) == 0
 
 
+@pytest.mark.parametrize("names", [None, False, True])
+@virtual
+async def test_a_resource_that_takes_only_methods_that_the_policy_names(names: bool | None) -> None:
+    class Careful(Plain):
+        takes_named_methods_only = True
+
+    asked = []
+
+    def names_method(request: Message) -> bool:
+        asked.append(request.code)
+        return bool(names)
+
+    options = {} if names is None else {"names_method": names_method}
+    careful = Careful()
+    async with Pair(site_of(x=careful), server_options=options) as pair:
+        assert (await pair.client.get("x")).code == Code.CONTENT
+        assert (await pair.client.put("x", bytes(5000))).code == (Code.CHANGED if names else Code.METHOD_NOT_ALLOWED)
+        assert len(pair.server.server._assemblies) == 0
+    assert len(careful.seen) == (2 if names else 1)
+    assert set(asked) == (set() if names is None else {Code.PUT})
+
+
 # Tokens (RFC 8974).
 
 
