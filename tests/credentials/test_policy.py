@@ -122,6 +122,28 @@ def test_methods_limit_a_pattern():
     assert decide(patterns, "x", method=PUT) is UNAUTHORIZED
 
 
+@pytest.mark.parametrize(
+    ("patterns", "names"),
+    [
+        ({}, False),
+        ({"*": {"unprotected": True}}, False),
+        ({"coap*://*/x": ":a"}, False),
+        ({"coap*://*/x": {"any-of": [":a"], "methods": ["PUT"]}}, True),
+        ({"coap*://*/*": {"any-of": [":a"], "methods": ["GET", "PUT"]}}, True),
+        ({"coap*://*/x": {"any-of": [":a"], "methods": ["GET"]}}, False),
+        ({"coap*://*/x": {"any-of": [":a"], "methods": ["PUT"]}, "*": ":a"}, True),
+        # It is the pattern that decides whose methods count, whatever others say.
+        ({"coap*://*/*": {"any-of": [":a"], "methods": ["PUT"]}, "coap*://*/x": ":a"}, False),
+        ({"coap*://*/x": ":a", "coap://h/x": {"any-of": [":a"], "methods": ["PUT"]}}, True),
+        ({"coaps://*/x": {"any-of": [":a"], "methods": ["PUT"]}}, False),
+        ({"coap://other/x": {"any-of": [":a"], "methods": ["PUT"]}}, False),
+    ],
+)
+def test_whether_the_deciding_pattern_names_the_method(patterns, names):
+    policy = build({**DEVICES, **patterns}, role="server").policy
+    assert policy.names_method("coap", "h", 5683, ("x",), PUT) is names
+
+
 def test_time_limits_reach_remembered_decisions():
     patterns = {"coap*://*/x": {"unprotected": True, "not-after": "2027-01-01T00:00:00Z"}}
     policy = build(patterns, role="server").policy
