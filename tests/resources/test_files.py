@@ -15,9 +15,8 @@ import pytest
 
 from securecoap import Block, Code, Context, Files, Limits, Message, Site, TransportParameters
 from securecoap.errors import ConfigurationError, TransferFailed
-from securecoap.resources.directory import Part, is_name
-from securecoap.resources.read_ahead import OVERHEAD, ReadAhead
-from securecoap.resources.read_ahead import PART as _AHEAD
+from securecoap.resources.directory import is_name
+from securecoap.resources.read_ahead import PART
 from securecoap.wire.link_format import parse_links
 from securecoap.workers.announcing import Announcing
 from tests.loopback import real
@@ -130,7 +129,7 @@ async def exchange(uri: str, *datagrams: bytes) -> list[Message]:
 @real
 async def test_files_of_every_size(root: Path) -> None:
     async with serving(root) as bench:
-        for size in (0, 1, 1023, 1024, 1025, 2048, _AHEAD - 1, _AHEAD, _AHEAD + 1, _AHEAD + 1024, 200_000):
+        for size in (0, 1, 1023, 1024, 1025, 2048, PART - 1, PART, PART + 1, PART + 1024, 200_000):
             (root / "some").write_bytes(LARGE[:size])
             answer = await bench.coap.get(f"{bench.uri}/files/some")
             assert (answer.code, answer.payload) == (Code.CONTENT, LARGE[:size])
@@ -175,7 +174,7 @@ async def test_not_the_whole_file_for_each_block(root: Path, monkeypatch: pytest
     monkeypatch.setattr(os, "pread", counting)
     async with serving(root) as bench:
         await bench.coap.get(f"{bench.uri}/files/large.bin", block2=Block(150, False, 6))
-        assert read == [_AHEAD]
+        assert read == [PART]
         assert (await bench.coap.get(f"{bench.uri}/files/large.bin")).payload == LARGE
     assert len(read) < 50  # of 196 blocks; 5 unless the machine is very slow
 
@@ -234,7 +233,7 @@ async def test_conditional_requests(root: Path) -> None:
 @real
 async def test_a_file_that_changes_while_it_is_fetched_is_never_mixed(root: Path) -> None:
     """Whatever arrives as a whole is one state: the file is replaced, and written in place, all the time."""
-    size = 3 * _AHEAD + 100
+    size = 3 * PART + 100
     path = root / "moving"
     path.write_bytes(b"0" * size)
     stop = threading.Event()
@@ -288,39 +287,6 @@ async def test_every_block_says_of_which_state_it_is(root: Path) -> None:
         fresh = await bench.coap.get(uri)
         assert fresh.options.etag != first.options.etag
         assert fresh.payload == other
-
-
-def test_what_was_read_ahead_is_bounded_and_short_lived() -> None:
-    ahead = ReadAhead(3 * (_AHEAD + OVERHEAD))
-    parts = [Part(b"tag", 10 * _AHEAD, number * _AHEAD, bytes(_AHEAD)) for number in range(5)]
-    for part in parts:
-        ahead.keep(("x",), part, 100.0)
-    assert ahead.find(("x",), _AHEAD, 100.0) is None  # the oldest has gone
-    assert ahead.find(("x",), 2 * _AHEAD + 5, 100.0) is parts[2]
-    assert ahead.find(("y",), 2 * _AHEAD, 100.0) is None
-    assert ahead.find(("x",), 3 * _AHEAD, 101.0) is None  # too old
-    ahead.keep(("x",), parts[4], 200.0)
-    ahead.keep(("x", "y"), parts[4], 200.0)
-    assert ahead._bytes == 3 * (_AHEAD + OVERHEAD)
-    ahead.forget(("x",))
-    assert ahead.find(("x",), 4 * _AHEAD, 200.0) is None
-    assert ahead.find(("x", "y"), 4 * _AHEAD, 200.0) is parts[4]
-    assert ahead._bytes == _AHEAD + OVERHEAD
-    none = ReadAhead(0)
-    none.keep(("x",), parts[0], 0.0)
-    assert none.find(("x",), 0, 0.0) is None
-    assert (none._bytes, len(none._files)) == (0, 0)
-
-
-def test_a_new_state_drops_what_was_read_ahead_of_the_old_one() -> None:
-    ahead = ReadAhead(10 * _AHEAD)
-    for number in range(3):
-        ahead.keep(("x",), Part(b"old", 10 * _AHEAD, number * _AHEAD, bytes(_AHEAD)), 0.0)
-    new = Part(b"new", 10 * _AHEAD, 0, bytes(_AHEAD))
-    ahead.keep(("x",), new, 0.0)
-    assert ahead.find(("x",), 0, 0.0) is new
-    assert ahead.find(("x",), _AHEAD, 0.0) is None
-    assert ahead._bytes == _AHEAD + OVERHEAD
 
 
 # Directories.
