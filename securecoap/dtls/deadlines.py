@@ -44,6 +44,9 @@ class Deadlines:
 
     def next_time(self) -> float | None:
         """Return the earliest deadline."""
+        heap = self._heap
+        if heap and self._current.get(heap[0][1]) == heap[0][0]:
+            return heap[0][0]
         earliest = self.first()
         return None if earliest is None else earliest[0]
 

@@ -6,7 +6,7 @@ mean: a message is a content type, its bytes and the writer of its epoch.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from securecoap.dtls.fragments import split_handshake
 from securecoap.dtls.records import ContentType
@@ -31,12 +31,8 @@ class RecordWriter(Protocol):
         """Return the next record."""
 
 
-class FlightMessage(NamedTuple):
-    """A whole handshake message, or the fragment of a record of another type."""
-
-    content_type: ContentType
-    data: bytes
-    writer: RecordWriter
+FlightMessage: TypeAlias = "tuple[ContentType, bytes, RecordWriter]"
+"""A whole handshake message, or the fragment of a record of another type, and what seals it."""
 
 
 def pack(messages: Sequence[FlightMessage], size: int) -> list[bytes]:

@@ -279,15 +279,15 @@ class Handshake:
 
     def _message(self, message_type: int, body: bytes) -> FlightMessage:
         """Make the next plaintext message of this side and put it into the transcript."""
-        return FlightMessage(ContentType.HANDSHAKE, self._number(message_type, body), self._plaintext)
+        return ContentType.HANDSHAKE, self._number(message_type, body), self._plaintext
 
     def _finished(self, label: bytes, write: WriteProtection) -> tuple[FlightMessage, FlightMessage]:
         """Make ChangeCipherSpec and this side's Finished."""
         body = self._verify_data(label)
         self._sends_protected = True
         return (
-            FlightMessage(ContentType.CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC, self._plaintext),
-            FlightMessage(ContentType.HANDSHAKE, self._number(HandshakeType.FINISHED, body), write),
+            (ContentType.CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC, self._plaintext),
+            (ContentType.HANDSHAKE, self._number(HandshakeType.FINISHED, body), write),
         )
 
     def _number(self, message_type: int, body: bytes) -> bytes:

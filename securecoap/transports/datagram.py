@@ -31,6 +31,7 @@ _LARGEST: Final = 2048
 """What is read at once. A datagram of this length may have been cut, and a message that was cut is another one: it is
 dropped (RFC 7252 section 4.6: none of ours comes near)."""
 _BATCH: Final = 64
+"""Datagrams at most that are read before the loop gets its turn."""
 _RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 _ANCILLARY: Final = 256
 
@@ -138,6 +139,9 @@ class DatagramSocket:
         self._received = received
         self._failed = failed
         self._closed = False
+        # As many as were there at a time: to find that there is no more costs a call and an exception, and the loop
+        # comes back for what is left.
+        self._batch = 1
         self._reports_errors = False
         if errors:
             self.report_errors()
@@ -155,7 +159,7 @@ class DatagramSocket:
     def _read(self) -> None:
         receive = self._sock.recvfrom
         received = self._received
-        for count in range(_BATCH):
+        for count in range(self._batch):
             try:
                 data, source = receive(_LARGEST)
             except OSError as error:
@@ -166,11 +170,12 @@ class DatagramSocket:
             received(data, source, None)
             if self._closed:
                 return
+        self._batch = min(2 * self._batch, _BATCH)
 
     def _read_messages(self) -> None:
         receive = self._sock.recvmsg
         received = self._received
-        for count in range(_BATCH):
+        for count in range(self._batch):
             try:
                 data, ancillary, _, source = receive(_LARGEST, _ANCILLARY)
             except OSError as error:
@@ -185,8 +190,10 @@ class DatagramSocket:
             received(data, source, local)
             if self._closed:
                 return
+        self._batch = min(2 * self._batch, _BATCH)
 
     def _nothing_read(self, error: OSError, count: int) -> None:
+        self._batch = max(count, 1)
         # The loop woke us and there is no datagram: then there is an error in the queue, and it has to be taken out.
         if count == 0 or not isinstance(error, BlockingIOError):
             self._read_errors()

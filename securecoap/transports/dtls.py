@@ -19,7 +19,7 @@ from securecoap.dtls.session import Role
 from securecoap.errors import CredentialsMissing, FormatError, HandshakeFailed, RequestFailed, SessionEnded
 from securecoap.events import Events
 from securecoap.transports.datagram import DatagramSocket, open_socket
-from securecoap.transports.dtls_address import DEFAULT_PORT, DtlsAddress
+from securecoap.transports.dtls_address import DEFAULT_PORT, DtlsAddress, address_of
 from securecoap.transports.dtls_attempts import AddressedCredentials, Attempt
 from securecoap.transports.dtls_credentials import ServerStore, engine_credential
 from securecoap.transports.dtls_engines import open_engine
@@ -153,7 +153,7 @@ class DtlsInterface:
 
     def application_data(self, session: DtlsSession, data: bytes) -> None:
         """See `DtlsEvents`."""
-        remote: DtlsAddress = session.owner
+        remote: DtlsAddress = session.owner or address_of(session, self)
         remote.silent_since = 0.0
         if remote.unproven is not None and self._is_proof(remote, remote.unproven, data):
             return
@@ -260,7 +260,7 @@ class DtlsInterface:
         session = self._engine.session(peer)
         if session is None or session.source.session_key != credential.session_key:
             return None
-        owner: DtlsAddress = session.owner
+        owner = address_of(session, self)
         return None if self._watch.is_doubtful(owner) else owner
 
     def _connect(self, peer: SocketAddress, credential: DtlsCredential) -> Attempt:
@@ -292,10 +292,9 @@ class DtlsInterface:
 
     def session_established(self, session: DtlsSession) -> None:
         """See `DtlsEvents`."""
-        route: Any = session.peer
-        peer, local = route if type(route[0]) is tuple else (route, None)
-        session.owner = DtlsAddress(self, session, peer, local)
-        attempt = self._attempts.pop(peer, None) if session.role is Role.CLIENT else None
+        attempt: Attempt | None = None
+        if session.role is Role.CLIENT:
+            attempt = self._attempts.pop(address_of(session, self).peer, None)
         if self._current(session.source) is None:
             self._engine.close(session, EndReason.REVOKED)
             if attempt is not None:
@@ -303,13 +302,12 @@ class DtlsInterface:
             return
         self._watch.watch_validity(session)
         if attempt is not None:
-            attempt.succeed(session.owner)
+            attempt.succeed(address_of(session, self))
 
     def session_moved(self, session: DtlsSession, _previous: Any) -> None:
         """See `DtlsEvents`."""
-        route: Any = session.peer
-        remote: DtlsAddress = session.owner
-        remote.peer, remote.local = route if type(route[0]) is tuple else (route, None)
+        remote = address_of(session, self)
+        remote.follow(session.peer)
         remote.unproven = UnprovenRoute(os.urandom(2), self._limits, self._ack_timeout)
         self._ping(remote, remote.unproven)
 
@@ -329,10 +327,12 @@ class DtlsInterface:
 
     def session_ended(self, session: DtlsSession, reason: EndReason) -> None:
         """See `DtlsEvents`."""
-        self._above.dispatch_error(SessionEnded(f"the DTLS session has ended: {reason.value}"), session.owner)
+        remote, session.owner = session.owner, None  # otherwise the two would be a cycle, for the collector to find
         self._failures.session_ended(session, reason)
-        if session.role is Role.CLIENT:
-            self._forget_route(session.owner.peer)
+        if remote is not None:
+            self._above.dispatch_error(SessionEnded(f"the DTLS session has ended: {reason.value}"), remote)
+            if remote.is_server:
+                self._forget_route(remote.peer)
 
     def handshake_failed(self, peer: Any, role: Role, error: HandshakeFailed) -> None:
         """See `DtlsEvents`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.dtls.session import Role
 from securecoap.interfaces import EndpointAddress
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from securecoap.transports.dtls import DtlsInterface
     from securecoap.transports.dtls_routes import UnprovenRoute
 
-__all__ = ["DEFAULT_PORT", "DtlsAddress"]
+__all__ = ["DEFAULT_PORT", "DtlsAddress", "address_of"]
 
 DEFAULT_PORT: Final = 5684
 
 
 class DtlsAddress(EndpointAddress):
-    """One session and epoch with one peer; made when Finished was verified, one object for each.
+    """One session and epoch with one peer, whose Finished was verified: one object for each (`address_of`).
 
     Equality is identity: two of them are equal exactly when bound endpoint, session and epoch are the same. The socket
     address is only the way there.
@@ -45,22 +45,26 @@ class DtlsAddress(EndpointAddress):
     scheme = "coaps"
     security = "dtls"
 
-    def __init__(
-        self, interface: DtlsInterface, session: DtlsSession, peer: SocketAddress, local: bytes | None
-    ) -> None:
+    peer: SocketAddress
+    local: bytes | None
+
+    def __init__(self, interface: DtlsInterface, session: DtlsSession) -> None:
         self.interface = interface
         self.session = session
         self.is_server = session.role is Role.CLIENT
-        self.peer = peer
-        self.local = local
+        self.follow(session.peer)
         self.authenticated_claims = session.claims
         self.confirmed = True
-        self.local_host = host_text(interface.address) if local is None else packed_host(local)
+        self.local_host = host_text(interface.address) if self.local is None else packed_host(self.local)
         self.local_port = interface.address[1]
         self.grants = None
         self.silent_since = 0.0
         self.unproven: UnprovenRoute | None = None
         self.watched = False
+
+    def follow(self, route: Any) -> None:
+        """Take the way to the peer from the engine: its socket address, or a pair with packet information."""
+        self.peer, self.local = route if type(route[0]) is tuple else (route, None)
 
     @property
     def hostinfo(self) -> str:
@@ -69,3 +73,14 @@ class DtlsAddress(EndpointAddress):
 
     def __repr__(self) -> str:
         return f"<DtlsAddress {self.hostinfo} epoch {self.session.epoch}{'' if self.session.alive else ' ended'}>"
+
+
+def address_of(session: DtlsSession, interface: DtlsInterface) -> DtlsAddress:
+    """The address of a live session, made when it is first needed.
+
+    Nobody above knows a session before its first message, and need not hear that it has ended.
+    """
+    address: DtlsAddress | None = session.owner
+    if address is None:
+        session.owner = address = DtlsAddress(interface, session)
+    return address

@@ -46,7 +46,9 @@ def renew_sessions(engine: DtlsEngine, watch: SessionWatch, current: Current) ->
             if isinstance(found, DtlsX509):  # nor for longer than its certificates are valid
                 found = replace(found, validity=found.validity.meet(source.validity))
             session.source = replace(found, authority=source.authority)
-            session.claims = session.owner.authenticated_claims = claims
+            session.claims = claims
+            if session.owner is not None:
+                session.owner.authenticated_claims = claims
             if found.validity.not_after < source.validity.not_after:
                 watch.watch_validity(session)
 

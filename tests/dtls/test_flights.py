@@ -12,8 +12,7 @@ from securecoap.dtls.records import ContentType, PlaintextWriter, parse_records
 def messages(*sizes: int) -> list[FlightMessage]:
     writer = PlaintextWriter(0)
     return [
-        FlightMessage(ContentType.HANDSHAKE, encode_handshake(11, number, bytes(size)), writer)
-        for number, size in enumerate(sizes)
+        (ContentType.HANDSHAKE, encode_handshake(11, number, bytes(size)), writer) for number, size in enumerate(sizes)
     ]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import stat
+import weakref
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -216,6 +218,8 @@ def test_an_address_stands_on_session_and_not_on_socket_address():
     async def test(ends: Ends) -> None:
         server, client = ends.serve(), ends.client()
         first = await connect(client, server)
+        client.send(message_to(first))
+        at_server = (await server._above.messages.get()).remote
         client._engine.close(first.session)
         error, remote = await client._above.errors.get()
         assert isinstance(error, SessionEnded)
@@ -224,8 +228,33 @@ def test_an_address_stands_on_session_and_not_on_socket_address():
         assert second.peer == first.peer
         assert second != first
         assert len({first, second}) == 2
-        error, _ = await server._above.errors.get()
+        error, remote = await server._above.errors.get()
         assert isinstance(error, SessionEnded)
+        assert remote is at_server
+
+    run(test)
+
+
+def test_who_never_said_anything_goes_without_a_word():
+    """Nobody above knows him; and a session that has ended is no cycle with its address."""
+
+    async def test(ends: Ends) -> None:
+        server, client = ends.serve(), ends.client()
+        silent = await connect(client, server)
+        session = weakref.ref(next(iter(server.sessions())))
+        gc.disable()
+        try:
+            client._engine.close(silent.session)
+            second = await connect(client, server)
+            assert session() is None
+            client.send(message_to(second))
+            session = weakref.ref((await server._above.messages.get()).remote.session)
+            client._engine.close(second.session)
+            assert isinstance((await server._above.errors.get())[0], SessionEnded)
+            assert server._above.errors.empty()
+            assert session() is None
+        finally:
+            gc.enable()
 
     run(test)
 
@@ -425,11 +454,11 @@ def test_an_expired_credential_ends_its_session():
         # The look-up is made at another time than the wall clock says: valid then, and not any more.
         server, client = ends.serve(find_psk=lambda identity: expired.find_psk(identity, 0.0)), ends.client()
         remote = await connect(client, server)
-        for end in (server, client):
-            error, at = await end._above.errors.get()
-            assert isinstance(error, SessionEnded)
-            assert not at.session.alive
+        error, at = await client._above.errors.get()
+        assert isinstance(error, SessionEnded)
+        assert at is remote
         assert not remote.session.alive
+        assert server._engine.session_count == 0
 
     run(test)
 
@@ -481,7 +510,8 @@ def test_plain_coap_on_the_secure_port_is_dropped():
 def test_shutdown_says_goodbye_and_fails_what_waits():
     async def test(ends: Ends) -> None:
         server, client, deaf = ends.serve(), ends.client(), ends.client()
-        await connect(client, server)
+        client.send(message_to(await connect(client, server)))
+        await server._above.messages.get()
         wait = asyncio.ensure_future(connect(client, deaf))
         await until(lambda: client._attempts)
         await client.shutdown()
