@@ -37,8 +37,10 @@ PATTERNS: dict[str, Any] = {
     "coap*://*/secret*": ":psk",
     "coap*://*/deep/secret": ":psk",
     "coap*://*/caf%C3%A9": ":psk",
-    "coap*://gw.example/vhost": ":psk",
-    "coap*://[::1]/literal": ":psk",
+    "coap*://gw.example:*/vhost": ":psk",
+    "coap*://[::1]:*/literal": ":psk",
+    "coap*://gw.example:7777/ported": {"unprotected": True},
+    "coap*://*/read": {"any-of": [":oscore"], "methods": ["PUT"]},
     "coap*://*/written": {"any-of": [":psk"], "methods": ["PUT", "POST", "DELETE"]},
 }
 
@@ -73,11 +75,12 @@ class Bench(Pair):
         assert self.ring.access is not None
         self.secret, self.public = Closed(SECRET), Closed(PUBLIC)
         site, below = Site(), Site()
-        for one in ("/secret", "/secret/{name}", "/café", "/vhost", "/literal"):
+        for one in ("/secret", "/secret/{name}", "/café", "/vhost", "/literal", "/ported"):
             site.add(one, self.secret)
         below.add("/secret", self.secret)
         site.add("/deep", below)
         site.add("/open", self.public)
+        site.add("/read", self.public)
         site.add("/written", self.public)
         authorize, is_own_name = self.ring.access.authorize, self.ring.access.is_own_name
         super().__init__(
@@ -118,6 +121,9 @@ def path(*segments: str | bytes) -> list[tuple[int, bytes]]:
         ("4.01", path("secret", "x", "y", "z")),
         ("4.01", path("secretly")),
         ("4.01", path("deep", "secret")),
+        # A port that is not bound is nobody's, whatever Uri-Port says.
+        ("4.01", path("ported")),
+        ("4.01", [(HOST, b"gw.example"), (PORT, b"\x1e\x61"), *path("ported")]),
         # Names: our own, however they are written, and nobody else's.
         ("4.01", [(HOST, b"gw.example"), *path("secret")]),
         ("4.01", [(HOST, b"GW.EXAMPLE"), *path("secret")]),
@@ -273,6 +279,10 @@ async def test_a_grant_is_for_what_was_granted(tmp_path: Path, monkeypatch: pyte
             assert (await bench.send((HOST, b"else.example"), *path("secret"))).code == Code.NOT_FOUND
             assert (await bench.send((HOST, b"pub.example"), *path("vhost"))).code == Code.FORBIDDEN
             assert (await bench.send((HOST, b"gw.example"), *path("literal"))).code == Code.FORBIDDEN
+            assert (await bench.send((HOST, b"gw.example"), *path("vhost"))).code == Code.CONTENT
+            assert (await bench.send(*path("vhost"))).code == Code.FORBIDDEN
+            assert (await bench.send(*path("read"))).code == Code.CONTENT
+            assert (await bench.send(*path("read"), code=3)).code == Code.FORBIDDEN
         assert remote.grants
         assert bench.ring.access is not None
         bench.ring.access.use(bench.ring.read({**DEVICES, **PATTERNS, "coap*://*/secret*": ":oscore"}).policy)
