@@ -108,6 +108,8 @@ class Assemblies:
         self._scheduler = scheduler
         self._exponent = exponent
         self._table: dict[Key, Any] = {}  # of request keys an _Assembly, of response keys a ResponseBody
+        self._latest_key: Key | None = None  # the last one of the table
+        self._latest: Any = None
         self._bytes = 0
         self._timer: Timer | None = None
 
@@ -149,7 +151,7 @@ class Assemblies:
         elif block2 is not None and block2.number:
             kept = self._kept(request, block2)
             if kept is not None:
-                return kept.block(self._scaled(block2))
+                return kept.block(block2 if block2.size_exponent <= self._exponent else self._scaled(block2))
             if request.code not in SAFE_METHODS:  # rendering again would carry it out again
                 raise RequestEntityIncomplete
         return None
@@ -224,7 +226,9 @@ class Assemblies:
             self.discard(key)
             if not more:
                 return payload
-        assembly: _Assembly | None = self._touch(key)
+        assembly: _Assembly | None = self._find(key)
+        if assembly is not None:
+            self._touch(key, assembly)
         if number and (assembly is None or len(assembly.body) != start):
             if assembly is not None and more and assembly.body[start:] == payload:
                 return None  # the block that came last, once more
@@ -271,16 +275,18 @@ class Assemblies:
         gets the kept one no longer than it is fresh.
         """
         key = self._response_key(request)
-        body: ResponseBody | None = self._table.get(key)
+        body: ResponseBody | None = self._find(key)
         if body is None:
             return None
-        start = block.start
+        number, _, exponent = block
+        start = number << exponent + 4
         if start <= body.furthest and request.code in SAFE_METHODS and self._scheduler.time() >= body.fresh_until:
             self.discard(key)
             return None
-        self._touch(key)
-        body.furthest = max(body.furthest, start)
-        if start + block.size >= len(body.payload):
+        self._touch(key, body)
+        if start > body.furthest:
+            body.furthest = start
+        if start + (16 << exponent) >= len(body.payload):
             self.discard(key)
         return body
 
@@ -291,6 +297,8 @@ class Assemblies:
         held = self._table.pop(key, None)
         if held is not None:
             self._bytes -= held.size
+            if key == self._latest_key:
+                self._latest_key = self._latest = None
 
     def discard_of(self, remote: EndpointAddress) -> None:
         """Release every body of an address whose session has ended."""
@@ -309,22 +317,31 @@ class Assemblies:
     def close(self) -> None:
         """Release everything."""
         self._table.clear()
+        self._latest_key = self._latest = None
         self._bytes = 0
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _touch(self, key: Key) -> Any:
-        held = self._table.pop(key, None)
-        if held is not None:
-            held.expires_at = self._scheduler.time() + self._lifetime
-            self._table[key] = held  # it is the last one in the order of use now
-        return held
+    def _find(self, key: Key) -> Any:
+        # Most blocks are of the transfer that the last one was of, and to compare is cheaper than to look up.
+        return self._latest if key == self._latest_key else self._table.get(key)
+
+    def _touch(self, key: Key, held: _Assembly | ResponseBody) -> None:
+        """It is the last one in the order of use now."""
+        held.expires_at = self._scheduler.time() + self._lifetime
+        if held is not self._latest:
+            del self._table[key]
+            self._append(key, held)
+
+    def _append(self, key: Key, held: _Assembly | ResponseBody) -> None:
+        self._table[key] = self._latest = held
+        self._latest_key = key
 
     def _create(self, key: Key, held: _Assembly | ResponseBody, size: int) -> None:
         self._make_room(key[0], size)
         held.expires_at = self._scheduler.time() + self._lifetime
-        self._table[key] = held
+        self._append(key, held)
         if self._timer is None:
             self._timer = self._scheduler.call_at(held.expires_at, self._release_expired)
 

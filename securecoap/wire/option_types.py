@@ -210,8 +210,12 @@ class BlockOption(OptionAttribute):
     def __get__(self, instance: Options | None, owner: type[Options]) -> BlockOption | Block | None:
         if instance is None:
             return self
-        value = self.first(instance)
-        return None if value is None else Block.decode(value)
+        if instance.present & self.bit:
+            number = self.number
+            for found, value in instance.pairs:
+                if found == number and len(value) <= 3:  # it has no shortest
+                    return Block.decode(value)
+        return None
 
     def __set__(self, instance: Options, value: Block | None) -> None:
         self.store(instance, [] if value is None else [value.encode()])

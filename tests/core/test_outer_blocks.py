@@ -198,7 +198,7 @@ async def test_an_error_of_the_proxy_in_the_middle() -> None:
 
         def forget(sent: Any) -> bool:
             if sent.source == "client" and sent.message.options.block2 is not None:
-                path.proxy.endpoint.server._assemblies._table.clear()
+                path.proxy.endpoint.server._assemblies.close()
             return False
 
         path.pair.network.drop = forget
