@@ -32,15 +32,16 @@ _TYPE_NAMES: Final = ("CON", "NON", "ACK", "RST")
 _HEADER: Final = Struct(">BBH")
 _NO_OPTIONS: Final = Options.received(())
 
-# Devices send the same options over and over. What follows the token of a short GET or DELETE (they carry no payload
-# as a rule) is remembered in two generations, so that strangers can push entries out but not make the table grow.
+# Devices send the same options over and over. Those of short requests are remembered in two generations, so that
+# strangers can push entries out but not make the table grow. What ends at the first 0xFF is what ends at the marker, if
+# these bytes are whole options.
+_MARKER: Final = b"\xff"
 _MEMO_LENGTH: Final = 64
 _MEMO_ENTRIES: Final = 1024  # the requests for a body of 1 MiB by blocks are so many
-_memo: dict[bytes, tuple[Options, bytes]] = {}
-_older_memo: dict[bytes, tuple[Options, bytes]] = {}
-# In front of the payload of a response there is often no more than a Content-Format, and always the same. What ends at
-# the first 0xFF is what ends at the marker, if these bytes are whole options.
-_MARKER: Final = b"\xff"
+_memo: dict[bytes, Options] = {}
+_older_memo: dict[bytes, Options] = {}
+_OSCORE_FIRST: Final = 9  # the delta of that option, which is another in each message and not worth remembering
+# In front of the payload of a response there is often no more than a Content-Format, and always the same.
 _SHORT: Final = 4
 _SHORT_ENTRIES: Final = 256
 _short: dict[bytes, Options] = {}
@@ -191,11 +192,11 @@ class Message:
         if end == size:
             message.options = _NO_OPTIONS
             message.payload = b""
-        elif code == 1 or code == 4:
-            body = data[end:]
-            message.options, message.payload = _memo.get(body) or decode_body(body, code)
         elif code < 64:
-            message.options, message.payload = decode_options(data, end)
+            if data[end] >> 4 == _OSCORE_FIRST:
+                message.options, message.payload = decode_options(data, end)
+            else:
+                message.options, message.payload = _decode_request(data, end)
         else:
             marker = data.find(_MARKER, end, end + _SHORT + 1)
             found = None if marker < 0 else _short.get(data[end:marker])
@@ -308,22 +309,39 @@ def decode_body(body: bytes, code: int) -> tuple[Options, bytes]:
     Raises:
         FormatError: the bytes are not options, marker and payload.
     """
-    if (code == 1 or code == 4) and len(body) <= _MEMO_LENGTH:
-        found = _memo.get(body)
-        return _remember(body) if found is None else found
-    return decode_options(body)
+    return _decode_request(body, 0) if code < 64 else decode_options(body)
 
 
-def _remember(body: bytes) -> tuple[Options, bytes]:
+def _decode_request(data: bytes, position: int) -> tuple[Options, bytes]:
+    marker = data.find(_MARKER, position, position + _MEMO_LENGTH + 1)
+    if marker < 0:
+        head, payload = data[position:], b""
+    else:
+        head, payload = data[position:marker], data[marker + 1 :]
+    options = _memo.get(head)
+    if options is None:
+        options = None if len(head) > _MEMO_LENGTH else _remember(head)
+        if options is None:
+            return decode_options(data, position)
+    if marker >= 0 and not payload:
+        raise FormatError("payload marker without payload")
+    return options, payload
+
+
+def _remember(head: bytes) -> Options | None:
+    """The options that these bytes are, if they are whole options."""
     global _memo, _older_memo  # noqa: PLW0603  # one table for the process, for messages have no owner here
-    found = _older_memo.get(body)
-    if found is None:
-        found = decode_options(body)
+    options = _older_memo.get(head)
+    if options is None:
+        try:
+            options = decode_options(head)[0]
+        except FormatError:
+            return None
     if len(_memo) >= _MEMO_ENTRIES:
         _older_memo = _memo
         _memo = {}
-    _memo[body] = found
-    return found
+    _memo[head] = options
+    return options
 
 
 def _remember_short(options_bytes: bytes, options: Options) -> None:

@@ -74,3 +74,18 @@ def test_a_request_to_a_uri_is_what_its_arguments_make() -> None:
         assert Message.to(uri, Code.GET).options.accept is None
     with pytest.raises(UriError):
         Message.to("coap:///x", Code.GET)
+
+
+def test_options_that_come_again_are_shared() -> None:
+    """With another payload, Message ID and token, too; a 0xFF that is no marker does not mislead."""
+    head = b"\xb5store\xd1\x03\x0e"  # Uri-Path, Block1
+    first = Message.decode(b"\x42\x03\x00\x01ab" + head + b"\xffone")
+    again = Message.decode(b"\x43\x03\x00\x02abc" + head + b"\xfftwo")
+    bare = Message.decode(b"\x40\x03\x00\x03" + head)
+    assert again.options is first.options is bare.options
+    assert [one.payload for one in (first, again, bare)] == [b"one", b"two", b""]
+    with pytest.raises(FormatError):
+        Message.decode(b"\x42\x03\x00\x01ab" + head + b"\xff")
+    for value in (b"\xff", b"a\xff", b"\xffa"):
+        odd = Message.decode(b"\x40\x03\x00\x01" + bytes((0xB0 | len(value),)) + value + b"\xffbody")
+        assert (odd.options.pairs, odd.payload) == (((11, value),), b"body")
