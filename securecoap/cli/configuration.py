@@ -78,6 +78,7 @@ class _File(BaseModel):
     keylog: str | None = None
     dtls_engine: str = "python"
     workers: int = 1
+    drain_time: int = 10
     limits: dict[str, Any] = {}
     parameters: dict[str, Any] = {}
 

@@ -36,13 +36,14 @@ if TYPE_CHECKING:
     from securecoap.statistics import Statistics
     from securecoap.wire.message import Message
 
-__all__ = ["Answered", "Metrics", "serving_metrics"]
+__all__ = ["Answered", "Metrics", "address_of", "serving_metrics"]
 
 _BUCKETS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0, 10.0)
 _LONGEST_HEAD: Final = 8192
 _PATIENCE: Final = 5.0
 """Seconds for a request of HTTP."""
 _NAMED: Final = 100
+_LARGEST_PORT: Final = 65_535
 
 
 class Metrics:
@@ -236,6 +237,18 @@ def _events(now: Statistics) -> Iterator[Metric]:
     yield limits
 
 
+def address_of(where: str) -> tuple[str, int]:
+    """Host and port of ``HOST:PORT``, ``[HOST]:PORT`` or ``PORT``, which is on loopback.
+
+    Raises:
+        ConfigurationError: it is none of these.
+    """
+    host, _, port = where.rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port) <= _LARGEST_PORT):
+        raise ConfigurationError(f"--metrics {where}: HOST:PORT is expected")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
 @asynccontextmanager
 async def serving_metrics(metrics: Metrics, where: str, is_ready: Callable[[], bool]) -> AsyncIterator[str]:
     """Serve over HTTP while the body runs.
@@ -264,10 +277,9 @@ async def serving_metrics(metrics: Metrics, where: str, is_ready: Callable[[], b
         finally:
             writer.close()
 
-    host, _, port = where.rpartition(":")
     try:
-        server = await asyncio.start_server(talk, host.strip("[]") or "127.0.0.1", int(port), limit=_LONGEST_HEAD)
-    except (OSError, ValueError, OverflowError) as error:
+        server = await asyncio.start_server(talk, *address_of(where), limit=_LONGEST_HEAD)
+    except OSError as error:
         raise ConfigurationError(f"--metrics {where}: {error}") from None
     async with server:
         bound = server.sockets[0].getsockname()

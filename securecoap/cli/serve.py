@@ -37,10 +37,8 @@ if TYPE_CHECKING:
     from securecoap.resources import Site
     from securecoap.workers.seat import Seat
 
-__all__ = ["DRAIN_TIME", "Place", "commands", "prepare"]
+__all__ = ["Place", "commands", "prepare"]
 
-DRAIN_TIME: Final = 10.0
-"""Seconds that requests under way may still take when a signal ends the server; a second signal ends it at once."""
 _LISTS: Final = ("--bind", "--name")
 
 
@@ -64,6 +62,7 @@ class Settings(TypedDict):
     reload: bool
     metrics: str | None
     workers: int
+    drain_time: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +156,14 @@ def _configure(ctx: click.Context, _: click.Parameter, path: Path | None) -> Con
 @apply((KEYLOG, ENGINE))
 @click.option("--reload", is_flag=True, help="Read the credentials again when the files change, not at SIGHUP only.")
 @click.option("--metrics", metavar="HOST:PORT", help="Serve metrics for Prometheus, /health and /ready over HTTP.")
+@click.option(
+    "--drain-time",
+    metavar="SECONDS",
+    type=click.IntRange(0, 3600),
+    default=10,
+    show_default=True,
+    help="How long requests under way may take when a signal ends the server; a second signal ends it at once.",
+)
 @click.option("--check-config", is_flag=True, help="Check everything, and do not start.")
 @click.option(
     "--workers",
@@ -230,7 +237,7 @@ def prepare(settings: Settings, place: Place | None = None) -> tuple[Context, Me
     sockets = take_sockets() if place is None else place.sockets
     metrics = None
     if settings["metrics"] is not None:
-        metrics = _metrics()
+        metrics = _metrics(settings["metrics"])
     context = Context.server(
         site,
         limits=Limits() if config is None else config.limits,
@@ -252,11 +259,12 @@ def prepare(settings: Settings, place: Place | None = None) -> tuple[Context, Me
     return context, metrics, site
 
 
-def _metrics() -> Metrics:
+def _metrics(where: str) -> Metrics:
     try:
-        from securecoap.cli.metrics import Metrics  # only where it is asked for: an extra
+        from securecoap.cli.metrics import Metrics, address_of  # only where it is asked for: an extra
     except ImportError:
         raise ConfigurationError("--metrics needs prometheus-client: pip install 'securecoap[metrics]'") from None
+    address_of(where)  # what it says now, --check-config says too
     return Metrics()
 
 
@@ -282,7 +290,7 @@ async def _serve_together(voice: _Voice, settings: Settings) -> int:
     fleet = Fleet(settings, _credentials(settings))
     metrics = None
     if settings["metrics"] is not None:
-        metrics = _metrics()
+        metrics = _metrics(settings["metrics"])
         metrics.gather(fleet)
     return await _serve(fleet, metrics, voice, settings)
 
@@ -312,7 +320,7 @@ async def _serve(serving: Context | Fleet, metrics: Metrics | None, voice: _Voic
         except asyncio.CancelledError:  # the signal
             is_draining = True
             notifier.stopping()
-            await server.drain(DRAIN_TIME)
+            await server.drain(settings["drain_time"])
             raise
     return status.SUCCESS
 

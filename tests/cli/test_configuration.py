@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
-from securecoap.cli.configuration import ConfigurationFault, read_configuration
+from securecoap.cli.configuration import ConfigurationFault, _File, read_configuration
+from securecoap.cli.serve import serve
 from securecoap.config import Limits, TransportParameters
 from tests.cli.conftest import SAMPLES
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
 
 
 @pytest.fixture
@@ -66,6 +72,46 @@ def test_every_number_has_its_place(file, kind):
     table = "limits" if kind is Limits else "parameters"
     lines = [f"{one.name.replace('_', '-')} = {one.default!r}" for one in dataclasses.fields(kind)]
     assert getattr(read_configuration(file("\n".join([f"[{table}]", *lines]))), table) == kind()
+
+
+def test_every_option_has_its_place(run, file):
+    """What the command line knows and the file does not, or the other way round, is a fault of ours."""
+    options = {one.opts[0].lstrip("-") for one in serve.params} - {"check-config", "config"}
+    assert options == set(_File.model_json_schema()["properties"]) - {"limits", "parameters"}
+    values = {
+        "demo": "true", "files": "[]", "bind": '["coap://127.0.0.1:0", "coaps://127.0.0.1:0"]',
+        "credentials": f'"{SAMPLES / "server.json"}"', "state": '"state"', "name": '"gateway.example"',
+        "strict-state": "false", "insecure": "true", "log-format": '"json"', "reload": "true",
+        "metrics": '"127.0.0.1:0"', "keylog": '"keys"', "dtls-engine": '"python"', "workers": "1", "drain-time": "2",
+    }  # fmt: skip
+    assert set(values) == options - {"site"}
+    path = file("\n".join(f"{name} = {value}" for name, value in values.items()))
+    outcome = run("serve", "--config", path, "--check-config")
+    assert outcome.status == 0, outcome.err
+
+
+@pytest.mark.parametrize(
+    "line", ["drain-time = -1", "workers = 0", 'dtls-engine = "none"', 'metrics = "127.0.0.1:x"', "drain-time = nan"]
+)
+def test_what_an_option_refuses_a_file_may_not_say(run, file, line):
+    outcome = run("serve", "--config", file(f'demo = true\nbind = "coap://127.0.0.1:0"\n{line}\n'), "--check-config")
+    assert outcome.status == 2, line
+    assert outcome.err
+
+
+def test_the_sample_for_deployments_is_good(run, tmp_path):
+    """It names every limit and every parameter with its default, and every option."""
+    text = (DEPLOY / "serve.toml").read_text()
+    (tmp_path / "server.json").write_text((SAMPLES / "server.json").read_text())
+    (tmp_path / "serve.toml").write_text(text.replace("/etc/securecoap/", f"{tmp_path}/"))
+    outcome = run("serve", "--config", tmp_path / "serve.toml", "--check-config")
+    assert outcome.status == 0, outcome.err
+    everything = "\n".join(re.sub(r"^# ([a-z-]+ = )", r"\1", line) for line in text.splitlines())
+    content = tomllib.loads(everything)
+    assert set(content) == set(_File.model_json_schema()["properties"])
+    for table, kind in (("limits", Limits), ("parameters", TransportParameters)):
+        defaults = {one.name.replace("_", "-"): one.default for one in dataclasses.fields(kind)}
+        assert content[table] == defaults
 
 
 def test_all_faults_at_once_and_no_values(file):

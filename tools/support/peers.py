@@ -34,6 +34,7 @@ SYSTEM_PACKAGES = {
     "openssl": "openssl",
     "gnutls-cli": "gnutls-bin",
     "tshark": "tshark",
+    "systemd-analyze": "systemd",
 }
 
 
