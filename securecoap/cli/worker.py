@@ -16,12 +16,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.cli import logs, status
-from securecoap.cli.serve import DRAIN_TIME, Place, prepare
-from securecoap.collection import set_aside
+from securecoap.cli.serve import Place, prepare
 from securecoap.collection import set_aside
 from securecoap.errors import CoapError
 from securecoap.workers.announcing import Announcing
-from securecoap.workers.channel import Channel, pack, receive_first
+from securecoap.workers.channel import Channel, load, pack, receive_first
 from securecoap.workers.lanes import Lanes
 from securecoap.workers.memory import SharedMemory
 from securecoap.workers.messages import (
@@ -80,15 +79,17 @@ class _Worker:
 
     def __init__(self, boot: Boot) -> None:
         self._channel: Channel | None = None
-        self._store = SharedStore(SharedMemory(boot.memory), boot.slots, lambda name: self._tell(Need(name)))
+        credentials, slots = load(boot.parcel)
+        self._store = SharedStore(SharedMemory(boot.memory), slots, lambda name: self._tell(Need(name)))
         own, *others = (socket.socket(fileno=one) for one in (boot.lane, *boot.lanes))
         self._lanes = Lanes(boot.number, own, others)
         place = Place(
-            boot.credentials,
+            credentials,
             {uri: socket.socket(fileno=one) for uri, one in boot.sockets},
             Seat(boot.number, boot.secret, self._store, self._lanes),
         )
         settings: Any = boot.settings
+        self._drain_time: int = settings["drain_time"]
         self._context, self._metrics, site = prepare(settings, place)
         self._announcing = Announcing(site, self._lanes.announce)
 
@@ -114,7 +115,7 @@ class _Worker:
                 self._tell(Ready(tuple(server.endpoints)))
                 set_aside()
                 await end.wait()
-                await server.drain(DRAIN_TIME)
+                await server.drain(self._drain_time)
         except (CoapError, OSError) as error:
             self._tell(failed(error))
             raise
@@ -152,9 +153,10 @@ class _Worker:
         return samples_of(self._metrics.registry)
 
     async def _switch(self, message: Switch) -> tuple[str, ...]:
-        self._store.replace(message.slots)
+        credentials, slots = await asyncio.to_thread(load, message.parcel)
+        self._store.replace(slots)
         try:
-            await self._context.reload(message.credentials)
+            await self._context.reload(credentials)
         except Exception as error:  # noqa: BLE001  # whatever it is: the parent begins this worker anew
             return failed(error).faults
         return ()
