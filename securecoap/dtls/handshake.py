@@ -313,14 +313,11 @@ class Handshake:
             raise HandshakeFault(Alert.INTERNAL_ERROR, "no cipher suite has been agreed upon")
         return suite
 
-    def _transcript_hash(self) -> bytes:
-        return transcript_hash(self._transcript, self._chosen_suite().prf_hash)
-
     def _derive(self, premaster: bytes) -> WriteProtection:
         """Derive master secret and record keys, and begin with them; the transcript ends with ClientKeyExchange."""
         suite = self._chosen_suite()
         if self._extended:
-            self._master = extended_master_secret(premaster, self._transcript_hash(), suite.prf_hash)
+            self._master = extended_master_secret(premaster, transcript_hash(self._transcript, suite), suite.prf_hash)
         else:
             self._master = master_secret(premaster, self.client_random, self.server_random, suite.prf_hash)
         return self._expand()
@@ -340,7 +337,7 @@ class Handshake:
     def _verify_data(self, label: bytes) -> bytes:
         if self._keyed is None:
             raise HandshakeFault(Alert.UNEXPECTED_MESSAGE, "there is no master secret yet")
-        return verify_data(self._keyed, label, self._transcript_hash())
+        return verify_data(self._keyed, label, transcript_hash(self._transcript, self._chosen_suite()))
 
     def _check_finished(self, message: Assembled, label: bytes) -> None:
         if not compare_digest(message.body, self._verify_data(label)):

@@ -113,9 +113,9 @@ def key_block(
     return (block[:key], block[ivs : ivs + iv]), (block[key:ivs], block[ivs + iv :])
 
 
-def transcript_hash(transcript: bytes | bytearray, hash_name: str) -> bytes:
+def transcript_hash(transcript: bytes | bytearray, suite: CipherSuite) -> bytes:
     """The hash of all handshake messages so far (RFC 5246 section 7.4.9, RFC 7627 section 3)."""
-    digest: bytes = _HASHES[hash_name][0](transcript).digest()
+    digest: bytes = _HASHES[suite.prf_hash][0](transcript).digest()
     return digest
 
 

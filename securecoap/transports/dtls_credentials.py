@@ -181,7 +181,10 @@ class ServerStore:
 
     def look_up(self, identity: bytes) -> PskCredential | Pending | None:
         """See `PskLookup`."""
-        answer: Any = self._settle(self._find_psk(identity), _engine_psk)
+        found = self._find_psk(identity)
+        if isinstance(found, DtlsPsk):
+            return _engine_psk(found)
+        answer: Any = self._settle(found, _engine_psk)
         return answer  # type: ignore[no-any-return]  # what _engine_psk gives, or Pending
 
     def own_keys(self, server_name: str | None) -> Sequence[OwnKey]:
