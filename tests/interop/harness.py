@@ -8,11 +8,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.peers import AIOCOAP, NODE
 from support.processes import Program
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 PEERS = Path(__file__).with_name("peers")
@@ -107,11 +110,13 @@ class Ours:
         self._running.append(started)
         return started
 
-    def serve(self, *schemes: str, credentials: object = None) -> tuple[Program, dict[str, int]]:
-        """Start the demo server on 127.0.0.1; return it with the port of each scheme."""
+    def serve(
+        self, *schemes: str, credentials: object = None, site: Sequence[str] = ("--demo",)
+    ) -> tuple[Program, dict[str, int]]:
+        """Start a server on 127.0.0.1, of the demo site unless another is said; return it with the port of each scheme."""
         binds = [part for scheme in schemes for part in ("--bind", f"{scheme}://127.0.0.1:0")]
         options = self._options("server", credentials)
-        server = Program(self.command("serve", "--demo", *binds, *options))
+        server = Program(self.command("serve", *site, *binds, *options))
         self._running.append(server)
         ports = {scheme: int(server.wait_for(rf"^listening {scheme}://[^\s/]*:(\d+)")[1]) for scheme in schemes}
         return server, ports
