@@ -27,7 +27,7 @@ from securecoap.wire.uri import compose_uri, parse_uri
 if TYPE_CHECKING:
     from securecoap.context import Context
 
-__all__ = ["commands", "is_group"]
+__all__ = ["ask_all", "commands", "is_group"]
 
 _PATH: Final = (".well-known", "core")
 
@@ -61,7 +61,7 @@ def discover(
 
     async def action(coap: Context) -> int:
         if proxy is None and is_group(parts.host):
-            return await _ask_all(coap, where, arguments, output, quiet=quiet)
+            return await ask_all(coap, where, arguments, output, quiet=quiet)
         arguments["confirmable"] = not non
         request = Request(method="get", uri=where, output=output, arguments=arguments, quiet=quiet, verbose=verbose)
         return await perform(coap, request)
@@ -69,7 +69,7 @@ def discover(
     return session.run(connection, action)
 
 
-async def _ask_all(coap: Context, uri: str, arguments: dict[str, Any], output: str | None, *, quiet: bool) -> int:
+async def ask_all(coap: Context, uri: str, arguments: dict[str, Any], output: str | None, *, quiet: bool) -> int:
     """The answers of all members of a group, each with a newline; stderr says whose the next one is."""
     result = status.NO_RESPONSE
     kept: list[bytes] = []

