@@ -143,11 +143,23 @@ async def test_a_server_with_a_state_directory_keeps_them(tmp_path: Path) -> Non
     site = Site()
     site.add("/x", Hello())
     started = int(time.time())
-    known = {":a": DEVICE, ":b": {"dtls": {**DTLS, "client-identity": {"ascii": "b"}}}}
-    server = Context.server(site, bind=["coaps://[::1]:0"], credentials=known, state=tmp_path / "s", limits=Limits())
-    async with server, Context.client({"coaps://*": {"dtls": DTLS}}, state=tmp_path / "c") as client:
-        await client.get(server.endpoints[0] + "/x", timeout=30)
+    secret = {"secret": {"hex": "01" * 16}}
+    known = {
+        ":a": DEVICE,
+        ":b": {"dtls": {**DTLS, "client-identity": {"ascii": "b"}}},
+        ":o": {"oscore": {**secret, "sender-id": {"hex": "01"}, "recipient-id": {"hex": "02"}}},
+        ":role": ":o",
+    }
+    mine = {
+        "coaps://*": {"dtls": DTLS},
+        "coap://*": {"oscore": {**secret, "sender-id": {"hex": "02"}, "recipient-id": {"hex": "01"}}},
+    }
+    binds = ["coap://[::1]:0", "coaps://[::1]:0"]
+    server = Context.server(site, bind=binds, credentials=known, state=tmp_path / "s", limits=Limits())
+    async with server, Context.client(mine, state=tmp_path / "c") as client:
+        for endpoint in server.endpoints:
+            await client.get(endpoint + "/x", timeout=30)
     seen = read_sightings(tmp_path / "s")
-    assert seen.keys() == {":a"}
-    assert started <= seen[":a"] <= time.time()
-    assert not (tmp_path / "c").exists()
+    assert seen.keys() == {":a", ":o", ":role"}
+    assert all(started <= when <= time.time() for when in seen.values())
+    assert read_sightings(tmp_path / "c") == {}
