@@ -19,6 +19,7 @@ from securecoap.context import Context
 from securecoap.credentials.models import OscoreContext
 from securecoap.errors import ConfigurationError
 from securecoap.resources import Site
+from securecoap.workers.channel import dump
 from securecoap.workers.ledger import Ledger
 from securecoap.workers.memory import SharedMemory
 from securecoap.workers.messages import Boot, Switch
@@ -105,6 +106,7 @@ class Fleet:
         self._groups: list[tuple[str, list[socket.socket]]] = []
         self._lanes: list[tuple[socket.socket, socket.socket]] = []
         self._descriptor = -1
+        self._parcel = b""
         self._closed = asyncio.Event()
         self.supervisor = Supervisor(
             self._count,
@@ -143,6 +145,7 @@ class Fleet:
         )
         if self.credentials is not None:
             await self._ledger.open(self.credentials)
+        self._parcel = dump((self.credentials, self._ledger.slots))
         self._endpoints = list(await self.supervisor.start())
 
     async def __aexit__(self, *_: object) -> None:
@@ -195,11 +198,12 @@ class Fleet:
         loaded = await asyncio.to_thread(self._read, files, before)
         try:
             await ledger.open(loaded)
+            parcel = await asyncio.to_thread(dump, (loaded, ledger.slots))
         except BaseException:
             await ledger.release(before)
             raise
-        self.credentials = loaded
-        await self.supervisor.switch(Switch(loaded, ledger.slots))
+        self.credentials, self._parcel = loaded, parcel
+        await self.supervisor.switch(Switch(parcel))
         await ledger.release(loaded)
 
     def _read(self, files: Sequence[Path], before: CredentialsMap) -> CredentialsMap:
@@ -223,11 +227,10 @@ class Fleet:
             number=number,
             secret=self._secret,
             memory=self._descriptor,
-            slots={} if self._ledger is None else self._ledger.slots,
+            parcel=self._parcel,
             lanes=tuple(sender.fileno() for _, sender in self._lanes),
             lane=self._lanes[number][0].fileno(),
             sockets=tuple((uri, group[number].fileno()) for uri, group in self._groups),
-            credentials=self.credentials,
             settings={**self._settings, "bind": (), "credentials": ()},
         )
 

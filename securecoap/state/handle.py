@@ -177,7 +177,6 @@ class Handle:
         """Hand out all that is reserved now, for processes that share it; it may be nothing: `reserve` first."""
         chunk = Chunk(self._next, max(self._next, self._end))
         self._next = chunk.end
-        self._ask()
         return chunk
 
     async def reserve(self) -> None:

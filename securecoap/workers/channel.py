@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Mapping
 
-__all__ = ["Channel", "pack", "receive_first", "unpack"]
+__all__ = ["Channel", "dump", "load", "pack", "receive_first"]
 
 _HEAD: Final = 4
 
@@ -36,18 +36,21 @@ class _Packer(pickle.Pickler):
     }
 
 
+def dump(value: object) -> bytes:
+    """The bytes of a value; with 100,000 credentials it takes seconds, so what goes to several is made once."""
+    content = io.BytesIO()
+    _Packer(content, pickle.HIGHEST_PROTOCOL).dump(value)
+    return content.getvalue()
+
+
 def pack(message: object) -> bytes:
-    """The bytes of a value, as they go over the channel."""
-    packed = io.BytesIO()
-    packed.write(bytes(_HEAD))
-    _Packer(packed, pickle.HIGHEST_PROTOCOL).dump(message)
-    content = packed.getbuffer()
-    content[:_HEAD] = (len(content) - _HEAD).to_bytes(_HEAD, "big")
-    return bytes(content)
+    """A value as it goes over the channel: its length, and what `dump` gives."""
+    content = dump(message)
+    return len(content).to_bytes(_HEAD, "big") + content
 
 
-def unpack(content: bytes) -> Any:
-    """The value, from what stands behind the head."""
+def load(content: bytes) -> Any:
+    """The value of which `dump` made this."""
     return pickle.loads(content)  # noqa: S301  # from our own parent or child, over a socket that only the two have
 
 
@@ -55,7 +58,7 @@ def receive_first(sock: socket.socket) -> Any:
     """The first value that comes, for a process that has no event loop yet; ``None`` if the other end has gone."""
     with sock.makefile("rb", buffering=0) as file:
         content = _read_exactly(file, int.from_bytes(_read_exactly(file, _HEAD), "big"))
-    return unpack(content) if content else None
+    return load(content) if content else None
 
 
 def _read_exactly(file: io.RawIOBase, length: int) -> bytes:
@@ -98,7 +101,7 @@ class Channel:
             content = await self._reader.readexactly(int.from_bytes(head, "big"))
         except (asyncio.IncompleteReadError, OSError):
             return None
-        return unpack(content)
+        return load(content)
 
     async def flush(self) -> None:
         """Return when what was sent is on its way; somebody who has gone is no error."""

@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from securecoap.credentials import CredentialsMap
-    from securecoap.workers.numbers import Slot
-
 __all__ = [
     "Beat",
     "Boot",
@@ -34,31 +31,28 @@ class Boot:
         number: of the worker, from 0.
         secret: under which cookies and tickets of all workers are made.
         memory: descriptor of the shared memory.
-        slots: of the security contexts, by fingerprint.
+        parcel: dumped: the credentials in force, or ``None``, and the slots of the security contexts by fingerprint.
         lanes: descriptors, one for each worker: where it is reached.
         lane: the descriptor at which this one reads.
         sockets: the bound ones: URI and descriptor.
-        credentials: in force, or ``None``.
         settings: what the command line says.
     """
 
     number: int
     secret: bytes = field(repr=False)
     memory: int
-    slots: Mapping[bytes, Slot] = field(repr=False)
+    parcel: bytes = field(repr=False)
     lanes: tuple[int, ...]
     lane: int
     sockets: tuple[tuple[str, int], ...]
-    credentials: CredentialsMap | None
     settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """To a worker: go on with other credentials. It answers `Switched`."""
+    """To a worker: go on with other credentials, which are in the parcel. It answers `Switched`."""
 
-    credentials: CredentialsMap
-    slots: Mapping[bytes, Slot] = field(repr=False)
+    parcel: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

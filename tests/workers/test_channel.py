@@ -10,17 +10,16 @@ import threading
 import pytest
 
 from securecoap.credentials import CredentialsMap
-from securecoap.workers.channel import Channel, pack, receive_first, unpack
-from securecoap.workers.messages import Boot, Need, Switch
+from securecoap.workers.channel import Channel, dump, load, pack, receive_first
+from securecoap.workers.messages import Boot, Need
 from securecoap.workers.numbers import Slot
 from tests.loopback import real
 from tests.workers.fleet import CREDENTIALS, PSK
 
 
 def boot(credentials: CredentialsMap | None = None) -> Boot:
-    return Boot(
-        3, b"s" * 32, 7, {b"name": Slot(8, 32)}, (4, 5), 6, (("coap://[::1]:5683", 9),), credentials, {"site": "a:b"}
-    )
+    parcel = dump((credentials, {b"name": Slot(8, 32)}))
+    return Boot(3, b"s" * 32, 7, parcel, (4, 5), 6, (("coap://[::1]:5683", 9),), {"site": "a:b"})
 
 
 @real
@@ -40,8 +39,8 @@ async def test_values_come_whole_and_in_order() -> None:
 
 def test_credentials_are_the_same_afterwards() -> None:
     loaded = CredentialsMap.from_dict(CREDENTIALS, role="server")
-    again: Switch = unpack(pack(Switch(loaded, {}))[4:])
-    copy = again.credentials
+    copy, slots = load(boot(loaded).parcel)
+    assert slots == {b"name": Slot(8, 32)}
     assert [one.key for one in copy.credentials()] == [one.key for one in loaded.credentials()]
     found = copy.find_psk(b"other", 0.0)
     assert found is not None

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from securecoap.credentials import CredentialsMap
 from securecoap.errors import ConfigurationError
 from securecoap.workers.messages import Boot, Switch
 from securecoap.workers.supervisor import Supervisor
@@ -19,7 +18,7 @@ from tests.loopback import real
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-OTHERS = Switch(CredentialsMap({}), {})
+OTHERS = Switch(b"")
 
 
 class Parent:
@@ -33,7 +32,7 @@ class Parent:
     def make(self, **arguments: Any) -> Supervisor:
         return Supervisor(
             2,
-            boot=lambda number: Boot(number, b"", 0, {}, (), 0, (), None, {"how": self.how}),
+            boot=lambda number: Boot(number, b"", 0, b"", (), 0, (), {"how": self.how}),
             descriptors=lambda _: (),
             need=self.needs.append,
             begins=lambda number, pause: self.begun.append((number, pause)),

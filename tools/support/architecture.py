@@ -32,7 +32,8 @@ RANKS = {
     "__init__": 9,
 }  # fmt: skip
 SAME_RANK = {
-    ("config", "errors"), ("events", "config"), ("oscore", "state"), ("dtls", "state"), ("core", "state"), ("calls", "streaming"),
+    ("config", "errors"), ("events", "config"), ("oscore", "state"), ("dtls", "state"), ("core", "state"),
+    ("calls", "streaming"),
     ("context", "stacks"), ("keyring", "security_contexts"), ("context", "reloading"), ("reloading", "stacks"),
     ("context", "statistics"), ("statistics", "stacks"),
     ("saved_sessions", "settings"), ("settings", "workers"), ("workers", "transports"), ("workers", "resources"),
