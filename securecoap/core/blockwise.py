@@ -284,8 +284,7 @@ class Assemblies:
             self.discard(key)
             return None
         self._touch(key, body)
-        if start > body.furthest:
-            body.furthest = start
+        body.furthest = max(body.furthest, start)
         if start + (16 << exponent) >= len(body.payload):
             self.discard(key)
         return body

@@ -142,7 +142,7 @@ class TokenManager:
         cache: told of addresses that are never used again.
 
     Attributes:
-        below_plain: carries the responses to requests that are not protected by OSCORE, past layers that have nothing
+        below_plain: carries requests that OSCORE does not protect, and their responses, past layers that have nothing
             to do with them; by default it is ``below``, too.
     """
 
@@ -324,7 +324,7 @@ class TokenManager:
             self._outgoing.add(remote, outgoing)
         request.on_interest_end(outgoing.end)
         message.exchange = outgoing
-        outgoing.cancel = self.below.send_message(message)
+        outgoing.cancel = (self.below if remote.security == "oscore" else self.below_plain).send_message(message)
 
     def allocate_token(self) -> bytes:
         """A random token: with 64 bits none comes twice while it may matter."""

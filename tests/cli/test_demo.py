@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,7 +25,10 @@ from securecoap.wire.codes import DEFAULT_RESPONSE_CODES, Code
 from securecoap.wire.content_formats import CBOR, JSON, LINK_FORMAT, OCTET_STREAM, TEXT
 from securecoap.wire.link_format import parse_links
 from securecoap.wire.message import Message
+from tests.core.helpers import site_of
 from tests.resources.fakes import FakeAddress, FakeObservation, FakeScheduler, Rendering, request, route, run
+from tests.simulation.clock import virtual
+from tests.simulation.endpoints import Pair
 
 if TYPE_CHECKING:
     from securecoap.resources import Site
@@ -125,6 +129,21 @@ def test_the_clock_ticks_just_behind_the_turn_of_a_second(microsecond: int) -> N
     run(resource.add_observation(request(observe=0), FakeObservation()))
     (due,) = scheduler.armed
     assert 0 < due - scheduler.now + microsecond / 1e6 - 1 < 0.1
+
+
+@virtual
+async def test_r105_the_next_notification_comes_within_max_age() -> None:
+    """The one resource of ours that knows when it changes says so, and keeps it (RFC 7641 section 4.3.1)."""
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    resource = Time(now=lambda: NOON + timedelta(seconds=loop.time() - begin))
+    async with Pair(site_of(time=resource)) as pair:
+        asking = pair.client.ask(Code.GET, "time", observe=0)
+        await asyncio.sleep(10)
+        asking.cancel()
+        told = [(one.time, one.message.options.max_age or 0) for one in pair.answers if one.message.options.observe]
+    assert len(told) >= 10
+    assert all(later - sooner < max_age for (sooner, max_age), (later, _) in pairwise(told))
 
 
 def test_the_clock_leaves_nothing_behind_in_a_loop() -> None:
