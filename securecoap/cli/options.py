@@ -39,7 +39,6 @@ __all__ = [
     "destination",
     "message_options",
     "not_yet_command",
-    "proxy_option",
     "refused",
     "seconds_of",
     "uri_argument",
@@ -315,7 +314,7 @@ CONNECTION: Final = (
 )
 """Options of every command that talks to a server."""
 
-proxy_option: Final = click.option(
+_PROXY: Final = click.option(
     "--proxy",
     metavar="URI",
     callback=_proxy,
@@ -338,7 +337,7 @@ EXCHANGE: Final = (
         callback=_block_size,
         help="Bytes in a block of a large body: 16, 32, ... 1024.",
     ),
-    proxy_option,
+    _PROXY,
 )
 """Options of every command that sends requests."""
 

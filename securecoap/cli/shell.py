@@ -17,10 +17,19 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Unpack
 import click
 
 from securecoap.cli import logs, session, status
-from securecoap.cli.options import CONNECTION, Connection, apply, proxy_option, refused, uri_argument_optional
+from securecoap.cli.options import (
+    CONNECTION,
+    EXCHANGE,
+    Connection,
+    apply,
+    content_format_option,
+    refused,
+    uri_argument_optional,
+)
 from securecoap.cli.place import Place
 from securecoap.cli.text import tell
 from securecoap.errors import CoapError
+from securecoap.wire.content_formats import content_format_text
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -45,21 +54,36 @@ class _Lines(Protocol):
 @apply(
     (
         refused("--payload", reason=_EACH),
-        refused("--content-format", reason=f"{_EACH}; 'set content-format NAME' holds for all"),
-        refused("--accept", reason=f"{_EACH}; 'set accept NAME' holds for all"),
-        refused("--non", reason=f"{_EACH}; 'set non on' holds for all", is_flag=True),
-        refused("--block-size", reason=f"{_EACH}; 'set block-size N' holds for all"),
         refused("-o", "--output", reason=_EACH),
-        proxy_option,
+        content_format_option,
     ),
+    EXCHANGE,
     CONNECTION,
 )
-def shell(uri: str | None, proxy: str | None, **connection: Unpack[Connection]) -> int:
+def shell(
+    uri: str | None,
+    proxy: str | None,
+    accept: int | None,
+    content_format: int | None,
+    block_size: int | None,
+    non: bool,
+    **connection: Unpack[Connection],
+) -> int:
     """Work with servers line by line; 'help' lists the commands.
 
-    URI is where to begin: a server, or a path on it. Sessions last from line to line. Lines may come from a pipe: then
-    the exit status is that of the first command that failed.
+    URI is where to begin: a server, or a path on it. Sessions last from line to line. Options of requests hold for all
+    of them, until 'set' says otherwise. Lines may come from a pipe: then the exit status is that of the first command
+    that failed.
     """
+    settings: dict[str, tuple[str, Any]] = {
+        name: (content_format_text(value), value)
+        for name, value in (("accept", accept), ("content-format", content_format))
+        if value is not None
+    }
+    if block_size is not None:
+        settings["block-size"] = str(block_size), block_size
+    if non:
+        settings["non"] = "on", True
 
     async def action(coap: Context) -> int:
         # When there is a shell: its commands.
@@ -67,6 +91,7 @@ def shell(uri: str | None, proxy: str | None, **connection: Unpack[Connection]) 
 
         is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
         one = Session(coap, Place(uri), connection, proxy, interactive=is_terminal)
+        one.settings.update(settings)
         return await _Shell(one, quiet=connection["quiet"], is_terminal=is_terminal).run()
 
     return session.run(connection, action)

@@ -293,7 +293,18 @@ def test_sigterm_ends_a_shell(demo):
         assert process.wait(30) == 128 + signal.SIGTERM
 
 
-@pytest.mark.parametrize("option", [["--payload", "x"], ["--accept", "json"], ["--non"], ["-o", "x"]])
+def test_options_of_requests_hold_for_all(demo):
+    options = "--accept", "cbor", "--content-format", "json", "--block-size", "16", "--non"
+    status, out, err = piped(demo.coap, *options, lines=["set", "get /whoami", "set accept", "get /whoami"])
+    accept, block_size, content_format, non, answer = out.splitlines()
+    assert (accept, block_size) == ("accept application/cbor", "block-size 16")
+    assert (content_format, non) == ("content-format application/json", "non on")
+    assert answer.startswith('{"claims"')
+    assert status == 1
+    assert "4.06" in err
+
+
+@pytest.mark.parametrize("option", [["--payload", "x"], ["-o", "x"]])
 def test_options_of_commands_are_not_the_shell_s(run, option):
     outcome = run("shell", "coap://h", *option)
     assert outcome.status == 2
