@@ -10,8 +10,7 @@ import asyncio
 import os
 import socket
 import sys
-from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from securecoap.binds import default_binds, parse_bind
 from securecoap.cli import logs, session
@@ -30,13 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
+    from securecoap.cli.serve import Settings
     from securecoap.credentials import CredentialsMap
     from securecoap.workers.messages import Counted
 
-__all__ = ["MOST", "Fleet", "checked", "require_shareable"]
+__all__ = ["Fleet", "checked", "require_shareable"]
 
-MOST: Final = 64
-"""Workers; each has a lane to each other one."""
 _STATE_WAIT: Final = 10.0
 _CLOSING: Final = 40.0
 """Seconds for a worker to end beside those in which it drains."""
@@ -45,7 +43,7 @@ _STALE: Final = 1.0
 _MODULE: Final = "securecoap.cli.worker"
 
 
-def require_shareable(settings: Any, sockets: Collection[object]) -> None:
+def require_shareable(settings: Settings, sockets: Collection[object]) -> None:
     """Refuse what one process only can serve.
 
     Raises:
@@ -62,7 +60,7 @@ def require_shareable(settings: Any, sockets: Collection[object]) -> None:
         )
 
 
-def checked(settings: Any, credentials: CredentialsMap | None) -> CredentialsMap | None:
+def checked(settings: Settings, credentials: CredentialsMap | None) -> CredentialsMap | None:
     """Credentials with which each worker will be able to serve: those of an endpoint that is never started.
 
     Raises:
@@ -92,20 +90,20 @@ class Fleet:
         is_ending: whether the end has begun.
     """
 
-    def __init__(self, settings: Any, credentials: CredentialsMap | None) -> None:
+    def __init__(self, settings: Settings, credentials: CredentialsMap | None) -> None:
         self.credentials = checked(settings, credentials)
         self.is_ending = False
         self._endpoints: list[str] = []
         self._settings = settings
         self._count: int = settings["workers"]
         self._secret = os.urandom(32)
-        self._stack = AsyncExitStack()
         self._binds = [
             parse_bind(one) for one in settings["bind"] or default_binds(with_credentials=credentials is not None)
         ]
         self._groups: list[tuple[str, list[socket.socket]]] = []
         self._lanes: list[tuple[socket.socket, socket.socket]] = []
         self._descriptor = -1
+        self._memory: SharedMemory | None = None
         self._parcel = b""
         self._closed = asyncio.Event()
         self.supervisor = Supervisor(
@@ -136,8 +134,9 @@ class Fleet:
         for _ in range(self._count):
             self._lanes.append(socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM))
         self._descriptor = SharedMemory.create()
+        self._memory = SharedMemory(self._descriptor)
         self._ledger = Ledger(
-            SharedMemory(self._descriptor),
+            self._memory,
             self.supervisor.granted,
             state=self._settings["state"],
             strict=self._settings["strict_state"],
@@ -161,7 +160,9 @@ class Fleet:
             *(one for two in self._lanes for one in two),
         ):
             sock.close()
-        if self._descriptor >= 0:
+        memory, self._memory = self._memory, None
+        if memory is not None:
+            memory.close()
             os.close(self._descriptor)
         self._closed.set()
 
