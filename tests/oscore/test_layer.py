@@ -622,6 +622,44 @@ def test_a_void_window_challenges_only_what_decrypts():
     assert server.context.window.challenge is None
 
 
+class Faster(ReplayWindow):
+    """A window that another process has, too, which is faster than this one each time."""
+
+    __slots__ = ()
+
+    def mark(self, number):
+        return False
+
+    def offer(self, challenge):
+        return None
+
+    def start(self, number):
+        return False
+
+
+def test_what_another_process_accepted_first_is_a_replay():
+    server = End("C.1.2")
+    server.context.window = Faster()
+    server.receive(request_of(1), CLIENT)
+    assert server.above.got == []
+    error = server.below.take()
+    assert (error.code, error.payload, error.options.present >> 9 & 1) == (0x81, b"", 0)
+
+
+def test_a_void_that_another_process_ended_first_is_not_ended_again():
+    server = End("C.1.2", void=True)
+    echo = challenge_of(server, 1)
+    server.context.window = Faster(void=True)
+    server.context.window.challenge = echo
+    server.receive(request_of(2, message=Message(1, echo=echo)), CLIENT)
+    assert server.above.got == []
+    assert server.below.take().code == 0x81
+    server.context.window.challenge = None
+    slot = server.receive(request_of(3), CLIENT)[1]  # a challenge that cannot be kept is not sent
+    assert server.below.sent == []
+    assert slot.unanswered == 1
+
+
 def test_a_challenge_confirms_nobody():
     server = End("C.1.2", void=True)
     outer = Address("victim")
