@@ -165,11 +165,14 @@ class SecurityContexts:
         wanted = [one for one in found if isinstance(one, OscoreContext) and one.key not in self._handles]
         if not wanted:
             return []
-        derived = [derive(one) for one in wanted]
-        names = [name for _, name in derived]
-        requests = [StateRequest(name, one.label, one.basedir) for one, name in zip(wanted, names, strict=True)]
+        contexts: list[SecurityContext] = []
+        requests: list[StateRequest] = []
+        for one in wanted:
+            context, name = derive(one)
+            contexts.append(context)
+            requests.append(StateRequest(name, one.label, one.basedir))
         handles = await self._open_store().open_many(requests, wait=self._wait)
-        return [(one, made, handle) for one, (made, _), handle in zip(wanted, derived, handles, strict=True)]
+        return list(zip(wanted, contexts, handles, strict=True))
 
     # Other credentials.
 

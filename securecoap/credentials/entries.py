@@ -68,7 +68,7 @@ def parse_documents(reading: Reading, documents: Iterable[tuple[Document, Any]])
             if value is None:
                 entries.pop(name, None)
                 continue
-            entry = _entry(reading, name, value, place, pattern)
+            entry = _entry(reading, name, value, top, pattern)
             if entry is not None:
                 entries.pop(name, None)
                 entries[name] = entry
@@ -84,13 +84,14 @@ def _add_peers(reading: Reading, entries: dict[str, Entry]) -> None:
         for label, peer_key in node.peer_keys:
             if not label:
                 continue
-            place = node.place / "peer-keys" / label
+            around = node.place / "peer-keys"
+            place = around / label
             if label in entries:
                 reading.fault(place, f"there is another {printable(label)}")
                 continue
             key = digest([node.key, label.encode("utf-8", "surrogatepass")])
             peer = replace(node, label=label, key=key, peer_keys=((label, peer_key),), place=place, is_peer=True)
-            entries[label] = Entry(label, peer, place)
+            entries[label] = Entry(label, peer, around)
 
 
 def _name(reading: Reading, name: str, place: Place) -> UriPattern | None:
@@ -105,8 +106,9 @@ def _name(reading: Reading, name: str, place: Place) -> UriPattern | None:
         return None
 
 
-def _entry(reading: Reading, name: str, value: Any, place: Place, pattern: UriPattern | None) -> Entry | None:
+def _entry(reading: Reading, name: str, value: Any, top: Place, pattern: UriPattern | None) -> Entry | None:
     methods = None
+    place = top / name
     if isinstance(value, (dict, Mapping)) and "methods" in value:
         if name.startswith(":"):
             reading.fault(place / "methods", "methods are for URI patterns only")
@@ -115,7 +117,7 @@ def _entry(reading: Reading, name: str, value: Any, place: Place, pattern: UriPa
     node = _node(reading, value, place, name, ALWAYS, 0)
     if node is None or (pattern is None and not name.startswith(":")):
         return None
-    return Entry(name, node, place, pattern, methods)
+    return Entry(name, node, top, pattern, methods)
 
 
 def _node(reading: Reading, value: Any, place: Place, label: str, outer: Validity, depth: int) -> Node | None:

@@ -135,16 +135,17 @@ def _expanded(source: str | os.PathLike[str], report: Report) -> list[str] | lis
 
 def _warn_before_expiry(entries: dict[str, Entry], report: Report, now: float) -> None:
     """Warn of labels whose last key ends soon; what has ended is over, and no surprise any more."""
-    found = [credential for _, credential in leaves(entries)]
-    if all(one.validity is ALWAYS and not isinstance(one, DtlsX509) for one in found):
+    found = list(leaves(entries))
+    if all(one.validity is ALWAYS and not isinstance(one, DtlsX509) for _, one in found):
         return
     ends: dict[str, tuple[float, Place]] = {}
-    for credential in found:
+    for entry, credential in found:
         end = credential.validity.not_after
         if isinstance(credential, DtlsX509) and credential.certificates:
             end = min(end, end_of(credential.certificates[0]))
-        if credential.place is not None and end >= ends.get(credential.label, (float("-inf"),))[0]:
-            ends[credential.label] = (end, credential.place)
+        place = entry.place_of(credential)
+        if place is not None and end >= ends.get(credential.label, (float("-inf"),))[0]:
+            ends[credential.label] = (end, place)
     for end, place in ends.values():
         if now < end < now + EXPIRY_DAYS * 86400:
             report.warning(place, f"it ends in less than {EXPIRY_DAYS} days")
@@ -172,6 +173,7 @@ def _read(source: str | os.PathLike[str], report: Report, *, entries: bool = Fal
         line = data.count(b"\n", 0, error.start) + 1
         report.fault(nowhere, "not UTF-8", line)
         return None
+    del data
     document = Document(name, path.parent, text)
     top = Place(document)
     is_open, exposed = is_open_to_others(mode), False

@@ -85,7 +85,7 @@ class Credential:
         own_claims: the entry's own.
         validity: when it may be used.
         key: equal for the same label, kind and material, also across reloads; means nothing in another process.
-        place: where it stands, for messages.
+        place: where it stands, for messages; ``None`` where the entry says it (`Entry.place_of`).
     """
 
     kind: ClassVar[str] = ""
@@ -339,15 +339,27 @@ class Entry:
 
     Attributes:
         name: the key: a label or a pattern.
+        around: the place in which it stands.
         pattern: the parsed pattern, ``None`` for a label.
         methods: codes of the methods to which a pattern applies, ``None`` for all.
     """
 
     name: str
     node: Node
-    place: Place
+    around: Place
     pattern: UriPattern | None = None
     methods: frozenset[int] | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+        return self.around / self.name
+
+    def place_of(self, credential: Credential) -> Place | None:
+        """Where a credential of this entry stands; the one that is all of the entry is not asked to know it."""
+        if credential.place is None and credential is self.node:
+            return self.place / credential.kind
+        return credential.place
 
 
 class EntryDraft(Entry):

@@ -68,19 +68,17 @@ def check(entries: dict[str, Entry], report: Report, role: Role | None) -> None:
     found = list(leaves(entries))
     _check_identities(found, report)
     _check_claims(entries, found, report)
-    for _, credential in found:
-        if not credential.usable and credential.place is not None:
-            report.warning(
-                credential.place, f"{credential.kind} is not usable yet: nothing can be sent or served with it"
-            )
+    for entry, credential in found:
+        if not credential.usable and (place := entry.place_of(credential)) is not None:
+            report.warning(place, f"{credential.kind} is not usable yet: nothing can be sent or served with it")
         if (
             role == "server"
             and isinstance(credential, DtlsX509)
             and credential.has_rsa
-            and credential.place is not None
+            and (place := entry.place_of(credential)) is not None
         ):
             report.warning(
-                credential.place / "certificate",
+                place / "certificate",
                 "its key is RSA, which no DTLS suite of RFC 7252 lets a server show: it is good for a client only",
             )
 
@@ -194,8 +192,8 @@ def _check_identities(found: Leaves, report: Report) -> None:
     recipients: dict[tuple[bytes, bytes | None], int] = {}
     peers: dict[tuple[bytes, str], Place] = {}
     for entry, credential in found:
-        place = credential.place
-        if place is None:  # only hand-made credentials have none
+        place = entry.place_of(credential)
+        if place is None:  # only what is made by hand has none
             continue
         if isinstance(credential, DtlsPsk):
             first = identities.setdefault(credential.identity, place)
@@ -243,12 +241,10 @@ def _check_claims(entries: dict[str, Entry], found: Leaves, report: Report) -> N
     places = {credential.label for _, credential in found} - entries.keys()
     for name in entries.keys() & places:
         report.fault(entries[name].place, "the name is that of an entry inside of a list")
-    for _, credential in found:
+    for entry, credential in found:
         for claim in credential.own_claims:
-            if (claim in patterns or claim in places) and credential.place is not None:
-                report.fault(
-                    credential.place, "a claim is the name of a pattern: that is for who proves its credential"
-                )
+            if (claim in patterns or claim in places) and (place := entry.place_of(credential)) is not None:
+                report.fault(place, "a claim is the name of a pattern: that is for who proves its credential")
 
 
 def with_claims(entries: dict[str, Entry]) -> dict[str, Entry]:

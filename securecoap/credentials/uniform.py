@@ -62,8 +62,6 @@ def uniform_entry(name: str, value: Written, top: Place) -> Entry | None:
     members = value[0][1]
     if type(members) is not tuple or name[:1] != ":" or len(name) < 2 or not name.isprintable() or name[-1] == " ":
         return None
-    place = Place(top, name)
-    inner = Place(place, "oscore")
     got: dict[str, Any] = {}
     try:
         for member, written in members:
@@ -73,11 +71,11 @@ def uniform_entry(name: str, value: Written, top: Place) -> Entry | None:
                     return None
                 got[member] = _READERS[member](digits)
             else:
-                got[member] = _PARSERS[member](_CAUTIOUS, written, inner)
+                got[member] = _PARSERS[member](_CAUTIOUS, written, top)
         if len(got) != len(members) or not got.keys() >= _REQUIRED:
             return None
-        common = {"label": name, "claims": (name,), "own_claims": (), "validity": ALWAYS, "place": inner}
-        credential = oscore_context(_CAUTIOUS, got, inner, common, None, None)
+        common = {"label": name, "claims": (name,), "own_claims": (), "validity": ALWAYS, "place": None}
+        credential = oscore_context(_CAUTIOUS, got, top, common, None, None)
     except (_Hesitation, LookupError, ValueError):
         return None
     if credential is None:
@@ -85,7 +83,7 @@ def uniform_entry(name: str, value: Written, top: Place) -> Entry | None:
     entry: Any = EntryDraft()  # to a type checker its fields are frozen already
     entry.name = name
     entry.node = credential
-    entry.place = place
+    entry.around = top
     entry.pattern = None
     entry.methods = None
     made: Entry = entry.made()

@@ -292,13 +292,13 @@ class Database:
             for row, highest, seen, size, proven in answers
         }
 
-    def _answers(self, query: str, column: str, keys: Collection[object]) -> list[Any]:
+    def _answers(self, query: str, column: str, keys: Collection[object]) -> Iterator[Any]:
         """The rows whose first column is one of ``keys``: one by one, or by reading them all."""
         if len(keys) < _FEW:
             one = f"{query} WHERE {column} = ?"
-            return [answer for key in keys for answer in self.connection.execute(one, (key,))]
+            return (answer for key in keys for answer in self.connection.execute(one, (key,)))
         wanted = set(keys)
-        return [answer for answer in self.connection.execute(query) if answer[0] in wanted]
+        return (answer for answer in self.connection.execute(query) if answer[0] in wanted)
 
 
 def _runs(rows: Sequence[int]) -> Iterator[range]:

@@ -14,6 +14,7 @@ from securecoap.credentials.faults import Document, Place
 from securecoap.credentials.loading import load_entries
 from securecoap.credentials.members import plain, read_members
 from securecoap.credentials.models import Entry, OscoreContext
+from securecoap.credentials.resolution import leaves
 from securecoap.credentials.uniform import uniform_entry
 from securecoap.errors import CredentialsFault
 
@@ -31,12 +32,14 @@ def outcome(path):
         entries, warnings = load_entries([path])
     except CredentialsFault as error:
         return str(error)
-    return [seen(entry) for entry in entries.values()], warnings
+    places = [str(entry.place_of(credential)) for entry, credential in leaves(entries)]
+    return [(str(entry.place), seen(entry)) for entry in entries.values()], places, warnings
 
 
 def seen(value):
     if is_dataclass(value):
-        return type(value), [(field.name, seen(getattr(value, field.name))) for field in fields(value)]
+        known = [field.name for field in fields(value) if field.name != "place"]
+        return type(value), [(name, seen(getattr(value, name))) for name in known]
     if isinstance(value, Place):
         return str(value), value.document.name
     if isinstance(value, tuple) and not hasattr(value, "_fields"):
@@ -134,7 +137,7 @@ def test_the_usual_form_is_taken(tmp_path):
     assert type(entry) is Entry
     assert type(entry.node) is OscoreContext
     assert str(entry.place) == ":a"
-    assert str(entry.node.place) == ":a.oscore"
+    assert str(entry.place_of(entry.node)) == ":a.oscore"
     with pytest.raises(AttributeError):
         entry.node.window = 5
     with pytest.raises(AttributeError):
