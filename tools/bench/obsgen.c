@@ -1,5 +1,6 @@
 // Origin: written for this project's measurements, before its code; neutral towards every server (see docs/performance.md).
 // obsgen HOST PORT N ROUNDS PAUSE_S [PUTPAYLOADLEN]: N observers (one UDP socket each) register on /obs; ROUNDS x PUT /obs, time until all N notified.
+// While it registers it polls without sleeping: a server that has to wake it on another core would pay for that.
 // prints JSON lines.  After registration prints {"registered":N}; waits for a line on stdin before each round (so the driver can read memory and CPU time, and take turns between servers).
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -27,7 +28,7 @@ int main(int c,char**v){if(c<6)return 2;dst.sin_family=AF_INET;inet_pton(AF_INET
  double t0=now();int nreg=0,next=0,out=0;double lastp=t0;
  while(nreg<N&&now()-t0<60){
   while(next<N&&out<32){uint8_t m[]={0x44,1,mid>>8,mid,next>>24,next>>16,next>>8,next,0x60,0x53,'o','b','s'};mid++;send(fd[next],m,sizeof m,0);next++;out++;}
-  int n=epoll_wait(ep,ev,256,200);
+  int n=epoll_wait(ep,ev,256,0);
   if(n==0&&now()-lastp>2.5){ for(int i=0;i<next;i++)if(!reg[i]){uint8_t m[]={0x44,1,mid>>8,mid,i>>24,i>>16,i>>8,i,0x60,0x53,'o','b','s'};mid++;send(fd[i],m,sizeof m,0);} lastp=now(); }
   for(int k=0;k<n;k++){int i=ev[k].data.u32;int l=recv(i==-1?P:fd[i],b,sizeof b,0);if(l<4||i<0)continue;lastp=now();
    if(b[1]>>5==2&&!reg[i]){int o=8;int ob=0;if(l>8&&(b[8]>>4)==6)ob=1;/* etag may precede */ if(l>8&&(b[8]>>4)==4){int ll=b[8]&15;o=9+ll;if(o<l&&(b[o]>>4)==2)ob=1;} if(!ob){fprintf(stderr,"no observe in reg resp %02x%02x %02x\n",b[0],b[1],b[8]);}
