@@ -137,7 +137,7 @@ class Database:
         names = [request.fingerprint for request in requests]
         rows = self._rows(names)
         if len(rows) < len(names):
-            self._insert(sorted({name for name in names if name not in rows}))
+            self._insert([name for name in dict.fromkeys(names) if name not in rows])
             rows = self._rows(names)
         owned: list[range] = []
         try:
@@ -166,7 +166,10 @@ class Database:
         return claims
 
     def _insert(self, names: list[bytes]) -> None:
-        """Make a row for each of these fingerprints; in ascending order the index only grows at its end."""
+        """Make a row for each of these fingerprints, in their order: so locks are given up from one end of their run.
+
+        Given up here and there, the system would have to look through as many pieces for each.
+        """
         for begin in range(0, len(names), _TOGETHER):
             some = names[begin : begin + _TOGETHER]
             places = ", ".join(["(?, 0)"] * len(some))

@@ -36,6 +36,7 @@ def main() -> int:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else COUNT
     with tempfile.TemporaryDirectory(prefix="securecoap-bench-") as directory:
         file = Path(directory) / "credentials.json"
+        file.touch(0o600)
         with file.open("w") as out:
             json.dump({f":s{number}": {"oscore": _entry(number)} for number in range(count)}, out)
         figures = asyncio.run(_load(file, Path(directory) / "state", count))
@@ -76,7 +77,8 @@ async def _load(file: Path, state: Path, count: int) -> dict[str, float]:
 
 def _derive_some() -> None:
     for credential in _some:
-        derive(credential)
+        context, _ = derive(credential)
+        assert context.aead_sender is not context.aead_recipient  # both are made when they are first used
 
 
 def _hash_some() -> None:
