@@ -67,7 +67,15 @@ site.add("/state", State())
 class Fleet:
     """``serve --workers``."""
 
-    def __init__(self, directory: Path, *arguments: str, workers: int = 2, credentials: Any = CREDENTIALS) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *arguments: str,
+        workers: int = 2,
+        credentials: Any = CREDENTIALS,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self._environment = environment
         self.sockets: list[socket.socket] = []
         self.directory = directory
         self.credentials = directory / "server.json"
@@ -80,7 +88,7 @@ class Fleet:
         self.start(["--bind", "coap://127.0.0.1:0", "--bind", "coaps://127.0.0.1:0"])
 
     def start(self, binds: list[str]) -> None:
-        self.program = Program([*self._command, *binds], directory=self.directory)
+        self.program = Program([*self._command, *binds], directory=self.directory, environment=self._environment)
         try:
             self.coap = self.program.wait_for(r"^listening (coap://\S+)", seconds=PATIENCE)[1]
             self.coaps = self.program.wait_for(r"^listening (coaps://\S+)", seconds=PATIENCE)[1]

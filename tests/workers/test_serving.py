@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sys
 import urllib.request
 from pathlib import Path
@@ -299,3 +300,20 @@ async def test_sessions_go_on_after_an_orderly_restart(fleet: Fleet) -> None:
         await client.shutdown()
     assert [answer.remote for answer in after] == [answer.remote for answer in before]  # no handshake was needed
     assert not {answer.payload for answer in after} & {answer.payload for answer in before}
+
+
+def test_a_service_manager_hears_of_the_whole(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE)
+        with Fleet(tmp_path, environment={"NOTIFY_SOCKET": str(tmp_path / "notify")}) as fleet:
+            assert manager.recv(1000) == b"READY=1\nSTATUS=serving"  # "listening" is said by the parent only, too
+            assert len(re.findall("^listening", fleet.program.output, re.MULTILINE)) == 2
+            workers = fleet.workers()
+            assert len(workers) == 2
+            for worker in workers:
+                assert b"NOTIFY_SOCKET" not in Path(f"/proc/{worker}/environ").read_bytes()
+            for pid in (*workers, fleet.program.pid):  # as systemd does with a control group
+                os.kill(pid, signal.SIGTERM)
+            assert manager.recv(1000).startswith(b"STOPPING=1")
+            assert fleet.program.wait_for_end(seconds=PATIENCE) == 0
