@@ -207,7 +207,7 @@ class Supervisor:
             return None
 
     async def stop(self, seconds: float) -> None:
-        """Have all workers answer what is under way and end; who has not ended after ``seconds`` is ended."""
+        """Have all workers answer what is under way and end; who has not ended after ``seconds`` (0: now) is ended."""
         self._ending.set()
         self._tell_all(Drain())
         processes = [worker.process for worker in self.workers if worker.process is not None]
@@ -215,7 +215,8 @@ class Supervisor:
             async with asyncio.timeout(seconds):
                 await asyncio.gather(*(process.wait() for process in processes))
         except TimeoutError:
-            _log.error("a worker did not end in time, and is ended")
+            if seconds:
+                _log.error("a worker did not end in time, and is ended")
         finally:
             for task in self._tasks:
                 task.cancel()
