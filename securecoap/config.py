@@ -156,6 +156,9 @@ class Limits:
     """Bytes of one peer's handshake messages under reassembly. Beyond it the handshake fails."""
     oscore_errors_per_second: float = 10.0
     """Unprotected OSCORE error answers per peer and second; more are dropped in silence."""
+    oscore_derivations_per_second: float = 1_000.0
+    """Contexts derived in a second for requests under keys that are not there (RFC 8613 appendix B.2), whoever sends
+    them; and as many for those with an R2 of ours. Beyond it 5.03."""
     edhoc_exchanges: int = 1_000
     """EDHOC exchanges that wait for message_3, 60 s at most. At the bound the oldest of an unconfirmed address goes;
     from half of it on a client has to answer an Echo first (RFC 9175)."""

@@ -107,6 +107,9 @@ WITNESSES: dict[str, Callable[[], Any]] = {
     "dtls_handshake_bytes": test_fragments.test_bytes_of_all_messages_together_are_bounded,
     "oscore_errors_per_second": drop_without_a_word,
     "echo_challenges_per_second": test_rederivation.test_runs_are_rate_limited_and_beyond_it_is_5_03,
+    "oscore_derivations_per_second": (
+        test_rederivation.test_forged_requests_derive_so_often_in_a_second_and_keep_no_request_2_out
+    ),
     "amplification_factor": test_echo.test_r063_r169_a_forged_discovery_gets_a_challenge,
 }
 OF_EDHOC = {

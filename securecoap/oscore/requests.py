@@ -43,7 +43,7 @@ _TEXTS: Final = {
     "replay": "a request whose Partial IV was received before, or that has another key",
     "not-decrypted": "a request that does not decrypt",
     "unknown-context": "a request whose kid and kid context no security context has",
-    "too-many-derivations": "too many ask for a new context with its keys",
+    "too-many-derivations": "too many ask for a new context",
 }
 _RESPONSE_1: Final = bytes((Code.UNAUTHORIZED,))
 _NOT_CACHED: Final = Options.received(((numbers.MAX_AGE, b""),))
@@ -62,10 +62,10 @@ class IncomingRequests:
         contexts: finds security contexts.
         scheduler: time.
         randomness: for Echo values.
-        limits: uses ``oscore_errors_per_second`` and ``echo_challenges_per_second``.
+        limits: uses ``oscore_errors_per_second``, ``echo_challenges_per_second`` and ``oscore_derivations_per_second``.
     """
 
-    __slots__ = ("_challenges", "_contexts", "_errors", "_layer", "_limits", "_random")
+    __slots__ = ("_challenges", "_contexts", "_derivations", "_errors", "_layer", "_limits", "_random")
 
     def __init__(
         self, layer: OscoreLayer, contexts: ContextSource, scheduler: Scheduler, randomness: Randomness, limits: Limits
@@ -76,6 +76,7 @@ class IncomingRequests:
         self._limits = limits
         self._errors = RateLimiter(limits.oscore_errors_per_second, scheduler.time)
         self._challenges = RateLimiter(limits.echo_challenges_per_second, scheduler.time)
+        self._derivations = RateLimiter(limits.oscore_derivations_per_second, scheduler.time)
 
     def dispatch(self, message: Message) -> bool:
         """Section 8.2. The outer code and what is outside of Class U mean nothing."""
@@ -178,13 +179,18 @@ class IncomingRequests:
         number = int.from_bytes(partial_iv, "big")
         payload = message.payload
         for base in bases:
+            # Anybody can make us derive keys. Whoever has seen no R2 of ours cannot use up what is for request #2.
+            is_invited = base.is_invited(id_context)
+            if not self._derivations.allows(is_invited):
+                self._limits.reached("oscore_derivations_per_second")
+                return self._refuse(message, Code.SERVICE_UNAVAILABLE, "too-many-derivations")
             context = base.derive(id_context)
             aad, nonce = context.incoming(partial_iv, number)
             try:
                 plaintext = context.aead_recipient.decrypt(nonce, payload, aad)
             except (InvalidTag, ValueError):
                 continue
-            if base.is_invited(id_context):
+            if is_invited:
                 base.accept(context, first_number=1)
                 context.window.mark(number)
                 return self._deliver(message, OscoreSlot(message.exchange, context, aad, nonce, True), plaintext)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from securecoap.config import Limits
 from securecoap.errors import RequestFailed, SessionEnded, UnprotectedResponse
 from securecoap.interfaces import Exchange
 from securecoap.oscore.address import OscoreAddress
@@ -226,6 +227,27 @@ def test_runs_are_rate_limited_and_beyond_it_is_5_03() -> None:
     codes = [message.code for message in server.below.sent]
     assert codes == [Code.CHANGED] * 10 + [Code.SERVICE_UNAVAILABLE] * 2
     assert server.below.sent[-1].options.oscore is None
+
+
+def test_forged_requests_derive_so_often_in_a_second_and_keep_no_request_2_out() -> None:
+    server, base = server_with()
+    most = int(Limits().oscore_derivations_per_second)
+    peer = derivation(Scheduler(), server=False)
+    server.receive(request_under(peer, R1, 0), CLIENT)
+    nonce = decode_kid_context(server.below.take().options.oscore[3:])  # type: ignore[index]  # it is there
+    assert nonce is not None
+    stranger = Rederivation(bytes(16), vectors.SALT, b"", b"\x01", scheduler=Scheduler(), randomness=random.Random(1))
+    forged = request_under(stranger, R1, 0)
+    for number in range(most + 5):
+        server.receive(forged, Address(f"forged {number}"))
+    codes = [message.code for message in server.below.sent]
+    assert codes == [Code.BAD_REQUEST] * (most - 1) + [Code.SERVICE_UNAVAILABLE] * 6  # one was for the request #1
+    server.below.sent.clear()
+    server.receive(request_under(peer, R1 + R1, 1), CLIENT)  # an honest one waits for the next second, too
+    assert server.below.take().code == Code.SERVICE_UNAVAILABLE
+    server.receive(request_under(peer, nonce + R3, 0), CLIENT)
+    assert server.above.take().options.uri_path == ("tv1",)
+    assert base.current is not None
 
 
 def test_a_request_1_has_no_other_effect() -> None:
