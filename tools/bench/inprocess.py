@@ -53,6 +53,7 @@ class Wire:
 
     is_multicast = False
     address = ("127.0.0.1", 5683)
+    local_host = "127.0.0.1"
 
     def __init__(self) -> None:
         limits = Limits()
