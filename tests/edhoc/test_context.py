@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -35,8 +37,11 @@ class Back(Resource):
         return Message(payload=(await self.context.request(question).response).payload)
 
 
-def is_empty(directory: Path) -> bool:
-    return not any(directory.iterdir())
+def contexts_in(directory: Path) -> int:
+    """How many security contexts a state directory has."""
+    with closing(sqlite3.connect(directory / "state.sqlite3")) as database:
+        (number,) = database.execute("SELECT count(*) FROM contexts").fetchone()
+    return int(number)
 
 
 def site() -> Site:
@@ -59,7 +64,9 @@ async def test_requests_in_both_directions(tmp_path: Path) -> None:
             assert {answer.payload for answer in answers} == {b"oscore :device"}
             # The device answers under the same keys, and knows the server by its pattern.
             assert (await client.get(f"{base}/back")).payload == f"oscore {base}/*".encode()
-    assert is_empty(tmp_path)  # there is nothing to be kept
+    # What was agreed on is not kept: the server writes when it has seen whom, the client nothing.
+    assert contexts_in(tmp_path / "server") == 0
+    assert not (tmp_path / "client").exists()
 
 
 @real
