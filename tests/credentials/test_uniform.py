@@ -139,9 +139,9 @@ def test_the_usual_form_is_taken(tmp_path):
     assert str(entry.place) == ":a"
     assert str(entry.place_of(entry.node)) == ":a.oscore"
     with pytest.raises(AttributeError):
-        entry.node.window = 5
+        entry.node.window = 5  # type: ignore[misc]  # that it is read-only is the question
     with pytest.raises(AttributeError):
-        del entry.node.window
+        del entry.node.window  # that none of its fields can be taken away, too
 
 
 @pytest.mark.parametrize(
