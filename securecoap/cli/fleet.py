@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final, Self
 from securecoap.binds import default_binds, parse_bind
 from securecoap.cli import logs, session
 from securecoap.context import Context
-from securecoap.credentials.models import OscoreContext
 from securecoap.errors import ConfigurationError
 from securecoap.resources import Site
 from securecoap.workers.channel import dump
@@ -196,7 +195,7 @@ class Fleet:
             raise ConfigurationError("the server is about to end; its credentials stay as they are")
         if before is None:
             raise ConfigurationError("an endpoint that has no credentials gets none while it runs")
-        loaded = await asyncio.to_thread(self._read, files, before)
+        loaded = await asyncio.to_thread(self._read, files)
         try:
             await ledger.open(loaded)
             parcel = await asyncio.to_thread(dump, (loaded, ledger.slots))
@@ -207,14 +206,10 @@ class Fleet:
         await self.supervisor.switch(Switch(parcel))
         await ledger.release(loaded)
 
-    def _read(self, files: Sequence[Path], before: CredentialsMap) -> CredentialsMap:
+    def _read(self, files: Sequence[Path]) -> CredentialsMap:
         loaded = checked(self._settings, session.credentials(tuple(files), "server"))
         if loaded is None:
             raise ConfigurationError("there are no credentials to be read")
-        for one in loaded.credentials():
-            known = before.with_key(one.key)
-            if isinstance(one, OscoreContext) and isinstance(known, OscoreContext) and one.rederive != known.rederive:
-                raise ConfigurationError(f"{one.label}: 'rederive' takes effect with the next start only")
         return loaded
 
     async def count(self) -> list[tuple[int, Counted]]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from securecoap.collection import uncollected
 from securecoap.credentials.models import OscoreContext
 from securecoap.derivation import derive, restore_window, saved_window
-from securecoap.errors import StateError
+from securecoap.errors import ConfigurationError, StateError
 from securecoap.state import SqliteStateStore, StateRequest
 from securecoap.workers.numbers import Slot
 from securecoap.workers.window import END, GRANT, NEXT, SharedWindow, mend, slot_words
@@ -42,9 +42,10 @@ _log = logging.getLogger(__name__)
 class _Account:
     """One context."""
 
-    __slots__ = ("context", "handle", "slot", "task")
+    __slots__ = ("context", "handle", "is_rederived", "slot", "task")
 
-    def __init__(self, handle: Handle, slot: Slot, context: SecurityContext) -> None:
+    def __init__(self, handle: Handle, slot: Slot, context: SecurityContext, is_rederived: bool) -> None:
+        self.is_rederived = is_rederived
         self.handle = handle
         self.slot = slot
         self.context = context
@@ -89,9 +90,14 @@ class Ledger:
 
         Raises:
             StateError, ContextInUse: state cannot be had.
+            ConfigurationError: a context that is owned has other rules now.
         """
         with uncollected():
             derived = [(one, *derive(one)) for one in credentials.credentials() if isinstance(one, OscoreContext)]
+            for one, _, name in derived:
+                known = self._accounts.get(name)
+                if known is not None and known.is_rederived != one.rederive:
+                    raise ConfigurationError(f"{one.label}: 'rederive' takes effect with the next start only")
             new = {name: (one, context) for one, context, name in derived if name not in self._accounts}
             if not new:
                 return
@@ -103,7 +109,7 @@ class Ledger:
             try:
                 for (name, (one, context)), handle in zip(new.items(), handles, strict=True):
                     slot = Slot(self._memory.allocate(slot_words(one.window)), one.window)
-                    accounts[name] = account = _Account(handle, slot, context)
+                    accounts[name] = account = _Account(handle, slot, context, one.rederive)
                     context.window = SharedWindow(self._memory, *slot)
                     restore_window(context, handle.take_window(), accept_first=not one.echo)
                     self._enter(account, handle.take_chunk())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from securecoap.credentials import CredentialsMap
-from securecoap.errors import ContextInUse, StateError
+from securecoap.errors import ConfigurationError, ContextInUse, StateError
 from securecoap.state import SqliteStateStore
 from securecoap.workers import ledger as ledger_module
 from securecoap.workers.ledger import Ledger
@@ -219,4 +219,13 @@ async def test_an_entry_that_accepts_the_first_request(books: Books) -> None:
     assert not window.proven
     words, place = books.memory.words, books.ledger.slots[name].place
     assert (words[place + NEXT], words[place + END]) == (0, 64)
+    await books.ledger.close()
+
+
+@real
+async def test_rules_that_take_effect_with_the_next_start_only(books: Books) -> None:
+    await books.ledger.open(credentials(1))
+    with pytest.raises(ConfigurationError, match="next start"):
+        await books.ledger.open(credentials(1, 2, rederive=True))
+    assert len(books.ledger.slots) == 1
     await books.ledger.close()

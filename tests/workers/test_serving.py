@@ -109,7 +109,7 @@ def test_a_reload_that_would_take_effect_with_the_next_start_only_is_refused(fle
     fleet.write(CREDENTIALS | {":device": {"oscore": CREDENTIALS[":device"]["oscore"] | {"rederive": True}}})
     fleet.program.signal(signal.SIGHUP)
     fleet.wait_for_text("'rederive' takes effect with the next start only")
-    assert set(fleet.workers()) == workers
+    assert set(fleet.workers()) == workers, fleet.program.output
 
 
 def test_other_credentials_are_in_force_at_all_workers(fleet: Fleet) -> None:
