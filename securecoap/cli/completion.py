@@ -1,7 +1,8 @@
 """``securecoap completion``: the script with which a shell completes the words of this program.
 
 The scripts ask the program itself (click's mechanism), so that they never have to be renewed. Bash takes words apart
-at colons, which URIs and labels have; so it has a script of its own here.
+at colons, which URIs and labels have, and puts what it gets on the line as it is, where a name of somebody's file could
+be a command; so it has a script of its own here.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ _BASH: Final = r"""%(complete_func)s() {
     while IFS=, read -r type value; do
         case $type in
             plain)
-                COMPREPLY+=("$value")
                 case $value in */ | *:) compopt -o nospace ;; esac
+                printf -v value %%q "$value"
+                COMPREPLY+=("$value")
                 ;;
             file) compopt -o default ;;
             dir) compopt -o dirnames ;;

@@ -64,7 +64,11 @@ class _Reference(_Parameter):
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002  # click's signature
         session: Session = ctx.obj
         found = session.place.candidates(incomplete, places_only=self._places_only)
-        return [CompletionItem(text, help=printable(title, lines=False) or None) for text, title in found]
+        # A server that names a resource "-oFILE" must not get an option, and so a file, out of a Tab.
+        return [
+            CompletionItem(f"./{text}" if text.startswith("-") else text, help=printable(title, lines=False) or None)
+            for text, title in found
+        ]
 
 
 class _Body(_Parameter):

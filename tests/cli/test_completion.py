@@ -73,6 +73,31 @@ def test_a_real_bash(bash, file, tmp_path):
     assert not (tmp_path / "MARK").exists()  # no command of the file was run
 
 
+def test_what_is_completed_is_no_command(bash, write, tmp_path):
+    names = [
+        ":$(touch${IFS}MARK)",
+        ":`touch MARK`",
+        ":a;touch MARK",
+        ":b>MARK",
+        ":c d",
+        ":e'f",
+        ':g"h',
+        ":i\nplain,;touch MARK;",
+    ]
+    file = write(dict.fromkeys([*names, "coap://$(touch MARK)/x"]))
+    (tmp_path / "@$(touch MARK)").touch()
+    found = []
+    for line in (f"credentials show {file} :", f"get --credentials {file} coap:", "put x --payload @@"):
+        for text in bash(f"securecoap {line}"):
+            if not text.startswith("compopt"):
+                typed = ["bash", "--norc", "-c", f"printf %s {text}"]
+                found.append(subprocess.run(typed, capture_output=True, cwd=tmp_path, text=True, check=True).stdout)
+    assert not (tmp_path / "MARK").exists()
+    assert {"$(touch${IFS}MARK)", "a;touch MARK", "c d", "e'f", 'g"h', "//$(touch MARK)/", "@@$(touch MARK)"} <= set(
+        found
+    )
+
+
 def words(monkeypatch, capfd, kind, line):
     """What the program answers to the script of a shell."""
     from securecoap.cli.program import run

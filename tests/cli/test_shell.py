@@ -16,6 +16,7 @@ import pytest
 
 from securecoap.cli.place import Place
 from securecoap.cli.shell import may_be_kept
+from securecoap.cli.shell_completion import Completing
 from securecoap.cli.shell_session import Session
 from securecoap.wire.codes import Code
 from securecoap.wire.message import Message
@@ -309,6 +310,21 @@ def test_options_of_commands_are_not_the_shell_s(run, option):
     outcome = run("shell", "coap://h", *option)
     assert outcome.status == 2
     assert "each command of the shell" in outcome.err
+
+
+# Completion
+
+
+def test_a_resource_that_is_named_like_an_option_is_none_in_a_line():
+    place = Place("coap://h")
+    place.learn("coap://h", b"</-oFILE>,</--help>,</-a/b>,</a>")
+    connection = {"quiet": False, "verbose": 0, "timeout": 3.0}
+    completing = Completing(Session(None, place, connection, None, interactive=False))
+    for line, begun in (("get ", ""), ("get ./", "./"), ("cd /", "/")):
+        found = [text for text, _, _ in asyncio.run(completing.complete(line))]
+        assert all(text.startswith(begun or ("./-", "a")) for text in found)
+        assert found
+    assert "./-oFILE" in [text for text, _, _ in asyncio.run(completing.complete("get "))]
 
 
 # Groups
