@@ -141,6 +141,8 @@ class Limits:
     """Bytes of their bodies. As ``cache_entries``; a body above a quarter of it is not kept."""
     extended_token_peers: int = 1_000
     """Peers of whom a client remembers whether they take long tokens (RFC 8974). At the bound the oldest goes."""
+    kept_echoes: int = 1_000
+    """Servers whose Echo value a client keeps for its next request (RFC 9175). At the bound the oldest goes."""
     group_responses: int = 1_000
     """Members of a group whose responses to one request are taken. More are dropped."""
     token_length: int = 32

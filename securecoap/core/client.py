@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["ClientRequest"]
 
 _OBSERVE: Final = 1 << numbers.OBSERVE
+_ECHO: Final = 1 << numbers.ECHO
 _PAUSE: Final = (5.0, 15.0)
 """Seconds before a broken observation is registered anew, at random (RFC 7641 section 3.3.1); doubled each time."""
 _LONGEST_PAUSE: Final = 120.0
@@ -124,7 +125,7 @@ class ClientRequest:
         request.scheme, request.unresolved_remote = message.scheme, message.unresolved_remote
         request.remote, request.confirmable = message.remote, message.confirmable
         interface = self._common.recognize(request)
-        if interface is None or request.remote.is_multicast:
+        if interface is None or request.remote.is_multicast or request.remote in self._common.echoes:
             return False
         self._performed_at = self._loop.time()
         self._interface = interface
@@ -296,6 +297,8 @@ class ClientRequest:
             raise Unreachable(ECONNREFUSED, "the network reports that the peer is unreachable")
         if message.options.etags and message.remote.is_multicast:
             raise ConfigurationError("a request to a group takes no ETag (RFC 7252 section 8.2.1)")
+        if self._common.echoes:
+            message = self._common.echoes.take(message)
         if self.observation is None or message.payload[1024:]:
             if self._cache is None:
                 self._deliver(await self._transferred(message))
@@ -321,6 +324,8 @@ class ClientRequest:
         await subscription.run()
 
     def _deliver(self, response: Message) -> None:
+        if response.options.present & _ECHO:
+            self._common.echoes.keep(response)
         self._was_repeated = False
         self._pauses = 0
         if not self.response.done():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from securecoap.core.bodies import LARGEST_EXPONENT
 from securecoap.core.cache import ResponseCache
 from securecoap.core.extended_tokens import ExtendedTokens
+from securecoap.core.kept_echoes import KeptEchoes
 from securecoap.core.observers import Observers
 from securecoap.core.patience import Patience
 from securecoap.core.plain import PlainRequest
@@ -44,6 +45,7 @@ class Common:
         tags: Request-Tags of uploads.
         silent: requests that nobody waits for.
         extended_tokens: which peers take long tokens.
+        echoes: Echo values for the next request.
         cache: responses that may be used again, or ``None``.
         observers: observations under way.
         patience: how long a Confirmable request waits that costs no task.
@@ -51,8 +53,8 @@ class Common:
     """
 
     __slots__ = (
-        "cache", "choose", "extended_tokens", "limits", "loop", "observers", "parameters", "patience", "randomness",
-        "recognize", "sends_plain", "silent", "tags",
+        "cache", "choose", "echoes", "extended_tokens", "limits", "loop", "observers", "parameters", "patience",
+        "randomness", "recognize", "sends_plain", "silent", "tags",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +79,7 @@ class Common:
         self.tags = RequestTags()
         self.silent = SilentRequests(loop, parameters.exchange_lifetime, limits)
         self.extended_tokens = ExtendedTokens(loop, limits)
+        self.echoes = KeptEchoes(limits)
         self.cache = ResponseCache(loop, limits) if has_cache else None
         self.sends_plain = not has_cache and parameters.block_exponent == LARGEST_EXPONENT
 

@@ -105,7 +105,7 @@ def begin_plain(message: Message, common: Common) -> PlainRequest | None:
     interface = common.recognize(message)
     if interface is None:
         return None
-    if message.remote.is_multicast:
+    if message.remote.is_multicast or (common.echoes and message.remote in common.echoes):
         message.remote = None
         return None
     plain = PlainRequest(message, common, interface)
