@@ -71,7 +71,7 @@ class Files:
     Args:
         root: the directory.
         limits: uses ``directory_entries``, ``free_disk_bytes``, ``file_ahead_bytes`` and (for bodies that wait to be
-            written) ``assembly_bytes``.
+            written) ``assembly_bytes`` and ``assemblies``.
         content_formats: further ends of names, and those that mean something else: ``{".hex": "text"}``.
 
     Attributes:
@@ -100,7 +100,8 @@ class Files:
         self.directory = Directory(root, most_entries=limits.directory_entries, least_free=limits.free_disk_bytes)
         self.ahead = ReadAhead(limits.file_ahead_bytes)
         self._most_waiting = limits.assembly_bytes
-        self._waiting = 0
+        self._most_writes = limits.assemblies
+        self._waiting = self._writes = 0
         self._silent_until = 0.0
         self._observed: dict[tuple[_Path, bool], _Watched] = {}
         # A disk that hangs holds up these threads, and not those of the rest of the program. One writer: what is
@@ -142,13 +143,16 @@ class Files:
         Raises:
             ErrorResponse: what became of it.
         """
-        if self._waiting + size > self._most_waiting:
+        # What nobody waits for any more is counted, too: a client that uses its token again ends the request only.
+        if self._waiting + size > self._most_waiting or self._writes >= self._most_writes:
             raise ServiceUnavailable("too much waits to be written", max_age=5)
         self._waiting += size
+        self._writes += 1
         written = asyncio.get_running_loop().run_in_executor(self._writer, work)
 
         def done(future: asyncio.Future[bool]) -> None:
             self._waiting -= size
+            self._writes -= 1
             if not future.cancelled() and future.exception() is None:
                 self._changed(names)
 

@@ -15,7 +15,7 @@ import pytest
 
 from securecoap import Block, Code, Context, Files, Limits, Message, Site, TransportParameters
 from securecoap.errors import ConfigurationError, TransferFailed
-from securecoap.resources.directory import is_name
+from securecoap.resources.directory import Directory, is_name
 from securecoap.resources.read_ahead import PART
 from securecoap.wire.link_format import parse_links
 from securecoap.workers.announcing import Announcing
@@ -546,6 +546,39 @@ async def test_what_waits_to_be_written_is_bounded(root: Path, monkeypatch: pyte
             goes_on.set()
         assert [(await one).code for one in waiting if one is not refused] == [Code.CREATED] * 2
         assert (await writer.put(f"{uri}again", bytes(900))).code is Code.CREATED
+
+
+@real
+async def test_writes_that_nobody_waits_for_are_counted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that is used again ends the request before; what that was to do is done all the same, and waits."""
+    goes_on = threading.Event()
+    delete = Directory.delete
+
+    def hang(*arguments: Any) -> bool:
+        goes_on.wait(60)
+        return delete(*arguments)
+
+    monkeypatch.setattr(Directory, "delete", hang)
+    policy = {"coap*://*/files/*": {"unprotected": True, "methods": ["DELETE"]}}
+    async with serving(root, policy, limits=Limits(free_disk_bytes=0, assemblies=3), insecure=True) as bench:
+        requests = [raw(b"files", b"%d" % number, code=4) for number in range(4)]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            sock.connect(("127.0.0.1", int(bench.uri.rpartition(":")[2])))
+            try:
+                for request in requests[:3]:
+                    sock.send(request)
+                    async with asyncio.timeout(30):
+                        acknowledgement = await asyncio.get_running_loop().sock_recv(sock, 4096)
+                    assert Message.decode(acknowledgement).code == Code.EMPTY  # it is being done
+                (refused,) = await exchange(bench.uri, requests[3])
+                assert refused.code is Code.SERVICE_UNAVAILABLE
+            finally:
+                goes_on.set()
+        deleted = await bench.coap.delete(f"{bench.uri}/files/a.txt")
+        while deleted.code is Code.SERVICE_UNAVAILABLE:  # the three are still being done
+            deleted = await bench.coap.delete(f"{bench.uri}/files/a.txt")
+        assert deleted.code is Code.DELETED
 
 
 # Observers.
