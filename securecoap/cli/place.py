@@ -28,13 +28,14 @@ class Place:
 
     def __init__(self, uri: str | None = None) -> None:
         self._uri: str | None = None
+        self._ends_with_slash = False
         self._known: dict[str, dict[str, Link]] = {}
         if uri is not None:
             self.go(uri)
 
     @property
     def uri(self) -> str | None:
-        """The URI of the place, without a slash at its end; ``None`` before there is one."""
+        """The URI of the place, to be shown: without a slash at its end; ``None`` before there is one."""
         return self._uri
 
     def resolve(self, reference: str = "") -> str:
@@ -49,12 +50,13 @@ class Place:
         if self._uri is None:
             raise UriError("there is no server yet: 'cd coap://HOST' goes to one, or write a whole URI")
         if not reference or reference.startswith("?"):
-            uri = self._uri + reference
+            uri = self._as_listed(self._uri, slash=self._ends_with_slash) + reference
         else:
             # A name with a colon is no scheme here: who means another server writes ://
             uri = resolve_uri(self._uri + "/", reference if reference.startswith("/") else f"./{reference}")
             if reference.rpartition("/")[2] in {".", ".."}:
                 uri = uri.rstrip("/")
+                uri = self._as_listed(uri, slash=self._ends_with_slash and uri == self._uri)
         parse_uri(uri)
         return uri
 
@@ -69,6 +71,18 @@ class Place:
             raise UriError("a place has no query; write it with the request")
         path = parts.path[:-1] if parts.path and not parts.path[-1] else parts.path
         self._uri = compose_uri(parts.scheme, parts.host, parts.port, path).rstrip("/")
+        self._ends_with_slash = len(path) < len(parts.path)
+
+    def _as_listed(self, uri: str, *, slash: bool) -> str:
+        """A place as a resource: ``/a`` and ``/a/`` are two (RFC 3986 section 6.2.4), and the server says which it has.
+
+        Args:
+            uri: without a slash at its end.
+            slash: whether it has one where the server does not say.
+        """
+        known = self._known.get(self.server(uri), {})
+        forms = sorted((uri, uri + "/"), reverse=slash)
+        return next((form for form in forms if form in known), forms[0])
 
     # What is known.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from securecoap.cli import output as out
 from securecoap.cli import session, status
-from securecoap.cli.discover import ask_all, is_group
+from securecoap.cli.group import ask_all, is_group
 from securecoap.cli.options import destination, message_options
 from securecoap.cli.text import printable, tell
 from securecoap.cli.transfers import Request, perform
@@ -126,7 +126,7 @@ class Session:
         """Ask a server what it has, remember it, and print it."""
         server = self.place.server(path)
         query = parse_uri(self.place.resolve(path)).query
-        if self._proxy is None and is_group(parse_uri(server).host):
+        if self._proxy is None and is_group(server):
             return await self._discover_group(server, query)
         answer = await self._ask(server, self._arguments(b"", {"accept": None}), query)
         if status.of_code(answer.code) != status.SUCCESS:
@@ -143,9 +143,8 @@ class Session:
 
     async def _discover_group(self, server: str, query: tuple[str, ...]) -> int:
         arguments = self._arguments(b"", {"accept": None})
-        del arguments["confirmable"]  # what goes to a group never is
         arguments.pop("accept", None)
-        return await ask_all(self._coap, _core(server, query), arguments, None, quiet=self._quiet)
+        return await ask_all(self._coap, _core(server, query), arguments, quiet=self._quiet)
 
     async def _ask(self, server: str, arguments: dict[str, Any], query: tuple[str, ...] = ()) -> Message:
         where, via = destination(_core(server, query), self._proxy)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.cli import output as out
 from securecoap.cli import status
+from securecoap.cli.group import ask_all, is_group
 from securecoap.cli.progress import Meter
 from securecoap.cli.text import tell
 from securecoap.errors import CoapError
@@ -57,7 +58,7 @@ class Request:
 
 
 async def perform(coap: Context, request: Request) -> int:
-    """Send it, and write the payload of its answer.
+    """Send it, and write the payload of its answer; of a group, those of all its members.
 
     Returns:
         The exit status for the answer's code.
@@ -66,6 +67,11 @@ async def perform(coap: Context, request: Request) -> int:
         CoapError: there is none; a note says how far a transfer came.
         OSError: a file cannot be read or written.
     """
+    if is_group(request.uri):
+        code = Code[request.method.upper()]
+        return await ask_all(
+            coap, request.uri, request.arguments, request.output, method=code, body=request.body, quiet=request.quiet
+        )
     path = None if request.output is None else _real(request.output)
     with Meter(request.method.upper(), quiet=request.quiet) as meter, _telling_how_far(meter, path):
         answer, size = await _ask(coap, request, path, meter)

@@ -84,8 +84,8 @@ class Client:
         finally:
             self.deregistered = True
 
-    async def ask_group(self, uri, **options):
-        self.asked.append(("group", uri, options))
+    async def ask_group(self, uri, payload, *, method, **options):
+        self.asked.append((f"group {method.name}", uri, options | ({"payload": payload} if payload else {})))
         for answer in self.answers:
             yield answer
 
@@ -199,7 +199,35 @@ def test_discover_shows_what_every_member_of_a_group_has(group, run, host):
         "securecoap: coap://[fe80::2]: 2.05 Content",
     ]
     uri = f"coap://{host}/.well-known/core?rt=a"
-    assert group.asked == [("group", uri, {"accept": 40, "timeout": 3.0})]
+    assert group.asked == [("group GET", uri, {"accept": 40, "timeout": 3.0})]
+
+
+def test_get_of_a_group_shows_every_answer(group, run):
+    outcome = run("get", "coap://224.0.1.187/a", "--timeout", "3", "--non")
+    assert outcome[:2] == (0, b"</a>\n</b>,</c>\n")
+    assert "securecoap: coap://[fe80::2]: 2.05 Content" in outcome.err
+    assert group.asked == [("group GET", "coap://224.0.1.187/a", {"timeout": 3.0})]
+
+
+def test_a_body_for_a_group(group, run, tmp_path):
+    (tmp_path / "body").write_bytes(b"on")
+    group.answers = group.answers[:1]
+    for payload in ("on", f"@{tmp_path / 'body'}"):
+        outcome = run("put", "coap://[ff02::fd]/lamp", "--payload", payload, "-o", tmp_path / "out")
+        assert outcome[:2] == (0, b"")
+        assert (tmp_path / "out").read_bytes() == b"</a>\n"
+    assert group.asked == [("group PUT", "coap://[ff02::fd]/lamp", {"payload": b"on"})] * 2
+
+
+def test_an_answer_of_a_member_without_a_payload(group, run):
+    group.answers = group.answers[:1]
+    group.answers[0].payload = b""
+    assert run("get", "coap://[ff02::fd]/a")[:2] == (0, b"")
+
+
+def test_a_group_behind_a_proxy_is_asked_by_the_proxy(group, run):
+    run("get", "coap://[ff02::fd]/a", "--proxy", "coap://p")
+    assert [(how, uri) for how, uri, _ in group.asked] == [("get", "coap://p")]
 
 
 def test_discover_of_a_group_writes_a_file(group, run, tmp_path):

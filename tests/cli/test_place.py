@@ -47,6 +47,44 @@ def test_a_place_has_no_slash_at_its_end(start):
     assert Place("coap://h/").uri == "coap://h"
 
 
+@pytest.mark.parametrize(
+    ("links", "start", "reference", "uri"),
+    [
+        # Not asked: as it was written.
+        (b"", "coap://h/d/", "", "coap://h/d/"),
+        (b"", "coap://h/d/", ".", "coap://h/d/"),
+        (b"", "coap://h/d/", "?a", "coap://h/d/?a"),
+        (b"", "coap://h/d/", "x", "coap://h/d/x"),
+        (b"", "coap://h/d/e/", "..", "coap://h/d"),
+        (b"", "coap://h/d", "", "coap://h/d"),
+        (b"", "coap://h/", "", "coap://h"),
+        (b"</other>", "coap://h/d/", "", "coap://h/d/"),
+        # As it is listed, however one came there.
+        (b"</d/>", "coap://h/d", "", "coap://h/d/"),
+        (b"</d/>", "coap://h/d", "?a", "coap://h/d/?a"),
+        (b"</d/>,</d/e>", "coap://h/d/e", "..", "coap://h/d/"),
+        (b"</d/>", "coap://h:5683/d/", ".", "coap://h/d/"),
+        (b"</d>", "coap://h/d/", "", "coap://h/d"),
+        (b"</d>,</d/>", "coap://h/d/", "", "coap://h/d/"),
+        (b"</d>,</d/>", "coap://h/d", "", "coap://h/d"),
+    ],
+)
+def test_the_slash_of_a_place_is_that_of_its_resource(links, start, reference, uri):
+    place = Place("coap://h")
+    if links:
+        place.learn("coap://h", links)
+    place.go(start)
+    assert place.resolve(reference) == uri
+    assert not place.uri.endswith("/")
+
+
+def test_back_to_a_directory(place):
+    place.learn(SERVER, b"</d/>,</d/e/>")
+    place.go("d/e")
+    place.go("..")
+    assert place.resolve() == f"{SERVER}/d/"
+
+
 def test_without_a_server_only_uris_mean_something():
     place = Place()
     assert place.uri is None

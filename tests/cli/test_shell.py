@@ -334,7 +334,8 @@ def test_every_member_of_a_group_is_shown(capfd):
     asked = []
 
     class Endpoint:
-        async def ask_group(self, uri, **options):
+        async def ask_group(self, uri, payload, *, method, **options):
+            assert (payload, method) == (b"", Code.GET)
             asked.append((uri, options))
             for number in (1, 2):
                 answer = Message(Code.CONTENT, b"</%d>" % number, content_format=40)
@@ -348,6 +349,9 @@ def test_every_member_of_a_group_is_shown(capfd):
     assert out == "</1>\n</2>\n"
     assert [line.split()[1] for line in err.splitlines()] == ["coap://[fe80::1]:", "coap://[fe80::2]:"]
     assert asked == [("coap://[ff02::fd%25eth0]/.well-known/core?rt=x", {"timeout": 3.0})]
+    assert asyncio.run(session.request("get", "coap://[ff02::fd%25eth0]/a")) == 0
+    assert capfd.readouterr().out == "</1>\n</2>\n"
+    assert asked[1:] == [("coap://[ff02::fd%25eth0]/a", {"timeout": 3.0})]
 
 
 # What is written to the history
