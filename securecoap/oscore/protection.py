@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidTag
 from securecoap.errors import ConfigurationError, FormatError, OptionError
 from securecoap.oscore.option import encode_option, encode_partial_iv
 from securecoap.wire import numbers
-from securecoap.wire.codes import Code
+from securecoap.wire.codes import CODES, Code
 from securecoap.wire.message import Message, decode_body
 from securecoap.wire.options import Options
 from securecoap.wire.uri import compose_uri, parse_uri
@@ -70,6 +70,11 @@ _OBSERVE: Final = _mask(numbers.OBSERVE)
 
 _CODE_BYTES: Final = tuple(bytes((code,)) for code in range(256))
 _EMPTY_OPTION: Final = Options.received(((numbers.OSCORE, b""),))
+# Devices send the same short requests over and over. Those without payload are remembered once they have passed every
+# check, by content only: what a request means depends on nobody. Only peers with keys can push entries out.
+_BARE_LENGTH: Final = 64
+_BARE_ENTRIES: Final = 1_024
+_bare: dict[bytes, tuple[int, Options, bytes]] = {}
 _POST: Final = 0x02
 _FETCH: Final = 0x05
 _CHANGED: Final = Code.CHANGED
@@ -153,7 +158,9 @@ def protect_response(
             # Inside it says only that this is a notification: order is by Partial IV (section 4.1.3.5.2).
             options.replace(numbers.OBSERVE, (b"",))
         outer_options = Options((*outer, *outer_options.pairs))
-    plaintext = _CODE_BYTES[message.code or 0] + options.encode()
+    plaintext = _CODE_BYTES[message.code or 0]
+    if options.pairs:
+        plaintext += options.encode()
     if payload:
         plaintext += b"\xff" + payload
     try:
@@ -184,18 +191,26 @@ def decode_inner_request(plaintext: bytes, outer: Options) -> tuple[int, Options
         OptionError: an option is inside that belongs outside only, as the OSCORE option of a nested message would.
         FormatError: the plaintext is no request.
     """
+    is_short = len(plaintext) <= _BARE_LENGTH
+    has_outside = outer.present & _TAKEN_FROM_OUTSIDE_MASK
+    if is_short and not has_outside and (known := _bare.get(plaintext)) is not None:
+        return known
     if not plaintext or not 0 < plaintext[0] < 32:
         raise FormatError("the protected message is no request")
-    code = plaintext[0]
+    code = CODES[plaintext[0]]
     options, payload = decode_body(plaintext[1:], code)
     present = options.present
     if present & _NOT_INSIDE:
         raise _misplaced(options)
-    if (outer.present & _TAKEN_FROM_OUTSIDE_MASK) or (present & _HOP_LIMIT):
+    if has_outside or present & _HOP_LIMIT:
         pairs = [pair for pair in options.pairs if pair[0] != numbers.HOP_LIMIT]
         pairs.extend(pair for pair in outer.pairs if pair[0] in _TAKEN_FROM_OUTSIDE)
         pairs.sort(key=_number)
         options = Options.received(tuple(pairs))
+    elif is_short and not payload:
+        if len(_bare) >= _BARE_ENTRIES:
+            _bare.clear()
+        _bare[plaintext] = code, options, payload
     return code, options, payload
 
 

@@ -21,7 +21,7 @@ from securecoap.oscore.protection import decode_inner_request
 from securecoap.oscore.rate import RateLimiter
 from securecoap.oscore.rederivation import LONGEST, decode_kid_context, encode_kid_context
 from securecoap.wire import content_formats, numbers
-from securecoap.wire.codes import CODES, Code
+from securecoap.wire.codes import Code
 from securecoap.wire.message import Message
 from securecoap.wire.options import Options
 
@@ -83,7 +83,8 @@ class IncomingRequests:
         if message.remote.is_multicast_locally:
             return False  # one context is for one pair; Group OSCORE, which would fit here, is not implemented
         pairs = message.options.pairs
-        value = pairs[0][1] if len(pairs) == 1 else only_value(pairs)
+        is_only = len(pairs) == 1
+        value = pairs[0][1] if is_only else only_value(pairs)
         try:
             partial_iv, kid, kid_context = parse_option(value)
         except OptionError:
@@ -93,7 +94,7 @@ class IncomingRequests:
             return self._refuse(message, Code.BAD_OPTION, "malformed")
         if not partial_iv[0] and len(partial_iv) > 1:
             return self._refuse(message, Code.BAD_REQUEST, "malformed")
-        if len(pairs) > 1 and message.options.present & _EDHOC:
+        if not is_only and message.options.present & _EDHOC:
             if not self._complete(message, kid):
                 return True
             payload = message.payload
@@ -160,10 +161,9 @@ class IncomingRequests:
             address = layer.proved_address(context, remote)
         # The received message becomes the request in place: token, type and Message ID stay as they are.
         try:
-            inner_code, message.options, message.payload = decode_inner_request(plaintext, message.options)
+            message.code, message.options, message.payload = decode_inner_request(plaintext, message.options)
         except FormatError as error:
             return self._refuse_inner(message, slot, address, error)
-        message.code = CODES[inner_code]
         message.remote = address
         message.exchange = slot
         return layer.above.dispatch_message(message)

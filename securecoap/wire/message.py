@@ -40,7 +40,10 @@ _MEMO_LENGTH: Final = 64
 _MEMO_ENTRIES: Final = 1024  # the requests for a body of 1 MiB by blocks are so many
 _memo: dict[bytes, Options] = {}
 _older_memo: dict[bytes, Options] = {}
-_OSCORE_FIRST: Final = 9  # the delta of that option, which is another in each message and not worth remembering
+# The delta of that option, which is another in each message and not worth remembering. Mostly it is the only one.
+_OSCORE_FIRST: Final = 9
+_OSCORE_LONG: Final = 0x9D  # from here on the length is not in the first byte
+_OSCORE_ONLY: Final = 1 << numbers.OSCORE
 # In front of the payload of a response there is often no more than a Content-Format, and always the same.
 _SHORT: Final = 4
 _SHORT_ENTRIES: Final = 256
@@ -193,8 +196,15 @@ class Message:
             message.options = _NO_OPTIONS
             message.payload = b""
         elif code < 64:
-            if data[end] >> 4 == _OSCORE_FIRST:
-                message.options, message.payload = decode_options(data, end)
+            head = data[end]
+            if head >> 4 == _OSCORE_FIRST:
+                following = end + 1 + (head & 15)
+                if head < _OSCORE_LONG and following + 1 < size and data[following] == 0xFF:
+                    pairs = ((numbers.OSCORE, data[end + 1 : following]),)
+                    message.options = Options.assembled(pairs, _OSCORE_ONLY)
+                    message.payload = data[following + 1 :]
+                else:
+                    message.options, message.payload = decode_options(data, end)
             else:
                 message.options, message.payload = _decode_request(data, end)
         else:

@@ -161,8 +161,8 @@ class Options:
         return options
 
     @classmethod
-    def assembled(cls, pairs: Pairs, present: int, encoded: bytes) -> Options:
-        """Frozen options of parts that agree with each other: sorted pairs, their bits, and their wire form."""
+    def assembled(cls, pairs: Pairs, present: int, encoded: bytes | None = None) -> Options:
+        """Frozen options of parts that agree with each other: sorted pairs, their bits, the wire form if known."""
         options = cls.__new__(cls)
         options.pairs = pairs
         options.present = present

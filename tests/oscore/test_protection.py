@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from securecoap.errors import ConfigurationError, FormatError, OptionError, UriError
+from securecoap.oscore import protection
 from securecoap.oscore.algorithms import ALGORITHMS
 from securecoap.oscore.context import RequestIdentifiers, SecurityContext
 from securecoap.oscore.option import decode_option
@@ -402,3 +403,48 @@ def test_any_ciphertext_fails_in_one_way(ciphertext, aad):
 def test_vector_inputs_are_those_of_the_contexts():
     assert unhex(MESSAGES["C.4"]["common_iv"]) == bytes.fromhex("4622d4dd6d944168eefb54987c")
     assert CON == 0
+
+
+BARE = Options.received(((numbers.OSCORE, b"\x09\x00"),))
+INNER = [b"\xb1a", b"\xb1a\x51\x05", b"\x31h\x81a", b"\xb1a\xffpayload", b""]  # a path, Hop-Limit, Uri-Host, a payload
+
+
+@given(st.binary(max_size=12) | st.sampled_from(INNER), st.binary(max_size=1))
+def test_an_inner_request_that_comes_again_is_decoded_the_same(body: bytes, hop_limit: bytes) -> None:
+    """Short requests are remembered: never with what came outside, never what was refused."""
+
+    def decoded(outer: Options) -> object:
+        try:
+            return decode_inner_request(b"\x01" + body, outer)
+        except FormatError as error:
+            return type(error)
+
+    named = Options.received(((numbers.URI_HOST, b"h"), *BARE.pairs, (numbers.HOP_LIMIT, hop_limit)))
+    protection._bare.clear()
+    with_names = decoded(named)
+    protection._bare.clear()
+    without = decoded(BARE)
+    for _ in range(2):
+        assert decoded(BARE) == without
+        assert decoded(named) == with_names
+    if isinstance(with_names, tuple):
+        assert numbers.URI_HOST in with_names[1]
+        assert isinstance(without, tuple)
+        assert numbers.URI_HOST not in without[1]
+
+
+def test_remembered_inner_requests_are_bounded() -> None:
+    protection._bare.clear()
+    for number in range(3 * protection._BARE_ENTRIES):
+        decode_inner_request(b"\x01\xb4" + number.to_bytes(4, "big"), BARE)
+        assert len(protection._bare) <= protection._BARE_ENTRIES
+    before = len(protection._bare)
+    decode_inner_request(b"\x02\xb1x\xffpayload", BARE)  # what is in a payload does not come again
+    decode_inner_request(b"\x01\xb1x\xbd\x40" + bytes(77), BARE)
+    assert len(protection._bare) == before
+
+
+def test_an_option_inside_that_belongs_outside_is_refused_each_time() -> None:
+    for _ in range(3):
+        with pytest.raises(OptionError):
+            decode_inner_request(b"\x01\x31h", BARE)

@@ -16,7 +16,13 @@ HEADER = b"\x60\x45\x12\x34"
 UNKNOWN = b"\xd1\xff\x01"  # option 268, whose delta is spelled with the byte of the marker
 
 
-@given(st.binary(max_size=12), st.integers(0, 255))
+PROTECTED = st.builds(lambda head, rest: bytes((head,)) + rest, st.integers(0x90, 0x9F), st.binary(max_size=12))
+"""What begins with an OSCORE option."""
+
+
+@given(
+    st.binary(max_size=12) | PROTECTED | PROTECTED.map(lambda body: body[:3] + b"\xff" + body[3:]), st.integers(0, 255)
+)
 def test_decoding_again_gives_the_same(body: bytes, code: int) -> None:
     """Whatever is remembered of options, of requests or in front of a payload: as without remembering."""
     datagram = bytes((0x60, code)) + HEADER[2:] + body
