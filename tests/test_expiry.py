@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from securecoap.credentials import CredentialsMap
-from securecoap.credentials.endings import endings_of
+from securecoap.credentials.endings import REVOKED, endings_of
 from securecoap.events import CREDENTIAL_ENDS, CREDENTIAL_EXPIRED, Events
 from securecoap.expiry import ExpiryWatch, date_of
 from tests.simulation.clock import virtual
@@ -44,12 +44,14 @@ def texts(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_the_first_to_end_comes_first_and_of_several_keys_the_last_counts():
+    """What was revoked is not to be renewed."""
     found = CredentialsMap.from_dict(
         {
             ":b": psk("b", **{"not-after": day(9)}),
             ":a": {"any-of": [psk("a", **{"not-after": day(1)}), psk("x", **{"not-after": day(20)})]},
             ":c": {"any-of": [psk("c", **{"not-after": day(1)}), psk("y")]},
             ":d": psk("d"),
+            ":revoked": psk("e", **{"not-after": REVOKED}),
         }
     )
     assert found.endings == ((NOW + 9 * DAY, ":b"), (NOW + 20 * DAY, ":a"))

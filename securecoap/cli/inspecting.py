@@ -82,6 +82,7 @@ def list_(file: Path, state: Path | None) -> int:
 
 
 def _validity(credential: Credential, now: float) -> str:
+    from securecoap.credentials.endings import REVOKED_AT
     from securecoap.credentials.explaining import date_text
 
     span = credential.validity
@@ -89,6 +90,8 @@ def _validity(credential: Credential, now: float) -> str:
         return f"from {date_text(span.not_before)}"
     if span.not_after == float("inf"):
         return "always"
+    if span.not_after == REVOKED_AT:
+        return "revoked"
     return f"{'ended' if now >= span.not_after else 'until'} {date_text(span.not_after)}"
 
 

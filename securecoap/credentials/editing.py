@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.credentials import making
+from securecoap.credentials.endings import REVOKED
 from securecoap.credentials.faults import Document, Place, Report
 from securecoap.credentials.making import Json, MakingFault
 from securecoap.credentials.pairing import PAIRED_KINDS, Fleet, Octets
@@ -30,7 +31,6 @@ _SAME: Final = {
     "dtls-x509": (),
 }
 """Kinds with a place for a second key under one label, and the byte values that both halves share."""
-_ENDED: Final = "2000-01-01T00:00:00Z"
 
 
 def kind_of(entry: Mapping[str, Any]) -> str:
@@ -108,7 +108,7 @@ def revoke(fleet: Fleet, label: str) -> None:
             raise MakingFault(f"{label} is a group or an alias, and no device's: revoke those that it names")
     tombstone = making.new_psk("")
     tombstone["client-identity"] = {"ascii": f"revoked-{secrets.token_hex(8)}"}
-    content[label] = {"dtls": tombstone, "not-after": _ENDED}
+    content[label] = {"dtls": tombstone, "not-after": REVOKED}
 
 
 def _drop_raw_key(content: Json, label: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
 
 from securecoap.credentials.keys import end_of
 from securecoap.credentials.models import ALWAYS, DtlsX509
@@ -12,7 +13,13 @@ if TYPE_CHECKING:
 
     from securecoap.credentials.models import Credential
 
-__all__ = ["end_of_credential", "endings_of"]
+__all__ = ["REVOKED", "REVOKED_AT", "end_of_credential", "endings_of"]
+
+REVOKED: Final = "2000-01-01T00:00:00Z"
+"""The ``not-after`` of what a revoked credential leaves: nobody waits for it to be renewed."""
+REVOKED_AT: Final = datetime.fromisoformat(REVOKED).timestamp()
+
+_NO_ENDS: Final = (float("inf"), REVOKED_AT)
 
 
 def end_of_credential(credential: Credential) -> float:
@@ -26,7 +33,7 @@ def end_of_credential(credential: Credential) -> float:
 def endings_of(credentials: Iterable[Credential]) -> tuple[tuple[float, str], ...]:
     """The end of each label that has one, the first one first: where it has several keys, that of the last.
 
-    An old key that ends while a new one stands beside it surprises nobody.
+    An old key that ends while a new one stands beside it surprises nobody, and neither does one that was revoked.
     """
     found = tuple(credentials)
     if all(one.validity is ALWAYS and not isinstance(one, DtlsX509) for one in found):
@@ -36,4 +43,4 @@ def endings_of(credentials: Iterable[Credential]) -> tuple[tuple[float, str], ..
         end = end_of_credential(credential)
         if end > ends.get(credential.label, float("-inf")):
             ends[credential.label] = end
-    return tuple(sorted((end, label) for label, end in ends.items() if end != float("inf")))
+    return tuple(sorted((end, label) for label, end in ends.items() if end not in _NO_ENDS))

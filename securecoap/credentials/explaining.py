@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from securecoap.credentials.client import DTLS_KINDS
+from securecoap.credentials.endings import REVOKED_AT
 from securecoap.credentials.models import (
     Credential,
     DtlsPsk,
@@ -178,7 +179,7 @@ def _when(node: Credential | Group | Unprotected, now: float) -> str:
         return ""
     if now < span.not_before:
         return f" (from {date_text(span.not_before)})"
-    return f" (ended {date_text(span.not_after)})"
+    return " (revoked)" if span.not_after == REVOKED_AT else f" (ended {date_text(span.not_after)})"
 
 
 def date_text(seconds: float) -> str:

@@ -37,6 +37,14 @@ def test_a_list_says_until_when(run, write):
     assert rows == ["ended 2001-01-01T00:00:00Z", "from 2999-01-01T00:00:00Z"]
 
 
+def test_a_list_says_what_was_revoked(run, write):
+    path = write({":a": {"dtls": {"client-identity": {"ascii": "a"}, "psk": {"hex": "00" * 16}}}})
+    path.chmod(0o600)
+    assert run("credentials", "revoke", path, ":a").status == 0
+    assert run("credentials", "list", path).out.decode().split("\t")[-1] == "revoked\n"
+    assert b"nobody gets in by :a now (revoked)" in run("credentials", "explain", path, "coaps://h/", "--as", ":a").out
+
+
 def test_a_list_says_who_was_last_seen(run, tmp_path):
     """From the state directory of a server, also while it runs."""
 
