@@ -26,7 +26,10 @@ _EXTRA: Final = "fields"
 
 
 class _Console(logging.Formatter):
-    """``12:00:00 WARNING securecoap.core: text``; a traceback follows on lines of its own."""
+    """``12:00:00 WARNING securecoap.core: text``; a traceback follows on lines of its own.
+
+    Those are indented: an exception's text may be a peer's, and no line of it may look like a record.
+    """
 
     def __init__(self, worker: int | None) -> None:
         super().__init__()
@@ -36,7 +39,7 @@ class _Console(logging.Formatter):
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         line = f"{time}{self._worker} {record.levelname} {record.name}: {printable(record.getMessage(), lines=False)}"
         if record.exc_info:
-            line += "\n" + printable(self.formatException(record.exc_info))
+            line += printable("\n" + self.formatException(record.exc_info)).replace("\n", "\n  ")
         return line
 
 

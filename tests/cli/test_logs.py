@@ -36,9 +36,16 @@ def test_a_traceback_follows_its_line(records):
     crash()
     first, *rest = records()
     assert "ERROR" in first
-    assert rest[0].startswith("Traceback")
-    assert rest[-1].startswith("ValueError")
+    assert rest[0].startswith("  Traceback")
+    assert rest[-1].startswith("  ValueError")
     assert "\x1b" not in "".join(rest)
+
+
+def test_no_line_of_an_exception_looks_like_a_record(records):
+    logs.configure(logging.INFO)
+    text = "what a peer sent:\n12:00:00 INFO securecoap.cli: all is well\r12:00:00\x8512:00:00\u202812:00:00"
+    logs.LOGGER.error("it failed", exc_info=ValueError(text))
+    assert sum(not line.startswith("  ") for line in records()) == 1
 
 
 def test_json_lines_are_objects(records):
