@@ -148,6 +148,8 @@ class _Directory:
 
     __slots__ = ("_home", "_label", "_lock", "held")
 
+    place = 0  # the only one there
+
     def __init__(self, home: BasedirHome, label: str, lock: FileLock) -> None:
         self._home = home
         self._label = label

@@ -332,11 +332,11 @@ def _warn(directory: Path, labels: Sequence[str]) -> None:
 class _Place:
     """A context's row: see `securecoap.state.handle.Backing`."""
 
-    __slots__ = ("_database", "_label", "held", "row")
+    __slots__ = ("_database", "_label", "held", "place")
 
     def __init__(self, database: Database, row: int, label: str) -> None:
         self._database = database
-        self.row = row
+        self.place = row
         self._label = label
         self.held = True
 
@@ -352,7 +352,7 @@ class _Place:
             self._database.connection.execute(
                 "INSERT OR REPLACE INTO windows (context, highest, seen, size, proven) VALUES (?, ?, ?, ?, ?)",
                 (
-                    self.row,
+                    self.place,
                     window.highest,
                     window.seen.to_bytes((window.seen.bit_length() + 7) // 8, "big"),
                     window.size,
@@ -364,7 +364,7 @@ class _Place:
         if self.held:
             self.held = False
             with suppress(OSError, StateError):  # closed: the lock is gone already
-                self._database.locks.release(self.row)
+                self._database.locks.release(self.place)
 
     def forget(self) -> None:
         self.held = False
@@ -372,10 +372,10 @@ class _Place:
     def _mark(self) -> int:
         if not self.held:
             raise StateError(f"{self._label}: no longer owned by this process")
-        row = self._database.connection.execute("SELECT next FROM contexts WHERE id = ?", (self.row,)).fetchone()
+        row = self._database.connection.execute("SELECT next FROM contexts WHERE id = ?", (self.place,)).fetchone()
         if row is None:
             raise StateError(f"{self._label}: its row is gone from the state")
         return int(row[0])
 
     def _set_mark(self, mark: int) -> None:
-        self._database.connection.execute("UPDATE contexts SET next = ? WHERE id = ?", (mark, self.row))
+        self._database.connection.execute("UPDATE contexts SET next = ? WHERE id = ?", (mark, self.place))

@@ -47,6 +47,9 @@ class Backing(Protocol):
     held: bool
     """Whether this process still owns the context through it."""
 
+    place: int
+    """Where it is among those of its store, which costs least if they are given up in this order."""
+
     def extend(self, start: int, count: int) -> Chunk:
         """Reserve up to ``count`` numbers, none of them below ``start`` nor below what the store has given away.
 
@@ -161,6 +164,11 @@ class Handle:
     def exhausted(self) -> bool:
         """Whether every number is used (RFC 8613 section 7.2.1)."""
         return self._next > MAX_SEQUENCE_NUMBER
+
+    @property
+    def place(self) -> int:
+        """See `Backing.place`."""
+        return self._backing.place
 
     def next_number(self) -> int | None:
         """Hand out the next number, or ``None``: `reserve` first."""
@@ -300,10 +308,14 @@ class Handle:
 async def wait_closed(closings: Sequence[tuple[Handle, SavedWindow | None]]) -> None:
     """Give up handles, all before the first wait; cancelled, it leaves them to be closed all the same."""
     closed = []
-    for handle, window in closings:
+    for handle, window in sorted(closings, key=_place):
         handle.users -= 1
         if handle.users <= 0:
             closed.append(handle.begin_close(window))
     for future in closed:
         if not future.done():
             await asyncio.shield(future)
+
+
+def _place(closing: tuple[Handle, SavedWindow | None]) -> int:
+    return closing[0].place

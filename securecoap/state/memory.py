@@ -39,6 +39,8 @@ class _Place:
 
     __slots__ = ("_label", "_record", "held")
 
+    place = 0  # in no order
+
     def __init__(self, record: _Record, label: str) -> None:
         self._record = record
         self._label = label

@@ -18,7 +18,7 @@ from securecoap.state.database import DATABASE, Database, connect
 from securecoap.state.handle import wait_closed
 from securecoap.state.location import default_state_directory
 from securecoap.state.protocol import DEFAULT_WAIT, StateRequest
-from securecoap.state.table import PROCESS
+from securecoap.state.table import PROCESS, give_up
 from securecoap.state.worker import Job, ThreadWorker
 
 if TYPE_CHECKING:
@@ -125,10 +125,7 @@ class SqliteStateStore:
                     left = max(0.0, deadline - loop.time())
                     (opened[place],) = await PROCESS.open(basedir, [request], left)
         except BaseException:
-            for handle in opened.values():
-                handle.users -= 1
-                if handle.users == 0:
-                    handle.begin_close()
+            give_up(opened.values())
             raise
         return [opened[place] for place in range(len(requests))]
 

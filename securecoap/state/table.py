@@ -16,13 +16,13 @@ from securecoap.state.handle import Handle
 from securecoap.state.worker import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from securecoap.state.handle import Claim
+    from securecoap.state.handle import Backing, Claim
     from securecoap.state.protocol import StateRequest
     from securecoap.state.worker import Worker
 
-__all__ = ["PROCESS", "Home", "Table"]
+__all__ = ["PROCESS", "Home", "Table", "give_up", "in_order"]
 
 _TICK = 0.05
 """Seconds between two looks at a lock that another process holds: no system tells when it becomes free."""
@@ -82,9 +82,8 @@ class _Attempt:
         self._table.drop(self._requests, self._pending)
 
     def _unlock(self) -> None:
-        for claim in self._claims:
-            if claim is not None:
-                claim.backing.unlock()
+        for backing in sorted((claim.backing for claim in self._claims if claim is not None), key=_place):
+            backing.unlock()
         self._claims = []
 
     def _done(self, outcome: list[Claim | None] | StateError) -> None:
@@ -94,7 +93,7 @@ class _Attempt:
         self._table.drop(self._requests, self._pending)
         self._pending.settled.set_result(None)
         if self.outcome.cancelled():
-            for handle in handles:
+            for handle in in_order(handles):
                 handle.begin_close()
         elif isinstance(outcome, StateError):
             self.outcome.set_exception(outcome)
@@ -134,8 +133,7 @@ class Table:
                 else:
                     await asyncio.sleep(min(left, _TICK))
         except BaseException:
-            for handle in opened.values():
-                _give_up(handle)
+            give_up(opened.values())
             raise
         handles = [opened.pop(request.fingerprint, None) for request in requests]
         by_key = {handle.fingerprint: handle for handle in handles if handle is not None}
@@ -145,9 +143,10 @@ class Table:
         return [by_key[request.fingerprint] for request in requests]
 
     def of_home(self, home: Home) -> list[Handle]:
-        """The handles that are open there."""
+        """The handles that are open there, in the order in which they are best given up."""
         with self._mutex:
-            return [entry for entry in self._entries.values() if isinstance(entry, Handle) and entry.home is home]
+            open_there = [one for one in self._entries.values() if isinstance(one, Handle) and one.home is home]
+        return in_order(open_there)
 
     def enter(
         self, home: Home, requests: list[StateRequest], claims: list[Claim | None], loop: asyncio.AbstractEventLoop
@@ -241,7 +240,7 @@ class Table:
         except asyncio.CancelledError:
             outcome = attempt.outcome
             if not outcome.cancelled() and outcome.exception() is None:  # cancelled after it was done
-                for handle in outcome.result():
+                for handle in in_order(outcome.result()):
                     handle.begin_close()
             raise
 
@@ -251,10 +250,21 @@ class Table:
                 del self._entries[handle.fingerprint]
 
 
-def _give_up(handle: Handle) -> None:
-    handle.users -= 1
-    if handle.users == 0:
-        handle.begin_close()
+def give_up(handles: Iterable[Handle]) -> None:
+    """Have one user less of each, and close those that have no other."""
+    for handle in in_order(handles):
+        handle.users -= 1
+        if handle.users == 0:
+            handle.begin_close()
+
+
+def in_order(handles: Iterable[Handle]) -> list[Handle]:
+    """By their places: locks that are given up here and there leave as many pieces to the system as contexts."""
+    return sorted(handles, key=_place)
+
+
+def _place(one: Handle | Backing) -> int:
+    return one.place
 
 
 PROCESS = Table()

@@ -58,12 +58,12 @@ def test_each_gets_a_row_of_its_own_and_the_next_claim_goes_on_behind_it(databas
     wanted = requests(count)
     first = claim(database, wanted)
     assert [one.chunk for one in first] == [Chunk(0, FIRST_CHUNK)] * count
-    assert len({one.backing.row for one in first}) == count
+    assert len({one.backing.place for one in first}) == count
     for one in first:
         one.backing.unlock()
     again = claim(database, wanted[::-1])
     assert [one.chunk for one in again] == [Chunk(FIRST_CHUNK, 2 * FIRST_CHUNK)] * count
-    assert [one.backing.row for one in again] == [one.backing.row for one in first][::-1]
+    assert [one.backing.place for one in again] == [one.backing.place for one in first][::-1]
 
 
 def test_new_ones_among_old_ones(database):
@@ -89,7 +89,7 @@ def test_the_last_numbers_are_no_more_than_there_are(database):
 @pytest.mark.skipif(sys.platform == "win32", reason="locks of POSIX")
 def test_what_another_process_holds_is_left_out_and_unchanged(database, tmp_path):
     wanted = requests(6)
-    rows = [one.backing.row for one in claim(database, wanted)]
+    rows = [one.backing.place for one in claim(database, wanted)]
     for row in rows:
         database.locks.release(row)
     holder = held_by_another(tmp_path / LOCKS, [rows[2], rows[3]])
@@ -105,7 +105,7 @@ def test_what_another_process_holds_is_left_out_and_unchanged(database, tmp_path
 
 @pytest.mark.skipif(sys.platform == "win32", reason="locks of POSIX")
 def test_a_claim_that_fails_keeps_no_lock(database, tmp_path, monkeypatch):
-    rows = [one.backing.row for one in claim(database, requests(4))]
+    rows = [one.backing.place for one in claim(database, requests(4))]
     for row in rows:
         database.locks.release(row)
 

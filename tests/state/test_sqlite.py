@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import random
 import sqlite3
 import stat
 import sys
@@ -456,6 +457,54 @@ def test_many_windows_are_saved_and_voided_together(tmp_path):
         assert windows(tmp_path) == 1
         assert [state.take_window().highest for state in states] == list(range(300))
         await store.close()
+
+    asyncio.run(main())
+
+
+class Pieces:
+    """How many locks without a gap the system has to keep for a process that gives them up one by one."""
+
+    def __init__(self, monkeypatch):
+        self.most = self.count = 0
+        self.held = set()
+        acquire, release = RangeLocks.acquire, RangeLocks.release
+
+        def acquired(locks, place, count=1):
+            self.held.update(range(place, place + count))
+            self.count += 1
+            return acquire(locks, place, count)
+
+        def released(locks, place):
+            self.held.remove(place)
+            self.count += (place - 1 in self.held) + (place + 1 in self.held) - 1
+            self.most = max(self.most, self.count)
+            release(locks, place)
+
+        monkeypatch.setattr(RangeLocks, "acquire", acquired)
+        monkeypatch.setattr(RangeLocks, "release", released)
+
+
+@pytest.mark.parametrize(("closed_by", "count"), [("each", 20_000), ("store", 2_000), ("failed opening", 2_000)])
+def test_contexts_in_any_order_are_given_up_from_one_end(tmp_path, monkeypatch, closed_by, count):
+    """Given up here and there, 20,000 locks would be up to 5,000 pieces, through which the system looks for each."""
+    first = [StateRequest(number.to_bytes(32, "big"), f"c{number}") for number in range(count)]
+    other_order = random.Random(1).sample(first, count)
+
+    async def main():
+        store = SqliteStateStore(tmp_path)
+        await store.close_many([(handle, None) for handle in await store.open_many(first)])
+        pieces = Pieces(monkeypatch)
+        if closed_by == "failed opening":
+            beside = StateRequest(OTHER, "beside", tmp_path / "missing" / "directory")
+            with pytest.raises(StateError):
+                await store.open_many([*other_order, beside])
+        else:
+            handles = await store.open_many(other_order)
+            if closed_by == "each":
+                await store.close_many([(handle, None) for handle in handles])
+        await store.close()
+        assert not pieces.held
+        assert pieces.most <= 1
 
     asyncio.run(main())
 
