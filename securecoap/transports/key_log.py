@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def key_log_file(path: str | os.PathLike[str]) -> KeyLog:
         OSError: the file cannot be opened.
     """
     was_told = False
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    descriptor = _opened(path)
     try:
         is_open_to_others = bool(os.fstat(descriptor).st_mode & 0o077)
     finally:
@@ -40,7 +39,7 @@ def key_log_file(path: str | os.PathLike[str]) -> KeyLog:
     def append(line: str) -> None:
         nonlocal was_told
         try:
-            with Path(path).open("a", encoding="ascii") as file:
+            with os.fdopen(_opened(path), "a", encoding="ascii") as file:
                 file.write(f"{line}\n")
         except OSError as error:
             if not was_told:
@@ -48,3 +47,8 @@ def key_log_file(path: str | os.PathLike[str]) -> KeyLog:
             was_told = True
 
     return append
+
+
+def _opened(path: str | os.PathLike[str]) -> int:
+    """Each time for its owner only: who takes the file away must not get one that is open to others in its place."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

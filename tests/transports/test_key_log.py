@@ -18,6 +18,15 @@ def test_lines_are_appended_for_the_owner_only(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_one_that_was_taken_away_is_made_anew_for_the_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "keys.log"
+    append = key_log_file(path)
+    path.rename(tmp_path / "keys.log.1")
+    append("CLIENT_RANDOM 00 01")
+    assert path.read_text() == "CLIENT_RANDOM 00 01\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_does_not_end_handshakes(caplog: pytest.LogCaptureFixture) -> None:
     append = key_log_file("/dev/full")
