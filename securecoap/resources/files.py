@@ -221,15 +221,18 @@ class _Folder(_Watched):
         path = request.options.uri_path
         if path and path[-1]:
             raise _with_slash()
-        entries = await self.files.read(partial(self.files.directory.list, self.names))
         try:
-            links = filter_links([self._link(path[:-1], entry) for entry in entries], request.options.uri_query)
+            payload = await self.files.read(partial(self._listing, path[:-1], request.options.uri_query))
         except FormatError as error:
             raise BadRequest(str(error)) from None
-        payload = write_links(links).encode()
         etag = etag_for(payload)
         check_preconditions(request, etag)
         return validated(request, Message(payload=payload, content_format=LINK_FORMAT, etag=etag))
+
+    def _listing(self, path: _Path, query: tuple[str, ...]) -> bytes:
+        """In the thread, too: the links of a large directory take longer than the event loop may be held up."""
+        links = [self._link(path, entry) for entry in self.files.directory.list(self.names)]
+        return write_links(filter_links(links, query)).encode()
 
     def _link(self, path: _Path, entry: Entry) -> Link:
         if entry.size is None:

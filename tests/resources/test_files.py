@@ -15,6 +15,7 @@ import pytest
 
 from securecoap import Block, Code, Context, Files, Limits, Message, Site, TransportParameters
 from securecoap.errors import ConfigurationError, TransferFailed
+from securecoap.resources import files
 from securecoap.resources.directory import Directory, is_name
 from securecoap.resources.read_ahead import PART
 from securecoap.wire.link_format import parse_links
@@ -315,6 +316,26 @@ async def test_listings(root: Path) -> None:
             assert (answer.code, b"slash" in answer.payload) == (Code.NOT_FOUND, True)
         for path in ("/files//", "/files/sub//", "/files/a.txt/", "/files/nothing/", "/files/link/", "/files//a.txt"):
             assert (await bench.coap.get(bench.uri + path)).code == Code.NOT_FOUND
+
+
+@real
+async def test_the_event_loop_makes_no_listing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a directory with as many entries as there may be it would be held up for a fifth of a second."""
+    makers = []
+
+    def watched(make: Any) -> Any:
+        def called(*given: Any) -> Any:
+            makers.append(threading.current_thread())
+            return make(*given)
+
+        return called
+
+    for name in ("filter_links", "write_links"):
+        monkeypatch.setattr(files, name, watched(getattr(files, name)))
+    async with serving(root) as bench:
+        assert (await bench.coap.get(f"{bench.uri}/files/?href=/files/s*")).payload == b"</files/sub/>;ct=40"
+    assert len(makers) == 2
+    assert threading.main_thread() not in makers
 
 
 @real
