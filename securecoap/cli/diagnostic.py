@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["diagnostic"]
 
 _DEEPEST: Final = 100
+_WIDEST_MARGIN: Final = 64
+"""A peer must not make a screenful of blanks of each of its bytes."""
 _WIDTH: Final = 80
 _SIMPLE: Final = {20: "false", 21: "true", 22: "null", 23: "undefined"}
 _FLOATS: Final = {25: struct.Struct(">e"), 26: struct.Struct(">f"), 27: struct.Struct(">d")}
@@ -170,10 +172,21 @@ def _one_line(node: _Node) -> str:
     return node.opening + ", ".join(_one_line(member) for member in node.members) + node.closing
 
 
+def _room_left(node: _Node, room: int) -> int:
+    """What a node leaves of so many characters in a line, below nothing if it does not fit; no more is looked at."""
+    if isinstance(node, str):
+        return room - len(node)
+    room -= len(node.opening) + len(node.closing) + 2 * max(len(node.members) - 1, 0)
+    for member in node.members:
+        if room < 0:
+            break
+        room = _room_left(member, room)
+    return room
+
+
 def _lay_out(node: _Node, indentation: int) -> str:
-    line = _one_line(node)
-    if isinstance(node, str) or len(line) + indentation <= _WIDTH or not node.members:
-        return line
-    margin = " " * (indentation + 2)
-    members = ",\n".join(margin + _lay_out(member, indentation + 2) for member in node.members)
+    if isinstance(node, str) or not node.members or _room_left(node, _WIDTH - indentation) >= 0:
+        return _one_line(node)
+    inner = min(indentation + 2, _WIDEST_MARGIN)
+    members = ",\n".join(" " * inner + _lay_out(member, inner) for member in node.members)
     return f"{node.opening.rstrip()}\n{members}\n{' ' * indentation}{node.closing}"

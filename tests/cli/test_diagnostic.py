@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from securecoap.cli import diagnostic as module
 from securecoap.cli.diagnostic import diagnostic
 
 # RFC 8949 appendix A; NaN and the floats written as Python writes them.
@@ -72,6 +73,22 @@ def test_what_is_wider_than_a_line_is_indented():
         '  "unit": "Cel"',
         "}",
     ]
+
+
+def test_what_is_nested_deeply_is_laid_out_once_and_within_bounds(monkeypatch):
+    """A peer's 1 MiB would take a minute and 100 MB, if each level looked at all below it and went further right."""
+    laid_out = []
+    one_line = module._one_line
+
+    def counted(node):
+        laid_out.append(node)
+        return one_line(node)
+
+    monkeypatch.setattr(module, "_one_line", counted)
+    shown = diagnostic(b"\x9f" * 99 + b"\x9f" + b"\x00" * 1000 + b"\xff" + b"\xff" * 99)
+    assert shown.count("0") == 1000
+    assert len(laid_out) < 1100
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_a_sequence_may_have_any_number_of_items():
