@@ -57,7 +57,15 @@ _LIMIT_INTERVAL: Final = 10.0
 # The network causes these by itself, or they cost nobody more than a round trip.
 _ROUTINE: Final = frozenset({DTLS_DROPPED, OSCORE_DROPPED, EDHOC_FAILED})
 _ROUTINE_LIMITS: Final = frozenset(
-    {"cache_entries", "cache_bytes", "dtls_resumptions", "extended_token_peers", "kept_echoes", "silent_requests", "group_responses"}
+    {
+        "cache_entries",
+        "cache_bytes",
+        "dtls_resumptions",
+        "extended_token_peers",
+        "kept_echoes",
+        "silent_requests",
+        "group_responses",
+    }
 )
 
 _log = logging.getLogger(__name__)
