@@ -11,7 +11,14 @@ import os
 from typing import TYPE_CHECKING, Final
 
 import click
-from click.shell_completion import BashComplete, add_completion_class, get_completion_class, split_arg_string
+from click.shell_completion import (
+    BashComplete,
+    FishComplete,
+    ZshComplete,
+    add_completion_class,
+    get_completion_class,
+    split_arg_string,
+)
 
 from securecoap.cli import status
 
@@ -62,7 +69,25 @@ class _Bash(BashComplete):
         return f"{item.type},{str(item.value).removeprefix(self._kept)}"
 
 
+class _Zsh(ZshComplete):
+    """Puts no blank behind what goes on: schemes, servers and directories."""
+
+    source_template = ZshComplete.source_template.replace(
+        "compadd -U -V unsorted -a completions",
+        "compadd -U -V unsorted -S '' -- ${(M)completions:#*[/:]}\n"
+        "        compadd -U -V unsorted -- ${completions:#*[/:]}",
+    )
+
+
+class _Fish(FishComplete):
+    """Names of files and explanations may have commas."""
+
+    source_template = FishComplete.source_template.replace('string split ","', 'string split --max 1 ","')
+
+
 add_completion_class(_Bash, "bash")
+add_completion_class(_Zsh, "zsh")
+add_completion_class(_Fish, "fish")
 
 
 _HELP: Final = """Print the script with which a shell completes commands, options, URIs and labels.

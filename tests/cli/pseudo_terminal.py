@@ -21,16 +21,19 @@ __all__ = ["PseudoTerminal"]
 _SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>]")
 _TAKE = 'exec "$@" <"$0" >"$0" 2>"$0"'  # a session leader that opens a terminal has it from then on
 _PATIENCE = 30.0
+_PACKAGE = (sys.executable, "-m", "securecoap")
 
 
 class PseudoTerminal:
-    """A command of this package with a terminal as stdin, stdout and stderr."""
+    """A command, of this package unless another program is named, with a terminal as stdin, stdout and stderr."""
 
-    def __init__(self, *arguments: object, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, *arguments: object, environment: dict[str, str] | None = None, program: tuple[str, ...] = _PACKAGE
+    ) -> None:
         self._master, slave = pty.openpty()
         self._slave: int | None = slave  # open until the program has it: a terminal that nobody has is closed
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-        command = [sys.executable, "-m", "securecoap", *map(str, arguments)]
+        command = [*program, *map(str, arguments)]
         self._process = subprocess.Popen(
             ["/bin/sh", "-c", _TAKE, os.ttyname(slave), *command],
             env={**os.environ, "TERM": "xterm", **(environment or {})},

@@ -1,12 +1,15 @@
-"""Completion in shells: by the script in a real bash, and by what the program answers to each of them."""
+"""Completion in shells: by the script in a real bash, zsh and fish, and by what the program answers to each of them."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 
 import pytest
+
+from tests.cli.pseudo_terminal import PseudoTerminal
 
 FILE = {
     ":sensor-17": {"dtls": {"client-identity": {"ascii": "a"}, "psk": {"command": ["touch", "MARK"]}}},
@@ -23,15 +26,25 @@ def file(write):
     return write(FILE)
 
 
+def needs(shell):
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell} (Debian: apt-get install {shell})")
+
+
 @pytest.fixture
-def bash(tmp_path):
-    """What a real bash completes a line to: COMPREPLY of the script's function, as Readline calls it."""
-    if shutil.which("bash") is None:
-        pytest.skip("there is no bash")
+def program(tmp_path):
+    """The command as it is installed, in a directory for the PATH."""
     program = tmp_path / "bin" / "securecoap"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m securecoap "$@"\n')
     program.chmod(0o755)
+    return program
+
+
+@pytest.fixture
+def bash(program, tmp_path):
+    """What a real bash completes a line to: COMPREPLY of the script's function, as Readline calls it."""
+    needs("bash")
     script = r"""
         PATH=$1:$PATH
         source <(securecoap completion bash)
@@ -96,6 +109,77 @@ def test_what_is_completed_is_no_command(bash, write, tmp_path):
     assert {"$(touch${IFS}MARK)", "a;touch MARK", "c d", "e'f", 'g"h', "//$(touch MARK)/", "@@$(touch MARK)"} <= set(
         found
     )
+
+
+@pytest.fixture
+def zsh(program, tmp_path):
+    """What a line is in a real zsh once Tab was pressed behind it, with a cross where one goes on writing."""
+    needs("zsh")
+    (tmp_path / ".zshrc").write_text(
+        f"PATH={program.parent}:$PATH PS1='%% '\ncd {tmp_path}\nbindkey -e\nautoload -U compinit\ncompinit -u -D\n"
+        "source <(securecoap completion zsh)\necho begins\n"
+    )
+
+    def complete(line):
+        environment = {"ZDOTDIR": str(tmp_path), "TERM": "dumb"}
+        with PseudoTerminal("-d", "-i", program=("zsh",), environment=environment) as terminal:
+            terminal.expect("begins\n")
+            terminal.type(f"{line}\tX\x01: '\x05' ; echo \"<$_>\"\r")  # the beginning and end of the line
+            return terminal.expect("\n<(.*)>")[1]
+
+    return complete
+
+
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [
+        ("securecoap cred", "securecoap credentials X"),
+        ("securecoap get --bl", "securecoap get --block-size X"),
+        ("securecoap get coap:", "securecoap get coap://X"),
+        ("securecoap get --credentials FILE coaps://h", "securecoap get --credentials FILE coaps://h.example:5690/X"),
+        ("securecoap credentials show FILE :g", "securecoap credentials show FILE :gateway X"),
+        ("securecoap get -o bo", "securecoap get -o body X"),
+    ],
+)
+def test_a_real_zsh(zsh, file, tmp_path, line, completed):
+    (tmp_path / "body").touch()
+    assert zsh(line.replace("FILE", file.name)) == completed.replace("FILE", file.name)
+    assert not (tmp_path / "MARK").exists()
+
+
+@pytest.fixture
+def fish(program, tmp_path):
+    """What a real fish completes a line to, with explanations behind tabs."""
+    needs("fish")
+    script = 'set PATH $argv[1] $PATH; securecoap completion fish | source; complete -C "$argv[2]"'
+
+    def complete(line):
+        done = subprocess.run(
+            ["fish", "--no-config", "-c", script, str(program.parent), line],
+            capture_output=True,
+            timeout=120,
+            check=False,
+            cwd=tmp_path,
+            env={**os.environ, "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)},
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout.splitlines()
+
+    return complete
+
+
+def test_a_real_fish(fish, file, tmp_path):
+    (command,) = fish("securecoap cred")
+    assert command.partition("\t")[0] == "credentials"
+    (option,) = fish("securecoap get --bl")
+    assert option.startswith("--block-size\tBytes in a block of a large body: 16, 32")
+    assert fish(f"securecoap get --credentials {file} coaps:") == ["coaps://", "coaps://h.example:5690/"]
+    assert fish(f"securecoap credentials show {file} :s") == [":sensor-17", ":sensor-18"]
+    (tmp_path / "body,1").touch()
+    assert fish("securecoap put x --payload @bo") == ["@body,1"]
+    assert "body,1" in fish("securecoap get -o bo")
+    assert not (tmp_path / "MARK").exists()
 
 
 def words(monkeypatch, capfd, kind, line):

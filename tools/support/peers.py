@@ -35,6 +35,8 @@ SYSTEM_PACKAGES = {
     "gnutls-cli": "gnutls-bin",
     "tshark": "tshark",
     "systemd-analyze": "systemd",
+    "zsh": "zsh",
+    "fish": "fish",
 }
 
 
