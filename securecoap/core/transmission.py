@@ -205,7 +205,8 @@ class Transmission:
             send_newer = None if exchange is None else exchange.superseding()
             if send_newer is None:
                 self._retransmissions.add(now + outgoing.timeout, outgoing)
-                self.interface.send(outgoing.message)
+                if not outgoing.for_stranger or _is_within_budget(outgoing.message):
+                    self.interface.send(outgoing.message)
             else:
                 peer = outgoing.peer
                 if peer.superseded is None:
@@ -294,3 +295,12 @@ class Transmission:
         self._closed = True
         self._young.close()
         self._retransmissions.close()
+
+
+def _is_within_budget(message: Message) -> bool:
+    """Whether it may go once more to an address that may be a victim's (RFC 7252 section 11.3).
+
+    Who is really there acknowledged it, or asks again, which adds to the budget.
+    """
+    remote: EndpointAddress = message.remote
+    return remote.confirmed or len(message.datagram or b"") <= remote.budget
