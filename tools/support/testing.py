@@ -4,7 +4,7 @@
     tools/test --quick             this Python only, and no peers are installed
     tools/test tests/wire -k uri   arguments that it does not know go to pytest
 
-The interop tests run once, on the Python that started this; the other Pythons run the rest.
+The tests of interop and of these tools run once, on the Python that started this; the other Pythons run the rest.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> int:
         missing = _install_extras(other)
         without = f" (without the extra {', '.join(missing)}: it cannot be installed there)" if missing else ""
         say(f"tests on Python {name}{without}")
-        status = _pytest(other, [*rest, "--ignore=tests/interop"]) or status
+        status = _pytest(other, [*rest, "--ignore=tests/interop", "--ignore=tests/tools"]) or status
     return status
 
 
@@ -56,8 +56,9 @@ def _install_extras(interpreter: str) -> list[str]:
 
 
 def _pytest(python: str, arguments: list[str]) -> int:
+    # Twice as many as a small machine has cores: tests with real peers and processes mostly wait.
     workers = (
-        [] if any(item.startswith(("-n", "--pdb", "-x")) for item in arguments) else ["-n", "2", "--dist", "loadfile"]
+        [] if any(item.startswith(("-n", "--pdb", "-x")) for item in arguments) else ["-n", "4", "--dist", "loadfile"]
     )
     return subprocess.run([python, "-m", "pytest", *workers, *arguments], check=False, cwd=ROOT).returncode
 
