@@ -3,7 +3,8 @@
     tools/bench/run inprocess [--profile]
 
 A stand-in for the interface hands datagrams to the message layer and takes the answers; the rest is the real stack.
-What it leaves out is the system calls, and DTLS. Numbers: the fastest of five repetitions.
+What it leaves out is the system calls, and DTLS. Numbers: the fastest of five repetitions. ``put`` and ``get`` are
+single blocks of 1024 bytes: 1 MiB again and again, put first, and then got.
 """
 
 from __future__ import annotations
@@ -32,12 +33,17 @@ from securecoap.core.tokens import TokenManager
 from securecoap.keyring import Keyring
 from securecoap.oscore.layer import OscoreLayer
 from securecoap.transports.udp import UdpAddress
+from securecoap.wire.block import Block
+from securecoap.wire.codes import Code
+from securecoap.wire.message import CON, encode_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PER_PORT = 5_000
-COUNT = 20_000
+BLOCKS = 1024  # of a body
+PER_PORT = 4 * BLOCKS
+COUNT = 5 * PER_PORT
+KINDS = {"plain": "hello", "put": "put", "get": "get", "metrics": "hello", "oscore": "hello"}
 
 
 class Hello(Resource):
@@ -46,6 +52,34 @@ class Hello(Resource):
     def render_get(self, _request: Message) -> Message:
         """Say hello."""
         return Message(payload=b"hello")
+
+
+class Store(Resource):
+    """Keeps a body."""
+
+    body = b""
+
+    def render_get(self, _request: Message) -> Message:
+        """Give it."""
+        return Message(payload=self.body)
+
+    def render_put(self, request: Message) -> Message:
+        """Take it."""
+        self.body = request.payload
+        return Message()
+
+
+def block(kind: str, index: int) -> bytes:
+    """Code, options and payload of one of the requests that put a body, or get it."""
+    number, is_put = index % BLOCKS, kind == "put"
+    message = Message(Code.PUT if is_put else Code.GET, bytes(1024) if is_put else b"")
+    message.options.uri_path = ("store",)
+    if is_put:
+        message.options.block1 = Block(number, number < BLOCKS - 1, 6)
+    elif number:
+        message.options.block2 = Block(number, False, 6)
+    encoded = encode_message(CON, message.code or 0, 0, b"", message.options.encode(), message.payload)
+    return encoded[1:2] + encoded[4:]
 
 
 class Wire:
@@ -75,9 +109,12 @@ class Stack:
     def __init__(self, security: str, state: str) -> None:
         site = Site()
         site.add("/hello", Hello())
+        site.add("/store", Store())
         loop, randomness = asyncio.get_running_loop(), random.Random(1)
         echo = EchoValues(randomness, loop.time)
         self.wire = Wire()
+        if KINDS[security] in {"put", "get"}:
+            self.wire.allowance = 1 << 30  # nobody here answers an Echo
         self.ports = iter(range(1024, 65536))
         self.manager = MessageManager(loop, randomness, echo)
         self.client: OscoreClient | None = None
@@ -119,10 +156,11 @@ class Stack:
         if answer.payload != b"hello":
             raise SystemExit(f"the stack answers {answer}")
 
-    def requests(self, count: int) -> Callable[[], None]:
+    def requests(self, count: int, kind: str = "hello") -> Callable[[], None]:
         """A function that feeds this many new requests."""
         addresses = [self._address() for _ in range(-(-count // PER_PORT))]
-        prepared = [(self._datagram(get("hello"), i), addresses[i // PER_PORT]) for i in range(count)]
+        inner = [get("hello")] if kind == "hello" else [block(kind, i) for i in range(BLOCKS)]
+        prepared = [(self._datagram(inner[i % len(inner)], i), addresses[i // PER_PORT]) for i in range(count)]
 
         def run() -> None:
             decode, dispatch, factor = Message.decode, self.manager.dispatch_message, self.wire.factor
@@ -147,7 +185,7 @@ class Stack:
     def _datagram(self, inner: bytes, index: int) -> bytes:
         mark = (index % PER_PORT).to_bytes(2, "big") + index.to_bytes(4, "big")
         if self.client is None:
-            return b"\x44\x01" + mark + inner[1:]
+            return b"\x44" + inner[:1] + mark + inner[1:]
         datagram = self.client.protect(inner)[1]
         return datagram[:2] + mark + datagram[8:]
 
@@ -165,29 +203,35 @@ class Stack:
 
 def measure(*, profile: bool = False) -> dict[str, dict[str, float]]:
     """Run it, and print the figures."""
-    return {security: asyncio.run(_measure(security, profile=profile)) for security in ("plain", "metrics", "oscore")}
+    return {name: asyncio.run(_measure(name, profile=profile)) for name in KINDS}
 
 
-async def _measure(security: str, *, profile: bool) -> dict[str, float]:
+async def _measure(name: str, *, profile: bool) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="securecoap-bench-") as state:
-        stack = Stack(security, state)
+        stack = Stack(name, state)
         try:
             await stack.start()
-            return _figures(stack, security, profile=profile)
+            if KINDS[name] == "get":
+                stack.requests(BLOCKS, "put")()
+                stack.requests(BLOCKS, "get")()
+                if stack.wire.last[-1024:] != bytes(1024):
+                    raise SystemExit("the stack does not answer with the last block")
+            return _figures(stack, name, profile=profile)
         finally:
             await stack.close()
 
 
-def _figures(stack: Stack, security: str, *, profile: bool) -> dict[str, float]:
+def _figures(stack: Stack, name: str, *, profile: bool) -> dict[str, float]:
+    kind = KINDS[name]
     times = []
     for _ in range(5):
-        run = stack.requests(COUNT)
+        run = stack.requests(COUNT, kind)
         start = time.process_time()
         run()
         times.append((time.process_time() - start) / COUNT)
-    calls = _count_calls(stack.requests(1000)) / 1000
+    calls = _count_calls(stack.requests(BLOCKS, kind)) / BLOCKS
     gc.collect()
-    run = stack.requests(COUNT)
+    run = stack.requests(COUNT, kind)
     tracemalloc.start()
     run()
     retained = tracemalloc.get_traced_memory()[0] / COUNT
@@ -195,10 +239,10 @@ def _figures(stack: Stack, security: str, *, profile: bool) -> dict[str, float]:
     if not stack.wire.last:
         raise SystemExit("no answers")
     figures = {"us": min(times) * 1e6, "calls": calls, "retained_bytes": retained}
-    print(f"  {security:<8}{figures['us']:8.2f} µs, {calls:.0f} calls, {retained:.0f} bytes retained per request")
+    print(f"  {name:<8}{figures['us']:8.2f} µs, {calls:.0f} calls, {retained:.0f} bytes retained per request")
     if profile:
         profiler = cProfile.Profile()
-        profiler.runcall(stack.requests(COUNT))
+        profiler.runcall(stack.requests(COUNT, kind))
         pstats.Stats(profiler).sort_stats("tottime").print_stats(30)
     return figures
 
