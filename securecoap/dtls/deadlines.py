@@ -6,6 +6,7 @@ Must not know what is due.
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
+from math import inf
 from typing import Final
 
 __all__ = ["Deadlines"]
@@ -17,11 +18,15 @@ class Deadlines:
     """One deadline for each key; setting, dropping and finding the earliest are logarithmic.
 
     Stale entries never outnumber the live ones by more than a constant factor, so that a peer cannot make it grow.
+
+    Attributes:
+        soonest: nothing is due before, infinity where there is nothing. It may be too early until `pop_due` gets there.
     """
 
-    __slots__ = ("_current", "_heap")
+    __slots__ = ("_current", "_heap", "soonest")
 
     def __init__(self) -> None:
+        self.soonest = inf
         self._current: dict[int, float] = {}
         self._heap: list[tuple[float, int]] = []
 
@@ -33,6 +38,7 @@ class Deadlines:
         if self._current.get(key) == when:
             return
         self._current[key] = when
+        self.soonest = min(self.soonest, when)
         heappush(self._heap, (when, key))
         if len(self._heap) > 4 * len(self._current) + _SLACK:
             self._heap = [(due, name) for name, due in self._current.items()]
@@ -41,14 +47,9 @@ class Deadlines:
     def discard(self, key: int) -> None:
         """Forget the deadline of ``key``, if it has one."""
         self._current.pop(key, None)
-
-    def next_time(self) -> float | None:
-        """Return the earliest deadline."""
-        heap = self._heap
-        if heap and self._current.get(heap[0][1]) == heap[0][0]:
-            return heap[0][0]
-        earliest = self.first()
-        return None if earliest is None else earliest[0]
+        if not self._current:
+            self._heap.clear()
+            self.soonest = inf
 
     def first(self) -> tuple[float, int] | None:
         """Return the earliest (deadline, key)."""
@@ -62,8 +63,11 @@ class Deadlines:
 
     def pop_due(self, now: float) -> int | None:
         """Remove and return the earliest key if its time has come."""
+        if now < self.soonest:
+            return None
         earliest = self.first()
         if earliest is None or earliest[0] > now:
+            self.soonest = inf if earliest is None else earliest[0]
             return None
         heappop(self._heap)
         del self._current[earliest[1]]

@@ -188,10 +188,9 @@ class Endpoint:
         self._establish(session)
         return True
 
-    def next_timeout(self) -> float | None:
+    def next_timeout(self) -> float:
         """Return when ``handle_timeout`` has to be called; it may be early, as idle times are not moved per record."""
-        due, expiry = self._handshakes.next_due(), self._sessions.next_expiry()
-        return expiry if due is None or (expiry is not None and expiry < due) else due
+        return min(self._handshakes.due.soonest, self._sessions.idle.soonest)
 
     def handle_timeout(self, now: float) -> None:
         """Retransmit flights, give up handshakes, close idle sessions: whatever is due."""

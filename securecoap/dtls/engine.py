@@ -185,8 +185,11 @@ class DtlsEngine(Protocol):
         Ends in ``session_established``. ``answer`` is what ``ask_again`` gave; with less than a proof it cannot be.
         """
 
-    def next_timeout(self) -> float | None:
-        """Return when ``handle_timeout`` has to be called; ask again after each call into the engine."""
+    def next_timeout(self) -> float:
+        """Return when ``handle_timeout`` has to be called, infinity for never; it may be too early.
+
+        Ask again after each call into the engine.
+        """
 
     def handle_timeout(self, now: float, /) -> None:
         """Do what is due."""

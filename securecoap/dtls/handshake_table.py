@@ -33,12 +33,13 @@ S = TypeVar("S", bound=_Listed)
 
 
 class HandshakeTable(Generic[C, S]):
-    """One of each side for each peer. At the bound (``Limits.dtls_handshakes``) a server's oldest one goes.
+    """One of each side for each peer, and when each wants to be woken (``due``).
 
-    Of ours that are suspended there are as many at most, and there too the oldest one goes.
+    At the bound (``Limits.dtls_handshakes``) a server's oldest one goes. Of ours that are suspended
+    there are as many at most, and there too the oldest one goes.
     """
 
-    __slots__ = ("_by_serial", "_clients", "_due", "_limits", "_serials", "_servers", "_suspended", "next_due")
+    __slots__ = ("_by_serial", "_clients", "_limits", "_serials", "_servers", "_suspended", "due")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -47,8 +48,7 @@ class HandshakeTable(Generic[C, S]):
         self._clients: dict[Hashable, C] = {}
         self._servers: dict[Hashable, S] = {}
         self._suspended: dict[Hashable, C] = {}
-        self._due = Deadlines()
-        self.next_due = self._due.next_time
+        self.due = Deadlines()
 
     def __len__(self) -> int:
         return len(self._by_serial)
@@ -114,17 +114,17 @@ class HandshakeTable(Generic[C, S]):
 
     def wake(self, handshake: C | S, when: float) -> None:
         """Have `pop_due` return it at that time."""
-        self._due.set(handshake.serial, when)
+        self.due.set(handshake.serial, when)
 
     def pop_due(self, now: float) -> C | S | None:
         """Return one whose time has come."""
-        serial = self._due.pop_due(now)
+        serial = self.due.pop_due(now)
         return None if serial is None else self._by_serial[serial]
 
     def forget(self, handshake: C | S) -> None:
         """Take it out; what it holds goes on in a session."""
         del self._by_serial[handshake.serial]
-        self._due.discard(handshake.serial)
+        self.due.discard(handshake.serial)
         if handshake.role is Role.CLIENT:
             del self._clients[handshake.peer]
         else:

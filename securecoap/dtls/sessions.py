@@ -41,18 +41,17 @@ class SessionTable(Generic[S]):
     Attributes:
         by_peer: sessions by the address of their peer.
         by_connection_id: sessions by the connection ID in the records that come.
-        next_expiry: returns a time before which no session expires.
+        idle: when each may have been idle for too long, by serial.
     """
 
-    __slots__ = ("_anonymous", "_by_serial", "_idle", "_idle_timeout", "by_connection_id", "by_peer", "next_expiry")
+    __slots__ = ("_anonymous", "_by_serial", "_idle_timeout", "by_connection_id", "by_peer", "idle")
 
     def __init__(self, idle_timeout: float) -> None:
         self.by_peer: dict[Hashable, S] = {}
         self.by_connection_id: dict[bytes, S] = {}
         self._by_serial: dict[int, S] = {}
         self._anonymous: dict[int, S] = {}
-        self._idle = Deadlines()
-        self.next_expiry = self._idle.next_time
+        self.idle = Deadlines()
         self._idle_timeout = idle_timeout
 
     def __len__(self) -> int:
@@ -66,7 +65,7 @@ class SessionTable(Generic[S]):
         self._by_serial[session.serial] = session
         if not session.claims:
             self._anonymous[session.serial] = session
-        self._idle.set(session.serial, session.last_seen + self._idle_timeout)
+        self.idle.set(session.serial, session.last_seen + self._idle_timeout)
         self.by_peer[session.peer] = session
         if session.connection_id:
             self.by_connection_id[session.connection_id] = session
@@ -75,7 +74,7 @@ class SessionTable(Generic[S]):
         """Forget a session."""
         del self._by_serial[session.serial]
         self._anonymous.pop(session.serial, None)
-        self._idle.discard(session.serial)
+        self.idle.discard(session.serial)
         self._leave(session)
         if session.connection_id:
             del self.by_connection_id[session.connection_id]
@@ -90,12 +89,12 @@ class SessionTable(Generic[S]):
 
     def pop_expired(self, now: float) -> S | None:
         """Return a session that has been idle for too long; it is still here."""
-        while (serial := self._idle.pop_due(now)) is not None:
+        while (serial := self.idle.pop_due(now)) is not None:
             session = self._by_serial[serial]
             expires_at = session.last_seen + self._idle_timeout
             if now >= expires_at:
                 return session
-            self._idle.set(serial, expires_at)
+            self.idle.set(serial, expires_at)
         return None
 
     def first_to_go(self, newcomer: S) -> S:
@@ -110,13 +109,13 @@ class SessionTable(Generic[S]):
 
     def longest_idle(self) -> S | None:
         """Return the session that is idle for longest: the first whose noted time is its real one."""
-        while (earliest := self._idle.first()) is not None:
+        while (earliest := self.idle.first()) is not None:
             when, serial = earliest
             session = self._by_serial[serial]
             expires_at = session.last_seen + self._idle_timeout
             if expires_at <= when:
                 return session
-            self._idle.set(serial, expires_at)
+            self.idle.set(serial, expires_at)
         return None
 
     def _leave(self, session: S) -> None:

@@ -163,10 +163,9 @@ class TinydtlsEndpoint:
         """Nothing was saved."""
         return False
 
-    def next_timeout(self) -> float | None:
+    def next_timeout(self) -> float:
         """Return when ``handle_timeout`` has to be called."""
-        times = (self._handshakes.next_due(), self._sessions.next_expiry())
-        return min((time for time in times if time is not None), default=None)
+        return min(self._handshakes.due.soonest, self._sessions.idle.soonest)
 
     def handle_timeout(self, now: float) -> None:
         """Let tinydtls retransmit, give up handshakes, close idle sessions: whatever is due."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.config import Limits, TransportParameters
@@ -128,7 +129,7 @@ class DtlsInterface:
         self._addressed = AddressedCredentials()
         self._dialled: set[SocketAddress] = set()
         self._timer: Timer | None = None
-        self._armed_for = 0.0
+        self._armed_for = inf
         self._failures, self._closed = FailureLog(events or Events(loop.time), self._limits), False
         self.record_dropped = self._failures.record_dropped
         self._current: Callable[[Any], Any] = lambda source: (source,)  # nothing is gone before there was a reload
@@ -360,7 +361,7 @@ class DtlsInterface:
 
     def _arm(self) -> None:
         due = self._engine.next_timeout()
-        if due is None or (self._timer is not None and due >= self._armed_for):
+        if due >= self._armed_for:
             return  # one that fires early looks again
         if self._timer is not None:
             self._timer.cancel()
@@ -368,9 +369,9 @@ class DtlsInterface:
         self._timer = self._loop.call_at(due, self._time_out)
 
     def _time_out(self) -> None:
-        self._timer = None
+        self._timer, due, self._armed_for = None, self._armed_for, inf
         # The loop may call a little early; what is due at that moment is due.
-        self._engine.handle_timeout(max(self._time(), self._armed_for))
+        self._engine.handle_timeout(max(self._time(), due))
         self._arm()
 
     async def restore(self, rows: Sequence[tuple[float, bytes]]) -> None:

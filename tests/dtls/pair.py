@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from securecoap.dtls.endpoint import Endpoint
@@ -131,7 +132,7 @@ class Pair:
             for endpoint in self.endpoints.values():
                 if endpoint.handshake_count or end is not None:
                     due = endpoint.next_timeout()
-                    times += [due] if due is not None else []
+                    times += [due] if due < inf else []
             if not times or (end is not None and min(times) > end):
                 break
             self.now = max(self.now, min(times))

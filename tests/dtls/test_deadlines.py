@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,10 +24,12 @@ def test_earliest_agrees_with_a_dictionary(steps):
         assert (first is None) == (not model)
         assert first is None or (first[0] == min(model.values()) and model[first[1]] == first[0])
         assert len(deadlines) == len(model)
+        assert deadlines.soonest <= min(model.values()) if model else deadlines.soonest == inf
     due = []
     while (key := deadlines.pop_due(25.0)) is not None:
         due.append(key)
     assert sorted(due) == sorted(key for key, when in model.items() if when <= 25.0)
+    assert 25.0 < deadlines.soonest <= min((when for when in model.values() if when > 25.0), default=inf)
 
 
 def test_stale_entries_do_not_pile_up():

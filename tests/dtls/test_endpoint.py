@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ def test_junk_of_500_sources_makes_no_state():
         couple.server.receive(couple.rng.randbytes(100), ("192.0.2.9", number), couple.now)
         couple.server.receive(hello(random=couple.rng.randbytes(32)), ("192.0.2.9", number), couple.now)
     assert couple.server.handshake_count == couple.server.session_count == 0
-    assert couple.server.next_timeout() is None
+    assert couple.server.next_timeout() == inf
 
 
 def test_the_answer_without_a_cookie_is_smaller_than_the_question():
@@ -175,7 +176,7 @@ def test_close_notify_is_answered_and_both_sides_forget(closer):
     assert parse_records(answer)[0].content_type == ContentType.ALERT
     assert not getattr(couple, ours).send(session, b"too late")
     assert couple.client.session_count == couple.server.session_count == 0
-    assert couple.client.next_timeout() is None
+    assert couple.client.next_timeout() == inf
 
 
 def test_an_authenticated_fatal_alert_ends_a_session_and_a_warning_does_not():
@@ -343,7 +344,7 @@ def test_cancelled_connect_says_and_sends_nothing_more():
     couple.run(until=60)
     assert len(couple.client_events.sent) == 1
     assert couple.client_events.failed == []
-    assert couple.client.next_timeout() is None
+    assert couple.client.next_timeout() == inf
 
 
 @pytest.mark.parametrize("after", range(4))
@@ -364,7 +365,7 @@ def test_a_handshake_may_be_cancelled_while_it_sends(after):
     couple.filter = cancel
     couple.connect(until=30)
     assert couple.client.handshake_count == 0
-    assert couple.client.next_timeout() is None
+    assert couple.client.next_timeout() == inf
     assert couple.client_events.failed == couple.client_events.established == []
 
 
@@ -393,7 +394,7 @@ def test_an_event_may_shut_the_endpoint_down(event):
         couple.run()
     endpoint.shutdown()
     assert endpoint.session_count == endpoint.handshake_count == 0
-    assert endpoint.next_timeout() is None
+    assert endpoint.next_timeout() == inf
 
 
 def test_half_open_handshakes_are_bounded_and_the_oldest_goes():
@@ -417,7 +418,7 @@ def test_a_flood_of_hellos_leaves_a_good_client_served():
         couple.server.receive(hello(cookie=cookie, sequence=1), peer, couple.now)
     couple.connect()
     assert_alive(couple)
-    assert len(couple.server._handshakes._due._heap) < 200
+    assert len(couple.server._handshakes.due._heap) < 200
 
 
 def test_a_client_that_starts_over_has_one_handshake():
@@ -466,7 +467,7 @@ def test_idle_sessions_are_closed_and_busy_ones_are_not():
     assert [(session.peer, reason) for session, reason in events.ended] == [(addresses[1], EndReason.IDLE)]
     pair.run(until=1000)
     assert pair.endpoints[SERVER].session_count == 0
-    assert pair.endpoints[SERVER].next_timeout() is None
+    assert pair.endpoints[SERVER].next_timeout() == inf
 
 
 def test_shutdown_closes_everything():
@@ -475,7 +476,7 @@ def test_shutdown_closes_everything():
     couple.client.shutdown()
     couple.run()
     assert couple.client.session_count == couple.client.handshake_count == 0
-    assert couple.client.next_timeout() is None
+    assert couple.client.next_timeout() == inf
     assert couple.server.session_count == 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from securecoap.config import Limits
 from securecoap.dtls.handshake_table import HandshakeTable
 from securecoap.dtls.session import Role
@@ -69,12 +71,12 @@ def test_what_is_due_comes_once_and_in_order():
     known.add_client(soon)
     known.wake(late, 20.0)
     known.wake(soon, 10.0)
-    assert known.next_due() == 10.0
+    assert known.due.soonest == 10.0
     assert known.pop_due(9.0) is None
     assert known.pop_due(30.0) is soon
     known.forget(late)
     assert known.pop_due(30.0) is None
-    assert known.next_due() is None
+    assert known.due.soonest == inf
     assert not late.freed
 
 

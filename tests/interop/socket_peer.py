@@ -81,8 +81,7 @@ class SocketPeer:
         while not condition():
             now = time.monotonic()
             assert now < end, f"nothing happened: {self.established} {self.failed}"
-            due = self.endpoint.next_timeout()
-            wait = min(end - now, 0.2 if due is None else max(due - now, 0.0), 0.2)
+            wait = min(end - now, max(self.endpoint.next_timeout() - now, 0.0), 0.2)
             if select.select([self.socket], [], [], wait)[0]:
                 try:
                     datagram, peer = self.socket.recvfrom(65536)
