@@ -22,7 +22,7 @@ from securecoap.wire.uri import is_ip_literal, parse_uri
 if TYPE_CHECKING:
     import asyncio
     import os
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from securecoap.config import Limits
     from securecoap.credentials import CredentialsMap, DtlsPsk, OwnNames, Selection
@@ -62,6 +62,7 @@ class Keyring:
     Attributes:
         credentials: the map, or ``None``.
         access: the server's policy, or ``None`` for a client and for a server that is open.
+        found: see `securecoap.oscore.layer.ContextSource`; nothing where sessions of EDHOC come first.
 
     Raises:
         CredentialsFault: the credentials are faulty.
@@ -84,6 +85,7 @@ class Keyring:
         self.access: Access | None = None
         self._layers: list[OscoreLayer] = []
         self._contexts: SecurityContexts | None = None
+        self.found: Mapping[tuple[bytes, bytes | None], Sequence[SecurityContext]] = {}
         self._edhoc: EdhocEndpoint | None = None
         self._own: OwnNames | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -115,6 +117,7 @@ class Keyring:
             expiry=self._expiry,
             wait=wait,
         )
+        self.found = self._contexts.found
         self._expiry.use(loaded)
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -129,6 +132,7 @@ class Keyring:
         if self.credentials is not None and self.credentials.uses_edhoc and self._loop is not None:
             from securecoap.edhoc.endpoint import EdhocEndpoint  # noqa: PLC0415  # only where there are such keys
 
+            self.found = {}
             self._edhoc = EdhocEndpoint(
                 self.credentials, self._loop, random.SystemRandom(), time.time, self._limits, self._parameters,
                 self._release, self._events, self._expiry.report_use,

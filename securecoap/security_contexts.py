@@ -84,7 +84,7 @@ class SecurityContexts:
         # The contexts in use, and what makes those of some of them, by the credential's key.
         self._contexts: dict[bytes, SecurityContext] = {}
         self._derivations: dict[bytes, tuple[Rederivation, Callable[[SecurityContext | None], None]]] = {}
-        self._found: dict[tuple[bytes, bytes | None], list[SecurityContext]] = {}
+        self.found: dict[tuple[bytes, bytes | None], list[SecurityContext]] = {}  # see `ContextSource`
         self._handles: dict[bytes, ContextState] = {}
         self._opening: dict[bytes, asyncio.Task[None]] = {}
         self._expiries: Deadlines[OscoreContext] | None = None
@@ -98,7 +98,7 @@ class SecurityContexts:
 
     def find(self, kid: bytes, kid_context: bytes | None) -> Sequence[SecurityContext]:
         """See `securecoap.oscore.layer.ContextSource.find`."""
-        known = self._found.get((kid, kid_context))
+        known = self.found.get((kid, kid_context))
         if known is not None:
             return known
         found = self._credentials.find_oscore(kid, kid_context, time.time())
@@ -113,7 +113,7 @@ class SecurityContexts:
         ]
         if contexts and all(one.validity == ALWAYS for one in found):
             # At most two entries for each context: what finds nothing, or only for a time, is not kept.
-            self._found[kid, kid_context] = contexts
+            self.found[kid, kid_context] = contexts
         if not contexts:
             for one in self._credentials.find_oscore(kid, kid_context, None):
                 self._expiry.report_use(one)
@@ -222,7 +222,7 @@ class SecurityContexts:
             What is to be handed to `let_go`, at once.
         """
         self._credentials = credentials
-        self._found.clear()
+        self.found.clear()
         closings = []
         now = time.time()
         for key, handle in list(self._handles.items()):
@@ -312,7 +312,7 @@ class SecurityContexts:
             self._follow(credential, companion)
         else:
             self._contexts[credential.key] = companion
-        self._found.clear()
+        self.found.clear()
         self._handles[credential.key] = handle
         self._watch_validity(credential)
 
@@ -347,9 +347,9 @@ class SecurityContexts:
         def replaced(old: SecurityContext | None) -> None:
             if derivation.current is not None:
                 self._contexts[credential.key] = derivation.current
-            self._found.pop((credential.recipient_id, None), None)
+            self.found.pop((credential.recipient_id, None), None)
             if old is not None:
-                self._found.pop((credential.recipient_id, old.kid_context), None)
+                self.found.pop((credential.recipient_id, old.kid_context), None)
                 for layer in self._layers:
                     layer.release(old, SessionEnded("the OSCORE context was derived anew (RFC 8613 appendix B.2)"))
 
@@ -380,7 +380,7 @@ class SecurityContexts:
             self._expiries.close()
         contexts, self._contexts = self._contexts, {}
         derivations, self._derivations = self._derivations, {}
-        self._found.clear()
+        self.found.clear()
         handles, self._handles = self._handles, {}
         for derivation, listener in derivations.values():
             derivation.listeners.remove(listener)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from securecoap.oscore.layer import OscoreLayer
     from securecoap.oscore.rederivation import Rederivation
 
-__all__ = ["HeldResponse", "OscoreRequest", "OscoreSlot"]
+__all__ = ["HeldResponse", "OscoreRequest", "OscoreSlot", "open_slot"]
 
 _OBSERVE: Final = 1 << numbers.OBSERVE
 _UNAUTHORIZED: Final = bytes((Code.UNAUTHORIZED,))
@@ -56,15 +56,11 @@ class OscoreSlot(ResponseSlot):
 
     __slots__ = ("aad", "context", "nonce", "nonce_usable", "outer")
 
-    def __init__(
-        self, outer: ResponseSlot, context: SecurityContext, aad: bytes, nonce: bytes, nonce_usable: bool
-    ) -> None:
-        self.outer = outer
-        self.context = context
-        self.aad = aad
-        self.nonce = nonce
-        self.nonce_usable = nonce_usable
-        self.fate = None
+    outer: ResponseSlot
+    context: SecurityContext
+    aad: bytes
+    nonce: bytes
+    nonce_usable: bool
 
     def tell(self, fate: Exchange) -> None:
         self.fate = fate
@@ -72,6 +68,20 @@ class OscoreSlot(ResponseSlot):
 
     def no_response(self) -> None:
         self.outer.no_response()
+
+
+def open_slot(
+    outer: ResponseSlot, context: SecurityContext, aad: bytes, nonce: bytes, nonce_usable: bool
+) -> OscoreSlot:
+    """Make the slot of a request; as a function it takes half the time of a class's call, and each request has one."""
+    slot = OscoreSlot.__new__(OscoreSlot)
+    slot.outer = outer
+    slot.context = context
+    slot.aad = aad
+    slot.nonce = nonce
+    slot.nonce_usable = nonce_usable
+    slot.fate = None
+    return slot
 
 
 class HeldResponse(Held):

@@ -15,7 +15,7 @@ from securecoap.errors import FormatError, OptionError
 from securecoap.events import EDHOC_FAILED
 from securecoap.oscore.address import OscoreAddress
 from securecoap.oscore.agreement import AgreementRefused
-from securecoap.oscore.exchanges import OscoreSlot, is_challenge_met
+from securecoap.oscore.exchanges import OscoreSlot, is_challenge_met, open_slot
 from securecoap.oscore.option import encode_option, only_value, parse_option
 from securecoap.oscore.protection import decode_inner_request
 from securecoap.oscore.rate import RateLimiter
@@ -99,9 +99,11 @@ class IncomingRequests:
                 return True
             payload = message.payload
         number = int.from_bytes(partial_iv, "big")
+        contexts = self._contexts
         attempts = 0
         was_received = False
-        for context in self._contexts.find(kid, kid_context):
+        slot = None
+        for context in contexts.found.get((kid, kid_context)) or contexts.find(kid, kid_context):
             window = context.window
             # Above the window nothing was received: most requests are there, and are spared the call.
             is_new = (number > window.highest and not window.void) or window.accepts(number)
@@ -122,21 +124,33 @@ class IncomingRequests:
                 if not window.mark(number):  # another process had it in the meantime
                     was_received = True
                     continue
-                slot = OscoreSlot(message.exchange, context, aad, nonce, window.proven)
-            else:
-                slot = OscoreSlot(message.exchange, context, aad, nonce, False)  # once per message
-                if not self._is_fresh(message, slot, number, plaintext):
-                    return True
-            return self._deliver(message, slot, plaintext)
-        if was_received:
-            return self._refuse(message, Code.UNAUTHORIZED, "replay")
-        if kid_context is not None and attempts < _ATTEMPTS and (bases := self._contexts.derivations(kid)):
-            id_context = decode_kid_context(kid_context)
-            if id_context and len(id_context) <= LONGEST:
-                return self._derive_anew(message, bases[: _ATTEMPTS - attempts], id_context, partial_iv)
-        if attempts:
-            return self._refuse(message, Code.BAD_REQUEST, "not-decrypted")
-        return self._refuse(message, Code.UNAUTHORIZED, "unknown-context")
+                slot = open_slot(message.exchange, context, aad, nonce, window.proven)
+                break
+            slot = open_slot(message.exchange, context, aad, nonce, False)  # once per message
+            if not self._is_fresh(message, slot, number, plaintext):
+                return True
+            break
+        if slot is None:
+            if was_received:
+                return self._refuse(message, Code.UNAUTHORIZED, "replay")
+            derived = self._derive_anew(message, kid, kid_context, partial_iv, attempts)
+            if derived is None:
+                return True
+            slot, plaintext = derived
+            context = slot.context
+        layer = self._layer
+        remote = message.remote
+        address = layer.addresses.get(context)
+        if address is None or address.outer is not remote or address.generation != context.generation:
+            address = layer.proved_address(context, remote)
+        # The received message becomes the request in place: token, type and Message ID stay as they are.
+        try:
+            message.code, message.options, message.payload = decode_inner_request(plaintext, message.options)
+        except FormatError as error:
+            return self._refuse_inner(message, slot, address, error)
+        message.remote = address
+        message.exchange = slot
+        return layer.above.dispatch_message(message)
 
     def _complete(self, message: Message, kid: bytes) -> bool:
         """RFC 9668 section 3.3.1: take message_3 off a combined request; whether it is to be gone on with."""
@@ -151,31 +165,24 @@ class IncomingRequests:
         message.options = Options.received(tuple(options))
         return True
 
-    def _deliver(self, message: Message, slot: OscoreSlot, plaintext: bytes) -> bool:
-        """Hand a verified request up."""
-        layer = self._layer
-        context = slot.context
-        remote = message.remote
-        address = layer.addresses.get(context)
-        if address is None or address.outer is not remote or address.generation != context.generation:
-            address = layer.proved_address(context, remote)
-        # The received message becomes the request in place: token, type and Message ID stay as they are.
-        try:
-            message.code, message.options, message.payload = decode_inner_request(plaintext, message.options)
-        except FormatError as error:
-            return self._refuse_inner(message, slot, address, error)
-        message.remote = address
-        message.exchange = slot
-        return layer.above.dispatch_message(message)
-
     def _derive_anew(
-        self, message: Message, bases: Sequence[Rederivation], id_context: bytes, partial_iv: bytes
-    ) -> bool:
-        """Appendix B.2: a request under a context that we do not have.
+        self, message: Message, kid: bytes, kid_context: bytes | None, partial_iv: bytes, attempts: int
+    ) -> tuple[OscoreSlot, bytes] | None:
+        """Appendix B.2: a request under a context that we do not have; if it verifies, slot and plaintext.
 
         Request #2 makes it the one in use (step 4). Request #1, which can be old, is answered with an R2, and has no
         other effect (step 2).
         """
+        bases: Sequence[Rederivation] = ()
+        if kid_context is not None and attempts < _ATTEMPTS:
+            bases = self._contexts.derivations(kid)[: _ATTEMPTS - attempts]
+        id_context = decode_kid_context(kid_context) if kid_context is not None and bases else b""
+        if not id_context or len(id_context) > LONGEST:
+            if attempts:
+                self._refuse(message, Code.BAD_REQUEST, "not-decrypted")
+            else:
+                self._refuse(message, Code.UNAUTHORIZED, "unknown-context")
+            return None
         number = int.from_bytes(partial_iv, "big")
         payload = message.payload
         for base in bases:
@@ -183,7 +190,8 @@ class IncomingRequests:
             is_invited = base.is_invited(id_context)
             if not self._derivations.allows(is_invited):
                 self._limits.reached("oscore_derivations_per_second")
-                return self._refuse(message, Code.SERVICE_UNAVAILABLE, "too-many-derivations")
+                self._refuse(message, Code.SERVICE_UNAVAILABLE, "too-many-derivations")
+                return None
             context = base.derive(id_context)
             aad, nonce = context.incoming(partial_iv, number)
             try:
@@ -193,20 +201,26 @@ class IncomingRequests:
             if is_invited:
                 base.accept(context, first_number=1)
                 context.window.mark(number)
-                return self._deliver(message, OscoreSlot(message.exchange, context, aad, nonce, True), plaintext)
-            if not self._challenges.allows(base):
+                return open_slot(message.exchange, context, aad, nonce, True), plaintext
+            if self._challenges.allows(base):
+                self._invite(message, base, id_context, aad)
+            else:
                 self._limits.reached("echo_challenges_per_second")
-                return self._refuse(message, Code.SERVICE_UNAVAILABLE, "too-many-derivations")
-            nonce_2 = base.invite()
-            second = base.derive(nonce_2 + id_context)
-            ciphertext = second.aead_sender.encrypt(second.sender_nonce(0), _RESPONSE_1, aad)
-            option = encode_option(b"\x00", None, encode_kid_context(nonce_2))
-            outer = Options.received(((numbers.OSCORE, option),))
-            answer = Message.inner(Code.CHANGED, outer, ciphertext, message.remote, message.token)
-            answer.exchange = message.exchange
-            self._layer.send_plain(answer)
-            return True
-        return self._refuse(message, Code.BAD_REQUEST, "not-decrypted")
+                self._refuse(message, Code.SERVICE_UNAVAILABLE, "too-many-derivations")
+            return None
+        self._refuse(message, Code.BAD_REQUEST, "not-decrypted")
+        return None
+
+    def _invite(self, message: Message, base: Rederivation, id_context: bytes, aad: bytes) -> None:
+        """Answer request #1 with an R2 (appendix B.2, step 2)."""
+        nonce_2 = base.invite()
+        second = base.derive(nonce_2 + id_context)
+        ciphertext = second.aead_sender.encrypt(second.sender_nonce(0), _RESPONSE_1, aad)
+        option = encode_option(b"\x00", None, encode_kid_context(nonce_2))
+        outer = Options.received(((numbers.OSCORE, option),))
+        answer = Message.inner(Code.CHANGED, outer, ciphertext, message.remote, message.token)
+        answer.exchange = message.exchange
+        self._layer.send_plain(answer)
 
     def _refuse_inner(self, message: Message, slot: OscoreSlot, address: OscoreAddress, error: FormatError) -> bool:
         """A verified message that is no request: the answer is protected (section 8.2, step 8)."""

@@ -9,7 +9,8 @@ import asyncio
 import json
 import re
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +22,9 @@ from securecoap.wire.codes import Code
 from securecoap.wire.message import ACK, CON, NON, Message
 from tests.simulation.clock import settle, virtual
 from tests.simulation.endpoints import Pair
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "coap_malformed.json"
 ENTRIES: list[dict[str, Any]] = json.loads(VECTORS.read_text(encoding="utf-8"))["datagrams"]
@@ -248,6 +252,8 @@ async def test_oscore_without_any_context(entry: dict[str, Any]) -> None:
     tree, x = site()
 
     class NoContexts:
+        found: Mapping[Any, Any] = MappingProxyType({})
+
         def find(self, kid: bytes, kid_context: bytes | None) -> list[Any]:
             return []
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from securecoap.errors import StateError
 from securecoap.interfaces import EndpointAddress, Exchange, ResponseSlot
@@ -13,6 +14,9 @@ from securecoap.oscore.window import ReplayWindow
 from securecoap.wire.message import Message
 
 from . import vectors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Address(EndpointAddress):
@@ -208,6 +212,8 @@ class Fate(Exchange):
 
 class Contexts:
     """A `ContextSource` with a few contexts."""
+
+    found: Mapping[Any, Any] = MappingProxyType({})
 
     def __init__(self, *contexts: Any) -> None:
         self.contexts = list(contexts)

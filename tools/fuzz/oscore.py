@@ -115,6 +115,7 @@ class Fuzz:
         self.layer = OscoreLayer(below, contexts, loop, chance, limits)
         self.layer.above = self.above
         self.address: Any = Peer()
+        self.found: dict[Any, Any] = {}
         self.kept: list[bytes] = [self.sealed(b"\x01\xb3abc")[0] for _ in range(8)]
 
     # A `ContextSource`.
