@@ -174,7 +174,6 @@ class MessageManager:
             return True
         if has_room or is_unsafe:
             peer.recent[key] = b""
-            peer.stored_bytes += ENTRY_BYTES
             self._peers.stored_bytes += ENTRY_BYTES
         above = self.above if is_protected else self.above_plain or self.above
         if not above.dispatch_message(message):
@@ -191,7 +190,6 @@ class MessageManager:
         key = ~key  # a response may be processed again: its request is not expected any more
         if self._peers.stored_bytes <= self._most_bytes or self._make_room(now):
             peer.recent[key] = b""
-            peer.stored_bytes += ENTRY_BYTES
             self._peers.stored_bytes += ENTRY_BYTES
         meant = self.above.dispatch_message(message)
         if message.mtype == CON:

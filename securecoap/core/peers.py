@@ -80,7 +80,7 @@ class Peer:
 
     __slots__ = (
         "address", "ids", "interactions", "non_confirmable", "older", "outstanding", "queue", "recent", "rotates_at",
-        "stored_bytes", "superseded", "touched", "unanswered", "unanswered_at",
+        "superseded", "touched", "unanswered", "unanswered_at",
     )  # fmt: skip
 
     def __init__(self, address: EndpointAddress, rotates_at: float) -> None:
@@ -89,7 +89,6 @@ class Peer:
         self.recent: dict[int, bytes] = {}
         self.older: dict[int, bytes] | None = None
         self.rotates_at = rotates_at
-        self.stored_bytes = 0
         self.outstanding: dict[int, Outgoing] | None = None
         self.interactions = 0
         self.queue: deque[Outgoing] | None = None
@@ -110,17 +109,22 @@ class Peer:
         """Whether nothing is under way to this peer."""
         return not self.outstanding and not self.queue and not self.interactions
 
+    @property
+    def stored_bytes(self) -> int:
+        """What its answers take. Counted when they are forgotten, not with each message."""
+        return _bytes_of(self.recent) + _bytes_of(self.older)
+
     def rotate(self, now: float, lifetime: float) -> int:
         """Forget what is older than a lifetime; the bytes that became free."""
-        before = self.stored_bytes
+        freed = _bytes_of(self.older)
         if now >= self.rotates_at + lifetime:
-            self.recent = {}  # so much time has passed that both generations are old
+            freed += _bytes_of(self.recent)  # so much time has passed that both generations are old
+            self.recent = {}
         self.older = self.recent or None
         self.recent = {}
         self.rotates_at = now + lifetime
         self.non_confirmable = self.superseded = None
-        self.stored_bytes = sum(map(len, (self.older or {}).values())) + ENTRY_BYTES * len(self.older or ())
-        return before - self.stored_bytes
+        return freed
 
     def forget_safe(self) -> int:
         """Forget answers to safe requests, which may be carried out again, and to responses; the bytes set free."""
@@ -128,8 +132,6 @@ class Peer:
         self.recent = {key: answer for key, answer in self.recent.items() if key >= 0}
         if self.older is not None:
             self.older = {key: answer for key, answer in self.older.items() if key >= 0} or None
-        kept = [*self.recent.values(), *(self.older or {}).values()]
-        self.stored_bytes = sum(map(len, kept)) + ENTRY_BYTES * len(kept)
         return before - self.stored_bytes
 
     def find(self, key: int) -> bytes | None:
@@ -151,6 +153,10 @@ class Peer:
         elif len(sent) >= _REMEMBERED_NON:
             del sent[next(iter(sent))]
         sent[mid] = exchange
+
+
+def _bytes_of(generation: dict[int, bytes] | None) -> int:
+    return sum(map(len, generation.values())) + ENTRY_BYTES * len(generation) if generation else 0
 
 
 class PeerTable(dict["EndpointAddress", Peer]):
@@ -184,13 +190,14 @@ class PeerTable(dict["EndpointAddress", Peer]):
 
     def store_answer(self, peer: Peer, key: int, answer: bytes) -> None:
         """Keep the answer for duplicates, wherever its request is remembered by now, if it is at all."""
-        generation = peer.recent if key in peer.recent else peer.older
-        if generation is None or key not in generation:
-            return
+        generation = peer.recent
+        if key not in generation:
+            older = peer.older
+            if older is None or key not in older:
+                return
+            generation = older
         generation[key] = answer
-        size = len(answer)
-        peer.stored_bytes += size
-        self.stored_bytes += size
+        self.stored_bytes += len(answer)
 
     def discard(self, peer: Peer) -> None:
         """Forget a peer."""
