@@ -6,7 +6,7 @@ that came in, never on a length that was announced. Must not know what the messa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from securecoap.dtls.alerts import Alert, HandshakeFault
 from securecoap.dtls.messages import HANDSHAKE_HEADER_LENGTH, Fragment, encode_handshake
@@ -14,24 +14,12 @@ from securecoap.dtls.messages import HANDSHAKE_HEADER_LENGTH, Fragment, encode_h
 if TYPE_CHECKING:
     from securecoap.config import Limits
 
-__all__ = ["LOOKAHEAD", "Assembled", "Reassembly", "split_handshake"]
+__all__ = ["LOOKAHEAD", "Reassembly", "split_handshake"]
 
 LOOKAHEAD: Final = 10
 """Messages beyond the next one for which fragments are kept: more than any flight has."""
 _MAX_PIECES: Final = 32
 """Disjoint pieces of one message. A fragment is compared with each, and a datagram may have a hundred fragments."""
-
-
-class Assembled(NamedTuple):
-    """A whole handshake message, and the bytes it adds to the transcript (as if it had never been cut)."""
-
-    message_type: int
-    message_sequence: int
-    body: bytes
-
-    def transcript(self) -> bytes:
-        """Header and body as RFC 6347 section 4.2.6 wants them hashed."""
-        return encode_handshake(self.message_type, self.message_sequence, self.body)
 
 
 class _Partial:
@@ -121,17 +109,15 @@ class Reassembly:
         if self._held > self._limit or len(partial.pieces) > _MAX_PIECES:
             raise HandshakeFault(Alert.HANDSHAKE_FAILURE, "too many handshake bytes under reassembly")
 
-    def take_whole(self, fragment: Fragment) -> Assembled | None:
-        """Return the next message if this fragment is all of it, as nearly all are; otherwise it is for ``add``."""
-        length = fragment.message_length
-        if fragment.message_sequence != self.next_sequence or len(fragment.data) != length or length > self._limit:
-            return None
-        if self._partial:
-            return None
+    def takes_whole(self, fragment: Fragment) -> bool:
+        """Take a fragment that is all of the next message, as nearly all are; any other is for ``add``."""
+        is_next = fragment.message_sequence == self.next_sequence and not self._partial
+        if not is_next or not fragment.whole or fragment.message_length > self._limit:
+            return False
         self.next_sequence += 1
-        return Assembled(fragment.message_type, fragment.message_sequence, fragment.data)
+        return True
 
-    def next_message(self) -> Assembled | None:
+    def next_message(self) -> Fragment | None:
         """Return the next message in order, or ``None`` while it is not complete."""
         partial = self._partial.get(self.next_sequence)
         if partial is None:
@@ -143,7 +129,8 @@ class Reassembly:
         self._held -= len(body)
         sequence = self.next_sequence
         self.next_sequence = sequence + 1
-        return Assembled(partial.message_type, sequence, body)
+        whole = encode_handshake(partial.message_type, sequence, body)
+        return Fragment(partial.message_type, len(body), sequence, 0, body, whole)
 
 
 def split_handshake(message: bytes, room: int) -> list[bytes]:

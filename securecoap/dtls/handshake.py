@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 from securecoap.dtls.alerts import ALERT_FATAL, Alert, HandshakeFault, encode_alert, parse_alert
 from securecoap.dtls.cid_records import protections
 from securecoap.dtls.flights import Flight, FlightMessage
-from securecoap.dtls.fragments import Assembled, Reassembly
+from securecoap.dtls.fragments import Reassembly
 from securecoap.dtls.key_schedule import (
     KeyedHash,
     extended_master_secret,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from securecoap.dtls.engine import Suspect
     from securecoap.dtls.evidence import Evidence
     from securecoap.dtls.identities import Proof, ServerKeys
+    from securecoap.dtls.messages import Fragment
     from securecoap.dtls.parameters import DtlsParameters, KeyLog, PskCredential, PskLookup, RandomSource
     from securecoap.dtls.pending import Pending
     from securecoap.dtls.resumption import ServerResumption
@@ -244,16 +245,15 @@ class Handshake:
         """Say whether the peer may send this message now."""
         return (self._state, event) in self.TRANSITIONS
 
-    def _receive_fragment(self, fragment: Any, now: float) -> None:
+    def _receive_fragment(self, fragment: Fragment, now: float) -> None:
         reassembly = self._reassembly
         if fragment.message_sequence < reassembly.next_sequence:
             # Only the last message of the peer's flight: one answer to one retransmission.
             if fragment.message_sequence == reassembly.next_sequence - 1 and self._flight is not None:
                 self.output += self._flight.repeat(now)
             return
-        message = reassembly.take_whole(fragment) if self.pending is None else None
-        if message is not None:
-            self._step(message.message_type, message, now)
+        if self.pending is None and reassembly.takes_whole(fragment):
+            self._step(fragment.message_type, fragment, now)
         else:
             reassembly.add(fragment)
             self._take_messages(now)
@@ -339,10 +339,10 @@ class Handshake:
             raise HandshakeFault(Alert.UNEXPECTED_MESSAGE, "there is no master secret yet")
         return verify_data(self._keyed, label, transcript_hash(self._transcript, self._chosen_suite()))
 
-    def _check_finished(self, message: Assembled, label: bytes) -> None:
-        if not compare_digest(message.body, self._verify_data(label)):
+    def _check_finished(self, message: Fragment, label: bytes) -> None:
+        if not compare_digest(message.data, self._verify_data(label)):
             raise HandshakeFault(Alert.DECRYPT_ERROR, "the peer's Finished does not fit the handshake")
-        self._transcript += message.transcript()
+        self._transcript += message.whole
 
     def _complete(self, proof: PskCredential | Proof, now: float, final_flight: tuple[FlightMessage, ...] = ()) -> None:
         if self._read is None or self._write is None:

@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
     from securecoap.dtls.flights import FlightMessage
-    from securecoap.dtls.fragments import Assembled
     from securecoap.dtls.identities import OwnKey
+    from securecoap.dtls.messages import Fragment
 
 __all__ = ["ClientHandshake", "ClientState"]
 
@@ -154,8 +154,8 @@ class ClientHandshake(Handshake):
         self._transcript.clear()
         self._send_flight([self._message(HandshakeType.CLIENT_HELLO, self._hello.encode())], now, shrinks=False)
 
-    def _on_hello_verify_request(self, message: Assembled, now: float) -> None:
-        request = HelloVerifyRequest.parse(message.body)
+    def _on_hello_verify_request(self, message: Fragment, now: float) -> None:
+        request = HelloVerifyRequest.parse(message.data)
         self._cookies += 1
         if self._cookies > _MAX_COOKIES:
             raise HandshakeFault(Alert.UNEXPECTED_MESSAGE, "the server never accepts its own cookie")
@@ -170,8 +170,8 @@ class ClientHandshake(Handshake):
         )
         self._send_hello(now)
 
-    def _on_server_hello(self, message: Assembled, _now: float) -> ClientState:
-        hello = ServerHello.parse(message.body)
+    def _on_server_hello(self, message: Fragment, _now: float) -> ClientState:
+        hello = ServerHello.parse(message.data)
         if hello.version != DTLS_1_2:
             raise HandshakeFault(Alert.PROTOCOL_VERSION, "the server does not speak DTLS 1.2")
         suite = self.environment.parameters.suite(hello.cipher_suite)
@@ -188,7 +188,7 @@ class ClientHandshake(Handshake):
         else:
             self._connection_id = b""
         self.server_random = hello.random
-        self._transcript += message.transcript()
+        self._transcript += message.whole
         self.session_id = hello.session_id
         if self.offer is not None and hello.session_id == self.offer.session_id:
             return self._go_on(self.offer)
@@ -261,9 +261,9 @@ class ClientHandshake(Handshake):
             raise HandshakeFault(Alert.INTERNAL_ERROR, "no key exchange has been agreed upon")
         return self._exchange
 
-    def _on_certificate(self, message: Assembled, _now: float) -> None:
+    def _on_certificate(self, message: Fragment, _now: float) -> None:
         kind = self._key_credential().certificate_type
-        chain = parse_certificate(message.body, kind)
+        chain = parse_certificate(message.data, kind)
         if not chain:
             raise HandshakeFault(Alert.BAD_CERTIFICATE, "the server shows no key")
         exchange = self._exchange
@@ -271,11 +271,11 @@ class ClientHandshake(Handshake):
             is_raw = kind is CertificateType.RAW_PUBLIC_KEY
             exchange.server_key = parse_public_key(chain[0]) if is_raw else leaf_key(chain[0])
         self._server_chain = chain
-        self._transcript += message.transcript()
+        self._transcript += message.whole
 
-    def _on_server_key_exchange(self, message: Assembled, _now: float) -> ClientState:
-        self._chosen_exchange().read_server(message.body)
-        self._transcript += message.transcript()
+    def _on_server_key_exchange(self, message: Fragment, _now: float) -> ClientState:
+        self._chosen_exchange().read_server(message.data)
+        self._transcript += message.whole
         credential = self.credential
         if isinstance(credential, PskCredential):
             return ClientState.SERVER_HELLO_DONE
@@ -283,14 +283,14 @@ class ClientHandshake(Handshake):
         self._judge(credential)
         return ClientState.CERTIFICATE_REQUEST
 
-    def _on_certificate_request(self, message: Assembled, _now: float) -> None:
-        self._request = CertificateRequest.parse(message.body)
-        self._transcript += message.transcript()
+    def _on_certificate_request(self, message: Fragment, _now: float) -> None:
+        self._request = CertificateRequest.parse(message.data)
+        self._transcript += message.whole
 
-    def _on_server_hello_done(self, message: Assembled, now: float) -> None:
-        if message.body:
+    def _on_server_hello_done(self, message: Fragment, now: float) -> None:
+        if message.data:
             raise HandshakeFault(Alert.DECODE_ERROR, "a ServerHelloDone is empty")
-        self._transcript += message.transcript()
+        self._transcript += message.whole
         flight: list[FlightMessage] = []
         own, scheme = self._shown_key()
         if self._request is not None:
@@ -318,18 +318,18 @@ class ClientHandshake(Handshake):
             return None, 0
         return own, scheme
 
-    def _on_finished(self, message: Assembled, now: float) -> None:
+    def _on_finished(self, message: Fragment, now: float) -> None:
         self._check_finished(message, SERVER_FINISHED)
         if self._proof is None:
             raise HandshakeFault(Alert.INTERNAL_ERROR, "the server has proved nothing")
         self._keep_for_resumption(self._ticket, now)
         self._complete(self._proof, now)
 
-    def _on_new_session_ticket(self, message: Assembled, _now: float) -> None:
-        self._ticket = NewSessionTicket.parse(message.body).ticket
-        self._transcript += message.transcript()
+    def _on_new_session_ticket(self, message: Fragment, _now: float) -> None:
+        self._ticket = NewSessionTicket.parse(message.data).ticket
+        self._transcript += message.whole
 
-    def _on_resumed_finished(self, message: Assembled, now: float) -> None:
+    def _on_resumed_finished(self, message: Fragment, now: float) -> None:
         self._check_finished(message, SERVER_FINISHED)
         if self._proof is None or self._write is None or self.offer is None:
             raise HandshakeFault(Alert.INTERNAL_ERROR, "the server has proved nothing")

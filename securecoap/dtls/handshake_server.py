@@ -44,8 +44,7 @@ if TYPE_CHECKING:
 
     from securecoap.dtls.admission import Admitted
     from securecoap.dtls.flights import FlightMessage
-    from securecoap.dtls.fragments import Assembled
-    from securecoap.dtls.messages import ClientHello
+    from securecoap.dtls.messages import ClientHello, Fragment
     from securecoap.dtls.parameters import PskCredential
     from securecoap.dtls.signatures import PublicKey
 
@@ -143,7 +142,7 @@ class ServerHandshake(Handshake):
         """Answer the ClientHello."""
         self._step(HandshakeType.CLIENT_HELLO, self._hello_message, now)
 
-    def _on_client_hello(self, message: Assembled, now: float) -> ServerState:
+    def _on_client_hello(self, message: Fragment, now: float) -> ServerState:
         hello = self._hello
         # DTLS counts versions downwards: 0xFEFD and below are 1.2 and later (RFC 6347 section 4.1).
         if hello.version >> 8 != DTLS_1_2 >> 8 or hello.version > DTLS_1_2:
@@ -156,7 +155,7 @@ class ServerHandshake(Handshake):
         # The stand-in key is drawn for known identities too: both ways cost the same.
         drawn = environment.random(RANDOM_LENGTH + _STAND_IN_KEY_LENGTH)
         self.server_random, self._stand_in = drawn[:RANDOM_LENGTH], drawn[RANDOM_LENGTH:]
-        self._transcript += message.transcript()
+        self._transcript += message.whole
         self._resumed = choose_resumption(hello, environment.parameters, environment.resumption, now)
         if self._resumed is None:
             return self._begin_full(now)
@@ -269,24 +268,24 @@ class ServerHandshake(Handshake):
         if record.content_type in (ContentType.HANDSHAKE, ContentType.TLS12_CID) and not self._beside_session:
             raise HandshakeFault(Alert.DECRYPT_ERROR, "the client's Finished was made with another key")
 
-    def _on_certificate(self, message: Assembled, _now: float) -> None:
+    def _on_certificate(self, message: Fragment, _now: float) -> None:
         kind = None if self._choice is None else self._choice.client_type
         if kind is None:
             raise HandshakeFault(Alert.UNEXPECTED_MESSAGE, "nobody asked for a Certificate")
-        chain = parse_certificate(message.body, kind)
+        chain = parse_certificate(message.data, kind)
         if not chain:
             raise HandshakeFault(Alert.HANDSHAKE_FAILURE, "the client shows no key or certificate")
         is_raw = kind is CertificateType.RAW_PUBLIC_KEY
         self._client_key = parse_public_key(chain[0]) if is_raw else leaf_key(chain[0])
         self._client_chain = chain
         self._evidence = Evidence.of_chain(kind, chain)
-        self._transcript += message.transcript()
+        self._transcript += message.whole
 
-    def _on_client_key_exchange(self, message: Assembled, now: float) -> ServerState:
+    def _on_client_key_exchange(self, message: Fragment, now: float) -> ServerState:
         if self._exchange is None:
             raise HandshakeFault(Alert.INTERNAL_ERROR, "no key exchange has been agreed upon")
-        identity = self._exchange.read_client(message.body)
-        self._transcript += message.transcript()
+        identity = self._exchange.read_client(message.data)
+        self._transcript += message.whole
         # The client has our flight; should its Finished be lost, its timer repeats it.
         self._flight = None
         lookup = self.environment.lookup
@@ -310,15 +309,15 @@ class ServerHandshake(Handshake):
             raise HandshakeFault(Alert.INTERNAL_ERROR, "no key exchange has been agreed upon")
         self._derive(self._exchange.premaster_secret(psk))
 
-    def _on_certificate_verify(self, message: Assembled, now: float) -> ServerState:
+    def _on_certificate_verify(self, message: Fragment, now: float) -> ServerState:
         kind = None if self._choice is None else self._choice.client_type
         keys, key = self.environment.keys, self._client_key
         if kind is None or keys is None or key is None:
             raise HandshakeFault(Alert.UNEXPECTED_MESSAGE, "nobody asked for a CertificateVerify")
-        signed = parse_signed(message.body)
+        signed = parse_signed(message.data)
         # Over every message before this one (RFC 5246 section 7.4.8).
         verify(key, signed.scheme, signed.signature, bytes(self._transcript), schemes_for(kind))
-        self._transcript += message.transcript()
+        self._transcript += message.whole
         verdict = keys.judge(kind, self._client_chain)
         if isinstance(verdict, Pending):
             self.pending = verdict
@@ -332,7 +331,7 @@ class ServerHandshake(Handshake):
         self._proof = verdict
         return ServerState.FINISHED
 
-    def _on_finished(self, message: Assembled, now: float) -> None:
+    def _on_finished(self, message: Fragment, now: float) -> None:
         self._check_finished(message, CLIENT_FINISHED)
         if self._proof is None or self._write is None:
             raise HandshakeFault(Alert.DECRYPT_ERROR, "nobody has this identity")
@@ -358,7 +357,7 @@ class ServerHandshake(Handshake):
         body = NewSessionTicket(lifetime, resumption.ticket(resumable, now)).encode()
         return (self._message(HandshakeType.NEW_SESSION_TICKET, body),)
 
-    def _on_resumed_finished(self, message: Assembled, now: float) -> None:
+    def _on_resumed_finished(self, message: Fragment, now: float) -> None:
         self._check_finished(message, CLIENT_FINISHED)
         if self._proof is None:
             raise HandshakeFault(Alert.INTERNAL_ERROR, "a session goes on with nobody")

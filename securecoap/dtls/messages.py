@@ -41,12 +41,14 @@ DTLS_1_2: Final = 0xFEFD
 HANDSHAKE_HEADER_LENGTH: Final = 12
 RANDOM_LENGTH: Final = 32
 _SESSION_ID: Final = 2 + RANDOM_LENGTH
-# Type, length, sequence, offset, length of the fragment: numbers of 24 bits come in two parts.
-_header: Final = Struct("!BBHHBHBH")
+# Type and length; sequence, offset, and length of the fragment: 8 and 24, 16 and 24 and 24 bits.
+_header: Final = Struct("!IQ")
 _unpack_header: Final = _header.unpack_from
 _pack_header: Final = _header.pack
+_24_BITS: Final = (1 << 24) - 1
 _NULL_COMPRESSION: Final = b"\x00"
 _NO_EXTENSIONS: Final[Mapping[int, bytes]] = MappingProxyType({})
+_new: Final = tuple.__new__  # a NamedTuple without the call of its constructor
 
 
 class HandshakeType:
@@ -80,13 +82,19 @@ FROM_SERVER: Final = frozenset(
 
 
 class Fragment(NamedTuple):
-    """A piece of a handshake message, as it stands in a record."""
+    """A piece of a handshake message, as it stands in a record; or all of it, as nearly always.
+
+    Attributes:
+        whole: header and data of a whole message, as if it had never been cut: what it adds to the transcript (RFC 6347
+            section 4.2.6). Empty for a piece.
+    """
 
     message_type: int
     message_length: int
     message_sequence: int
     offset: int
     data: bytes
+    whole: bytes = b""
 
 
 def parse_fragments(payload: bytes) -> list[Fragment]:
@@ -98,24 +106,24 @@ def parse_fragments(payload: bytes) -> list[Fragment]:
     fragments = []
     position, end = 0, len(payload)
     while end - position >= HANDSHAKE_HEADER_LENGTH:
-        kind, high, low, sequence, high_offset, low_offset, high_part, low_part = _unpack_header(payload, position)
-        length = (high << 16) | low
-        offset = (high_offset << 16) | low_offset
+        what, where = _unpack_header(payload, position)
+        length, offset, size = what & _24_BITS, where >> 24 & _24_BITS, where & _24_BITS
         start = position + HANDSHAKE_HEADER_LENGTH
-        stop = start + ((high_part << 16) | low_part)
-        if stop > end or offset + stop - start > length:
+        stop = start + size
+        if stop > end or offset + size > length:
             break
         # An empty piece of a message that is not empty says nothing.
-        if stop > start or length == 0:
-            fragments.append(Fragment(kind, length, sequence, offset, payload[start:stop]))
+        if size or not length:
+            whole = payload[position:stop] if size == length else b""
+            fragments.append(_new(Fragment, (what >> 24, length, where >> 48, offset, payload[start:stop], whole)))
         position = stop
     return fragments
 
 
 def encode_handshake(message_type: int, message_sequence: int, body: bytes) -> bytes:
     """Return a whole message with its header, as it goes into the transcript (RFC 6347 section 4.2.6)."""
-    high, low = divmod(len(body), 1 << 16)
-    return _pack_header(message_type, high, low, message_sequence, 0, 0, high, low) + body
+    length = len(body)
+    return _pack_header(message_type << 24 | length, message_sequence << 48 | length) + body
 
 
 class ClientHello(NamedTuple):

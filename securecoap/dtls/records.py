@@ -57,6 +57,7 @@ class ContentType(IntEnum):
 
 
 _PROTECTED_TYPES: Final = frozenset(ContentType)
+_TLS12_CID: Final = int(ContentType.TLS12_CID)
 _PLAINTEXT_TYPES: Final = _PROTECTED_TYPES - {ContentType.TLS12_CID}
 _HEADS: Final = {content_type: bytes((content_type,)) + _VERSION for content_type in ContentType}
 _APPLICATION_HEAD: Final = _HEADS[ContentType.APPLICATION_DATA]
@@ -64,6 +65,8 @@ _APPLICATION_HEAD: Final = _HEADS[ContentType.APPLICATION_DATA]
 _pack_head: Final = struct.Struct("!3sQHQ").pack  # type and version, number, length, explicit nonce
 _pack_plain_head: Final = struct.Struct("!3sQH").pack  # of a record of epoch 0
 _unpack_head: Final = struct.Struct("!QH8s").unpack_from  # the same from the number on
+_unpack_header: Final = struct.Struct("!BHQH").unpack_from  # type, version, number, length
+_new: Final = tuple.__new__  # a NamedTuple without the call of its constructor
 _TABLE: Final = 2048
 _ADDITIONAL: Final = tuple(_APPLICATION_HEAD + length.to_bytes(2, "big") for length in range(_TABLE))
 """How the additional data of application records ends, by the length of the plaintext."""
@@ -100,26 +103,24 @@ def parse_records(datagram: bytes, connection_id_length: int = 0) -> list[Record
     records = []
     start, size = 0, len(datagram)
     while size - start >= RECORD_HEADER_LENGTH:
-        content_type = datagram[start]
+        content_type, version, number, length = _unpack_header(datagram, start)
         body = start + RECORD_HEADER_LENGTH
-        if content_type == ContentType.TLS12_CID:
+        if content_type == _TLS12_CID:
             body += connection_id_length
             if not connection_id_length or body > size:
                 break
-        length = (datagram[body - 2] << 8) | datagram[body - 1]
+            length = (datagram[body - 2] << 8) | datagram[body - 1]
         end = body + length
         if end > size or length > _MAX_CIPHERTEXT:
             break
-        version = (datagram[start + 1] << 8) | datagram[start + 2]
-        epoch = (datagram[start + 3] << 8) | datagram[start + 4]
+        epoch = number >> 48
         # Before the version is agreed upon a peer may name DTLS 1.0 (section 4.2.1); afterwards it may not.
         if (
             version == DTLS_1_2 and content_type in _PROTECTED_TYPES
             if epoch
             else version in _EPOCH_0_VERSIONS and content_type in _PLAINTEXT_TYPES
         ):
-            sequence = int.from_bytes(datagram[start + 5 : start + 11], "big")
-            records.append(Record(content_type, epoch, sequence, start, end))
+            records.append(_new(Record, (content_type, epoch, number & _MAX_SEQUENCE, start, end)))
         start = end
     return records
 

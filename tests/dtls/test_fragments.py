@@ -36,8 +36,8 @@ def test_overlapping_pieces_in_any_order_give_the_message(body, extra, room, rng
         reassembly.add(fragment)
     message = reassembly.next_message()
     assert message is not None
-    assert message.body == body
-    assert message.transcript() == encode_handshake(HandshakeType.CERTIFICATE, 0, body)
+    assert message.data == body
+    assert message.whole == encode_handshake(HandshakeType.CERTIFICATE, 0, body)
     assert reassembly._held == 0
     assert reassembly.next_message() is None
 
@@ -54,7 +54,7 @@ def test_messages_come_out_in_order():
     reassembly.add(piece(0, b"second", 6, sequence=6))
     assert reassembly.next_message() is None
     reassembly.add(piece(0, b"first", 5, sequence=5))
-    bodies = [message.body for message in iter(reassembly.next_message, None)]
+    bodies = [message.data for message in iter(reassembly.next_message, None)]
     assert bodies == [b"first", b"second"]
 
 

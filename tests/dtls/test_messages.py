@@ -111,7 +111,10 @@ def test_any_bytes_are_fragments_inside_them(payload):
 
 def test_a_record_may_have_several_messages():
     messages = encode_handshake(14, 3, b"") + encode_handshake(20, 4, bytes(12))
-    assert parse_fragments(messages) == [Fragment(14, 0, 3, 0, b""), Fragment(20, 12, 4, 0, bytes(12))]
+    assert parse_fragments(messages) == [
+        Fragment(14, 0, 3, 0, b"", messages[:12]),
+        Fragment(20, 12, 4, 0, bytes(12), messages[12:36]),
+    ]
 
 
 def test_an_extension_twice_is_a_fault():

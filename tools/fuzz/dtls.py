@@ -25,10 +25,9 @@ from securecoap.config import Limits
 from securecoap.dtls.admission import Admitted
 from securecoap.dtls.alerts import HandshakeFault
 from securecoap.dtls.connection_id import CONNECTION_ID_LENGTH
-from securecoap.dtls.fragments import Assembled
 from securecoap.dtls.handshake_client import ClientHandshake
 from securecoap.dtls.handshake_server import ServerHandshake
-from securecoap.dtls.messages import ClientHello, HandshakeType
+from securecoap.dtls.messages import ClientHello, parse_fragments
 from securecoap.dtls.parameters import DtlsParameters
 from securecoap.dtls.records import SequenceExhausted, parse_records
 from securecoap.dtls.suites import SUITES, KeyExchangeKind
@@ -158,10 +157,9 @@ class Arena:
         client, sent = couple.client, couple.client_events.sent
         client.connect(SERVER, self.credentials[mode], couple.now)
         record = parse_records(sent[-1])[0]
-        body = record.fragment(sent[-1])[12:]
-        message = Assembled(HandshakeType.CLIENT_HELLO, 0, body)
+        message = parse_fragments(record.fragment(sent[-1]))[0]
         sent.clear()
-        hello = ClientHello.parse(body)
+        hello = ClientHello.parse(message.data)
         environment = couple.server._environment
         liar = LyingServer(self.rng, Admitted(hello, message, 0), environment, couple.now)
         try:
