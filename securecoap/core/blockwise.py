@@ -7,9 +7,10 @@ session or operation gets in. It sends nothing and runs no handler.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from securecoap.core.operations import operation_options
+from securecoap.core.operations import blockwise
 from securecoap.core.response_body import ResponseBody, cut
 from securecoap.errors import (
     BadRequest,
@@ -36,16 +37,17 @@ __all__ = ["Assemblies", "request_key", "response_key"]
 Key: TypeAlias = tuple[Any, ...]
 
 _BLOCK1: Final = 1 << numbers.BLOCK1
-_BLOCK2: Final = 1 << numbers.BLOCK2
 _IF_NONE_MATCH: Final = 1 << numbers.IF_NONE_MATCH
 _SIZE1: Final = 1 << numbers.SIZE1
 _LARGEST_EXPONENT: Final = 6
+_FETCH: Final = int(Code.FETCH)
 _CONTINUE: Final = OptionTemplate((), numbers.BLOCK1)
 
 
 def request_key(request: Message) -> Key:
     """Of the body that the blocks of a request make (RFC 7959 section 2.5)."""
-    return (request.remote, request.code, None, operation_options(request.options))
+    options = request.options
+    return (request.remote, request.code, None, (options.blockwise or blockwise(options)).operation)
 
 
 def response_key(request: Message) -> Key:
@@ -53,9 +55,17 @@ def response_key(request: Message) -> Key:
 
     What is asked for with FETCH depends on its payload (RFC 8132 section 2.1), but for blocks of a longer one.
     """
-    by_payload = request.code == Code.FETCH and not request.options.present & _BLOCK1
+    options = request.options
+    by_payload = request.code == _FETCH and not options.present & _BLOCK1
     payload = request.payload if by_payload else b""
-    return (request.remote, request.code, payload, operation_options(request.options))
+    return (request.remote, request.code, payload, (options.blockwise or blockwise(options)).operation)
+
+
+@lru_cache(maxsize=1024)
+def _continue(value: int) -> Message:
+    """2.31 for the Block1 option with this value: it is the same for the blocks of all bodies."""
+    options = _CONTINUE.options(value.to_bytes(value.bit_length() + 7 >> 3, "big"))
+    return Message.inner(Code.CONTINUE, options, b"", None, b"")
 
 
 class _Assembly:
@@ -106,6 +116,7 @@ class Assemblies:
         self._body_limit = body_limit
         self._lifetime = lifetime
         self._scheduler = scheduler
+        self._time = scheduler.time
         self._exponent = exponent
         self._table: dict[Key, Any] = {}  # of request keys an _Assembly, of response keys a ResponseBody
         self._latest_key: Key | None = None  # the last one of the table
@@ -127,7 +138,8 @@ class Assemblies:
         """Take the block of a request, or find the one that it asks for.
 
         Returns:
-            What is to be answered at once; ``None`` if the request is whole now (its payload is the body).
+            What is to be answered at once, which nobody may change; ``None`` if the request is whole now (its payload
+            is the body).
 
         Raises:
             BadRequest: the block contradicts itself (RFC 7959 section 2.2, 2.3, 2.10).
@@ -136,17 +148,15 @@ class Assemblies:
             ServiceUnavailable: there is no room for another body.
         """
         options = request.options
-        present = options.present
-        block1 = options.block1 if present & _BLOCK1 else None
-        block2 = options.block2 if present & _BLOCK2 else None
-        if block2 is not None and block2.size_exponent == BERT_EXPONENT:
+        found = options.blockwise or blockwise(options)
+        block1, block2 = found.block1, found.block2
+        if block2 is not None and block2[2] == BERT_EXPONENT:
             raise BadRequest("block size exponent 7 is not for this transport")
         if block1 is not None:
             body = self._add_block(request, block1)
             if body is None:
-                value = block1.number << 4 | 8 | min(block1.size_exponent, self._exponent)
-                options = _CONTINUE.options(value.to_bytes(value.bit_length() + 7 >> 3, "big"))
-                return Message.inner(Code.CONTINUE, options, b"", None, b"")
+                number, _, exponent = block1
+                return _continue(number << 4 | 8 | min(exponent, self._exponent))
             request.payload = body
         elif block2 is not None and block2.number:
             kept = self._kept(request, block2)
@@ -162,8 +172,8 @@ class Assemblies:
         Raises:
             BadRequest: the client asks for a block beyond the body.
         """
-        options = request.options
-        block1, block2 = options.block1, options.block2
+        found = blockwise(request.options)
+        block1, block2 = found.block1, found.block2
         if response.options.block2 is None and (block2 is not None or len(response.payload) > 16 << self._exponent):
             wanted = Block(0, False, self._exponent) if block2 is None else self._scaled(block2)
             body = ResponseBody(response)
@@ -172,7 +182,7 @@ class Assemblies:
                 body.furthest = wanted.start
                 self._keep(request, body)
             response = body.block(wanted)
-        elif response.options.present & _BLOCK2:
+        else:
             response = cut(response, self._exponent)
         if block1 is not None and response.options.block1 is None and response.code != Code.CONTINUE:
             answer = response.copy()
@@ -226,9 +236,7 @@ class Assemblies:
             self.discard(key)
             if not more:
                 return payload
-        assembly: _Assembly | None = self._find(key)
-        if assembly is not None:
-            self._touch(key, assembly)
+        assembly: _Assembly | None = self._use(key)
         if number and (assembly is None or len(assembly.body) != start):
             if assembly is not None and more and assembly.body[start:] == payload:
                 return None  # the block that came last, once more
@@ -261,7 +269,7 @@ class Assemblies:
         """Keep a response of which a block is being sent; without room the client has to ask anew."""
         key = self._response_key(request)
         self.discard(key)
-        body.fresh_until += self._scheduler.time()
+        body.fresh_until += self._time()
         try:
             self._create(key, body, body.size)
         except ServiceUnavailable:
@@ -275,17 +283,17 @@ class Assemblies:
         gets the kept one no longer than it is fresh.
         """
         key = self._response_key(request)
-        body: ResponseBody | None = self._find(key)
+        body: ResponseBody | None = self._use(key)
         if body is None:
             return None
         number, _, exponent = block
         start = number << exponent + 4
-        if start <= body.furthest and request.code in SAFE_METHODS and self._scheduler.time() >= body.fresh_until:
+        if start > body.furthest:
+            body.furthest = start
+        elif request.code in SAFE_METHODS and self._time() >= body.fresh_until:
             self.discard(key)
             return None
-        self._touch(key, body)
-        body.furthest = max(body.furthest, start)
-        if start + (16 << exponent) >= len(body.payload):
+        if start + (16 << exponent) >= body.size:
             self.discard(key)
         return body
 
@@ -322,16 +330,17 @@ class Assemblies:
             self._timer.cancel()
             self._timer = None
 
-    def _find(self, key: Key) -> Any:
+    def _use(self, key: Key) -> Any:
+        """The body with this key, if there is one: the last one in the order of use now."""
         # Most blocks are of the transfer that the last one was of, and to compare is cheaper than to look up.
-        return self._latest if key == self._latest_key else self._table.get(key)
-
-    def _touch(self, key: Key, held: _Assembly | ResponseBody) -> None:
-        """It is the last one in the order of use now."""
-        held.expires_at = self._scheduler.time() + self._lifetime
-        if held is not self._latest:
-            del self._table[key]
+        held = self._latest
+        if key != self._latest_key:
+            held = self._table.pop(key, None)
+            if held is None:
+                return None
             self._append(key, held)
+        held.expires_at = self._time() + self._lifetime
+        return held
 
     def _append(self, key: Key, held: _Assembly | ResponseBody) -> None:
         self._table[key] = self._latest = held
@@ -339,13 +348,13 @@ class Assemblies:
 
     def _create(self, key: Key, held: _Assembly | ResponseBody, size: int) -> None:
         self._make_room(key[0], size)
-        held.expires_at = self._scheduler.time() + self._lifetime
+        held.expires_at = self._time() + self._lifetime
         self._append(key, held)
         if self._timer is None:
             self._timer = self._scheduler.call_at(held.expires_at, self._release_expired)
 
     def _release_expired(self) -> None:
-        now = self._scheduler.time()
+        now = self._time()
         self._timer = None
         for key, held in list(self._table.items()):
             if now < held.expires_at:

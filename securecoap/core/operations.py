@@ -1,4 +1,4 @@
-"""What makes two requests parts of the same operation (RFC 7959 section 2.4, RFC 9175 section 3.2.1).
+"""What makes two requests parts of the same operation (RFC 7959 section 2.4, RFC 9175 section 3.2.1), and which part.
 
 Client and server have to agree about it: the server by it puts blocks together, the client chooses Request-Tags by it.
 """
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 from securecoap.wire import numbers
 
 if TYPE_CHECKING:
+    from securecoap.wire.block import Block
     from securecoap.wire.options import Options
 
-__all__ = ["operation_options"]
+__all__ = ["Blockwise", "blockwise"]
 
 _MAY_DIFFER: Final = (
     numbers.BLOCK1,
@@ -37,6 +38,28 @@ def _table() -> bytes:
 _COUNTS: Final = _table()
 
 
-def operation_options(options: Options) -> tuple[tuple[int, bytes], ...]:
-    """The options that all messages of an operation have alike, in order; Request-Tag is among them."""
-    return tuple([pair for pair in options.pairs if _COUNTS[pair[0]]])
+class Blockwise:
+    """What options say of blocks.
+
+    Attributes:
+        block1, block2: as in the options.
+        operation: the options that all messages of an operation have alike, in order; Request-Tag is among them.
+    """
+
+    __slots__ = ("block1", "block2", "operation")
+
+    def __init__(self, options: Options) -> None:
+        self.block1: Block | None = options.block1
+        self.block2: Block | None = options.block2
+        self.operation: tuple[tuple[int, bytes], ...] = tuple([pair for pair in options.pairs if _COUNTS[pair[0]]])
+
+
+def blockwise(options: Options) -> Blockwise:
+    """What they say, kept with them: options of short requests are shared by equal messages.
+
+    Where it is found for every block, ``options.blockwise or blockwise(options)`` saves most of the calls.
+    """
+    found: Blockwise | None = options.blockwise
+    if found is None:
+        found = options.blockwise = Blockwise(options)
+    return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from securecoap.core.operations import operation_options
+from securecoap.core.operations import blockwise
 from securecoap.wire.option_types import encode_uint
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class RequestTags:
 
     def take(self, message: Message) -> tuple[Operation | None, bytes | None]:
         """Begin an upload: what to `release` when it has concluded, and its Request-Tag (``None``: absent)."""
-        operation = (message.remote, message.code, operation_options(message.options))
+        operation = (message.remote, message.code, blockwise(message.options).operation)
         if operation in self._taken or self._is_full:
             return None, self.fresh()
         self._taken.add(operation)

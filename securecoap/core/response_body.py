@@ -53,17 +53,19 @@ class ResponseBody:
     """Its blocks, all with its entity tag (RFC 9175 section 3.8).
 
     Attributes:
+        size: bytes of the body.
         furthest: where the last block that was asked for begins.
         fresh_until, expires_at: until when it is used; whoever keeps it sets them.
     """
 
-    __slots__ = ("code", "confirmable", "expires_at", "fresh_until", "furthest", "payload", "template")
+    __slots__ = ("code", "confirmable", "expires_at", "fresh_until", "furthest", "payload", "size", "template")
 
     def __init__(self, response: Message) -> None:
         options = response.options
         self.code = response.code
         self.confirmable = response.confirmable
         self.payload = response.payload
+        self.size = len(response.payload)
         pairs = options.pairs
         if options.etag is None and 64 <= (response.code or Code.CONTENT) < 96:
             pairs = (*pairs, (numbers.ETAG, body_etag(response.payload)))
@@ -73,11 +75,6 @@ class ResponseBody:
         self.expires_at = 0.0
         self.furthest = 0
 
-    @property
-    def size(self) -> int:
-        """Bytes of the body."""
-        return len(self.payload)
-
     def block(self, wanted: Block) -> Message:
         """The part of the response that a Block2 option asks for, as a new message.
 
@@ -86,16 +83,15 @@ class ResponseBody:
         """
         number, _, exponent = wanted
         start = number << exponent + 4
-        payload = self.payload
         end = start + (16 << exponent)
-        if start >= len(payload) and number:
+        if start >= self.size and number:
             raise BadRequest("the block is beyond the end of the body")
-        value = number << 4 | (8 if end < len(payload) else 0) | exponent
+        value = number << 4 | (8 if end < self.size else 0) | exponent
         options = self.template.options(value.to_bytes(value.bit_length() + 7 >> 3, "big"))
         if not number:
             options = options.copy()
-            options.size2 = len(payload)
-        part = Message.inner(self.code or 0, options, payload[start:end], None, b"")
+            options.size2 = self.size
+        part = Message.inner(self.code or 0, options, self.payload[start:end], None, b"")
         part.code = self.code
         part.confirmable = self.confirmable
         return part

@@ -8,7 +8,7 @@ frozen and may be shared by equal messages. This module knows nothing of headers
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.errors import FormatError
 from securecoap.wire import numbers
@@ -98,11 +98,15 @@ class Options:
         pairs: ``(number, value)`` in ascending order of numbers, as sent.
         present: an integer with bit *n* set for each option *n* below 300 that is there; a cheap test for layers.
         is_sound_request: whether `request_fault` was asked already, and there is none; likewise.
+        blockwise: what `securecoap.core.operations` has found out about them, until they are changed.
     """
 
     __slots__ = (
-        "_encoded", "_frozen", "_path", "_request_fault", "_response_fault", "is_sound_request", "pairs", "present",
+        "_encoded", "_frozen", "_path", "_request_fault", "_response_fault", "blockwise", "is_sound_request", "pairs",
+        "present",
     )  # fmt: skip
+
+    blockwise: Any  # of a type that lives above this room
 
     if_match = OpaqueOptions(numbers.IF_MATCH)
     uri_host = TextOption(numbers.URI_HOST)
@@ -140,10 +144,11 @@ class Options:
         self._path: tuple[str, ...] | None = ()
         self._request_fault = self._response_fault = NO_FAULT
         self.is_sound_request = True
+        self.blockwise = None
 
     def _assign(self, pairs: Pairs) -> None:
         self.pairs = pairs
-        self._encoded = self._path = None
+        self._encoded = self._path = self.blockwise = None
         self._request_fault = self._response_fault = _UNKNOWN
         self.is_sound_request = False
         present = 0
@@ -167,7 +172,7 @@ class Options:
         options.pairs = pairs
         options.present = present
         options._encoded = encoded
-        options._path = None
+        options._path = options.blockwise = None
         options._request_fault = options._response_fault = _UNKNOWN
         options.is_sound_request = False
         options._frozen = True
@@ -270,6 +275,7 @@ class Options:
         options.present = self.present
         options._encoded = self._encoded
         options._path = self._path
+        options.blockwise = self.blockwise
         options._request_fault = self._request_fault
         options.is_sound_request = self.is_sound_request
         options._response_fault = self._response_fault
@@ -361,7 +367,7 @@ def decode_options(data: bytes, position: int = 0) -> tuple[Options, bytes]:
     options = Options.__new__(Options)
     options.pairs = tuple(pairs)
     options.present = present
-    options._encoded = options._path = None
+    options._encoded = options._path = options.blockwise = None
     options._request_fault = options._response_fault = _UNKNOWN
     options.is_sound_request = False
     options._frozen = True
