@@ -215,7 +215,7 @@ class Endpoint:
             if message_type == HandshakeType.CLIENT_HELLO:
                 self._receive_client_hello(record, payload, peer, now)
                 return
-            client, server = self._handshakes.client(peer), self._handshakes.server(peer)
+            client, server = self._handshakes.clients.get(peer), self._handshakes.servers.get(peer)
             target: ClientHandshake | ServerHandshake | None = client if message_type in FROM_SERVER else server
             # A Certificate comes from either side; where both are under way, to whom it can mean something.
             if message_type == HandshakeType.CERTIFICATE and not (server is not None and server.expects(message_type)):
@@ -237,7 +237,7 @@ class Endpoint:
             if admitted is not None:
                 self._transmit(admitted, peer)
             return
-        candidate = self._handshakes.server(peer)
+        candidate = self._handshakes.servers.get(peer)
         if candidate is not None and candidate.client_random == admitted.hello.random:
             self._run(candidate, candidate.repeat_hello, now)
             return
@@ -322,7 +322,8 @@ class Endpoint:
             self._flush(handshake)
             self._fail(handshake, alert_name(fault.alert), f"this end refused: {fault}")
             return
-        self._flush(handshake)
+        if handshake.output:
+            self._flush(handshake)
         if handshake not in self._handshakes:
             return  # cancelled while it was sending: the network said that nobody is there
         if handshake.session is not None:
@@ -335,7 +336,7 @@ class Endpoint:
         else:
             if handshake.pending is not None:
                 handshake.pending.taker = partial(self._answered, handshake)
-            self._handshakes.wake(handshake, handshake.deadline)
+            self._handshakes.due.set(handshake.serial, handshake.deadline)
 
     def _answered(self, handshake: ClientHandshake | ServerHandshake, answer: object, now: float) -> None:
         """Go on with a handshake that waited for a store; it may have ended meanwhile."""
@@ -348,7 +349,7 @@ class Endpoint:
             self._transmit(datagram, handshake.peer)
 
     def _refused(self, handshake: ClientHandshake | ServerHandshake, code: int) -> None:
-        side = "server" if handshake.ROLE is Role.CLIENT else "client"
+        side = "server" if handshake.role is Role.CLIENT else "client"
         hint = advice(code)
         text = f"the {side} refused: {alert_name(code)}" + (f" ({hint})" if hint else "")
         self._fail(handshake, alert_name(code), text)
@@ -357,13 +358,13 @@ class Endpoint:
         if handshake not in self._handshakes:
             return
         self._handshakes.forget(handshake)
-        if handshake.ROLE is Role.CLIENT:
+        if handshake.role is Role.CLIENT:
             self._offers.forget(handshake.peer)  # if that was what the server did not like
         suspect, cause = handshake.suspect(), None
         if suspect is not None:
             text, cause = f"{text} ({suspect})", suspect.cause
         error = HandshakeFailed(f"the DTLS handshake failed: {text}", alert, cause)
-        self._events.handshake_failed(handshake.peer, handshake.ROLE, error)
+        self._events.handshake_failed(handshake.peer, handshake.role, error)
 
     # Sessions.
 

@@ -16,12 +16,13 @@ from securecoap.dtls.cid_records import protections
 from securecoap.dtls.flights import Flight, FlightMessage
 from securecoap.dtls.fragments import Reassembly
 from securecoap.dtls.key_schedule import (
+    VERIFY_DATA_LENGTH,
     KeyedHash,
     extended_master_secret,
     key_block,
     master_secret,
+    prf,
     transcript_hash,
-    verify_data,
 )
 from securecoap.dtls.messages import HandshakeType, encode_handshake, parse_fragments
 from securecoap.dtls.records import ContentType, PlaintextWriter, ReadProtection, Record, WriteProtection
@@ -78,6 +79,7 @@ class Handshake:
     """One attempt to agree on a session with one peer.
 
     Attributes:
+        role: which side this end is.
         peer: its address.
         serial: the endpoint's number for it.
         expires_at: when it has failed by time.
@@ -119,7 +121,7 @@ class Handshake:
         "session_id",
     )
 
-    ROLE: ClassVar[Role]
+    role: ClassVar[Role]
     TRANSITIONS: ClassVar[Mapping[tuple[Enum, int], Transition]]
 
     def __init__(
@@ -163,11 +165,6 @@ class Handshake:
         self._early: list[tuple[Record, bytes]] = []
         self._sends_protected = False
 
-    @property
-    def role(self) -> Role:
-        """Which side this end is."""
-        return self.ROLE
-
     def free(self) -> None:
         """Let go of what it holds: there is nothing but memory."""
 
@@ -208,11 +205,11 @@ class Handshake:
                     (record._replace(start=0, end=record.end - record.start), datagram[record.start : record.end])
                 )
             return
-        if not self._read.fits(record, datagram) or self._read.has_seen(record):
-            return  # the network's duplicate of a record that was good proves nothing against the peer
         opened = self._read.unwrap(record, datagram)
         if opened is None:
-            self._refuse_record(record)
+            # The network's duplicate of a record that was good proves nothing against the peer.
+            if self._read.fits(record, datagram) and not self._read.has_seen(record):
+                self._refuse_record(record)
             return
         content_type, plaintext = opened
         if content_type == ContentType.HANDSHAKE:
@@ -329,15 +326,16 @@ class Handshake:
         suite = self._chosen_suite()
         self._keyed = KeyedHash(self._master, suite.prf_hash)
         client, server = key_block(suite, self._keyed, self.client_random, self.server_random)
-        read, write = (server, client) if self.ROLE is Role.CLIENT else (client, server)
+        read, write = (server, client) if self.role is Role.CLIENT else (client, server)
         ours, theirs = self._connection_id, self._peer_connection_id
         self._read, self._write = protections(suite, read, write, _FIRST_PROTECTED_EPOCH, ours, theirs)
         return self._write
 
     def _verify_data(self, label: bytes) -> bytes:
+        """Return the content of a Finished message (RFC 5246 section 7.4.9); ``label`` says whose it is."""
         if self._keyed is None:
             raise HandshakeFault(Alert.UNEXPECTED_MESSAGE, "there is no master secret yet")
-        return verify_data(self._keyed, label, transcript_hash(self._transcript, self._chosen_suite()))
+        return prf(self._keyed, label, transcript_hash(self._transcript, self._chosen_suite()), VERIFY_DATA_LENGTH)
 
     def _check_finished(self, message: Fragment, label: bytes) -> None:
         if not compare_digest(message.data, self._verify_data(label)):
@@ -352,7 +350,7 @@ class Handshake:
         self._keyed = None
         self.session = Session(
             peer=self.peer,
-            role=self.ROLE,
+            role=self.role,
             suite=self._chosen_suite(),
             read=self._read,
             write=self._write,

@@ -95,7 +95,7 @@ class ClientHandshake(Handshake):
         "offer",
     )
 
-    ROLE: ClassVar = Role.CLIENT
+    role: ClassVar = Role.CLIENT
 
     def __init__(
         self,

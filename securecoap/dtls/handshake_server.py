@@ -21,6 +21,7 @@ from securecoap.dtls.connection_id import decode_connection_id, encode_connectio
 from securecoap.dtls.engine import Suspect
 from securecoap.dtls.evidence import Evidence, ask_again, believed
 from securecoap.dtls.extensions import OFFERABLE, POINT_FORMATS, RENEGOTIATION_SCSV, Extension, check_content
+from securecoap.dtls.flights import pack
 from securecoap.dtls.handshake import ANSWER, Environment, Handshake, Transition
 from securecoap.dtls.identities import CertificateType, Proof, Refusal, Verdict
 from securecoap.dtls.key_exchange import EcdheEcdsaServer, EcdhePskServer, PskServer, ServerKeyExchange
@@ -96,7 +97,7 @@ class ServerHandshake(Handshake):
         "_stand_in",
     )
 
-    ROLE: ClassVar = Role.SERVER
+    role: ClassVar = Role.SERVER
 
     def __init__(
         self,
@@ -337,7 +338,8 @@ class ServerHandshake(Handshake):
             raise HandshakeFault(Alert.DECRYPT_ERROR, "nobody has this identity")
         ticket = self._keep_for_resumption(self._proof, now)
         final_flight = (*ticket, *self._finished(SERVER_FINISHED, self._write))
-        self._send_flight(list(final_flight), now)
+        # No timer: it goes again when the client asks for it (RFC 6347 section 4.2.4).
+        self.output += pack(final_flight, self.environment.parameters.datagram_size)
         self._complete(self._proof, now, final_flight)
 
     def _keep_for_resumption(self, proof: PskCredential | Proof, now: float) -> tuple[FlightMessage, ...]:

@@ -33,20 +33,25 @@ S = TypeVar("S", bound=_Listed)
 
 
 class HandshakeTable(Generic[C, S]):
-    """One of each side for each peer, and when each wants to be woken (``due``).
+    """One of each side for each peer.
 
     At the bound (``Limits.dtls_handshakes``) a server's oldest one goes. Of ours that are suspended
     there are as many at most, and there too the oldest one goes.
+
+    Attributes:
+        clients: those in which this end is the client, by peer.
+        servers: the others, by peer.
+        due: when `pop_due` is to return each, by serial.
     """
 
-    __slots__ = ("_by_serial", "_clients", "_limits", "_serials", "_servers", "_suspended", "due")
+    __slots__ = ("_by_serial", "_limits", "_serials", "_suspended", "clients", "due", "servers")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._serials = count(1)
         self._by_serial: dict[int, C | S] = {}
-        self._clients: dict[Hashable, C] = {}
-        self._servers: dict[Hashable, S] = {}
+        self.clients: dict[Hashable, C] = {}
+        self.servers: dict[Hashable, S] = {}
         self._suspended: dict[Hashable, C] = {}
         self.due = Deadlines()
 
@@ -59,47 +64,41 @@ class HandshakeTable(Generic[C, S]):
     def __iter__(self) -> Iterator[C | S]:
         return iter(list(self._by_serial.values()))
 
-    def client(self, peer: Hashable) -> C | None:
-        """Return the handshake in which this end is the client."""
-        return self._clients.get(peer)
-
-    def server(self, peer: Hashable) -> S | None:
-        """Return the handshake in which this end is the server."""
-        return self._servers.get(peer)
-
-    def both(self, peer: Hashable) -> list[C | S]:
-        """Return those that there are."""
-        found: tuple[C | S | None, ...] = (self._clients.get(peer), self._servers.get(peer))
-        return [handshake for handshake in found if handshake is not None]
+    def both(self, peer: Hashable) -> tuple[C | S, ...]:
+        """Return those that there are with this peer, ours first."""
+        client, server = self.clients.get(peer), self.servers.get(peer)
+        if client is None:
+            return () if server is None else (server,)
+        return (client,) if server is None else (client, server)
 
     def add_client(self, handshake: C) -> None:
         """Take one of ours, in place of an earlier one with the same peer."""
-        earlier = self._clients.get(handshake.peer)
+        earlier = self.clients.get(handshake.peer)
         if earlier is not None:
             self.drop(earlier)
-        self._clients[handshake.peer] = handshake
+        self.clients[handshake.peer] = handshake
         self._register(handshake)
 
     def add_server(self, handshake: S) -> None:
         """Take one that a client began, in place of an earlier one with the same peer."""
-        earlier = self._servers.get(handshake.peer)
+        earlier = self.servers.get(handshake.peer)
         if earlier is not None:
             self.drop(earlier)
-        elif len(self._servers) >= self._limits.dtls_handshakes:
+        elif len(self.servers) >= self._limits.dtls_handshakes:
             self._limits.reached("dtls_handshakes")
-            self.drop(next(iter(self._servers.values())))
-        self._servers[handshake.peer] = handshake
+            self.drop(next(iter(self.servers.values())))
+        self.servers[handshake.peer] = handshake
         self._register(handshake)
 
     def drop_client(self, peer: Hashable) -> None:
         """As `drop`, for one of ours, if there is one."""
-        handshake = self._clients.get(peer)
+        handshake = self.clients.get(peer)
         if handshake is not None:
             self.drop(handshake)
 
     def suspend(self, peer: Hashable) -> None:
         """Take out one of ours, and keep it beside for `take_up`; nothing reaches it there, and no timer."""
-        handshake = self._clients.get(peer)
+        handshake = self.clients.get(peer)
         if handshake is None:
             return
         self.forget(handshake)
@@ -112,10 +111,6 @@ class HandshakeTable(Generic[C, S]):
         """Return the suspended one with this peer, which is no longer kept."""
         return self._suspended.pop(peer, None)
 
-    def wake(self, handshake: C | S, when: float) -> None:
-        """Have `pop_due` return it at that time."""
-        self.due.set(handshake.serial, when)
-
     def pop_due(self, now: float) -> C | S | None:
         """Return one whose time has come."""
         serial = self.due.pop_due(now)
@@ -126,9 +121,9 @@ class HandshakeTable(Generic[C, S]):
         del self._by_serial[handshake.serial]
         self.due.discard(handshake.serial)
         if handshake.role is Role.CLIENT:
-            del self._clients[handshake.peer]
+            del self.clients[handshake.peer]
         else:
-            del self._servers[handshake.peer]
+            del self.servers[handshake.peer]
 
     def drop(self, handshake: C | S) -> None:
         """Take it out, and let go of what it holds."""

@@ -25,10 +25,10 @@ __all__ = [
     "prf",
     "psk_premaster_secret",
     "transcript_hash",
-    "verify_data",
 ]
 
 VERIFY_DATA_LENGTH: Final = 12
+"""Bytes of a Finished message (RFC 5246 section 7.4.9)."""
 CLIENT_FINISHED: Final = b"client finished"
 SERVER_FINISHED: Final = b"server finished"
 _MASTER_SECRET_LENGTH: Final = 48
@@ -117,8 +117,3 @@ def transcript_hash(transcript: bytes | bytearray, suite: CipherSuite) -> bytes:
     """The hash of all handshake messages so far (RFC 5246 section 7.4.9, RFC 7627 section 3)."""
     digest: bytes = _HASHES[suite.prf_hash][0](transcript).digest()
     return digest
-
-
-def verify_data(master: KeyedHash, label: bytes, transcript_hash: bytes) -> bytes:
-    """The content of a Finished message (RFC 5246 section 7.4.9); ``label`` says whose it is."""
-    return prf(master, label, transcript_hash, VERIFY_DATA_LENGTH)

@@ -150,7 +150,7 @@ class PlaintextWriter:
         if sequence > _MAX_SEQUENCE:
             raise SequenceExhausted
         self.next_sequence = sequence + 1
-        return plaintext_record(content_type, sequence, fragment)
+        return _pack_plain_head(_HEADS[content_type], sequence, len(fragment)) + fragment
 
 
 class WriteProtection:
@@ -268,7 +268,7 @@ class ReadProtection:
 
     def fits(self, record: Record, datagram: bytes) -> bool:  # noqa: ARG002  # with a connection ID it is looked at
         """Say whether a record has the form of those that this opens (RFC 9146 section 3)."""
-        return record.content_type != ContentType.TLS12_CID
+        return record.content_type != _TLS12_CID
 
     def has_seen(self, record: Record) -> bool:
         """Say whether a record of this epoch is a replay, or too old to tell."""
@@ -285,7 +285,7 @@ class ReadProtection:
 
     def unwrap(self, record: Record, datagram: bytes) -> tuple[int, bytes] | None:
         """Return content type and plaintext of a record of this epoch; ``None`` where ``open`` says so."""
-        if not self.fits(record, datagram):
+        if record.content_type == _TLS12_CID:
             return None
         plaintext = self.open(datagram, record.start, record.end)
         return None if plaintext is None else (record.content_type, plaintext)

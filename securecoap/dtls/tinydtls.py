@@ -190,7 +190,7 @@ class TinydtlsEndpoint:
             if not fragments or any(len(one.data) != one.message_length for one in fragments):
                 return  # it puts no fragments together
             types = {fragment.message_type for fragment in fragments}
-            client = self._handshakes.client(peer)
+            client = self._handshakes.clients.get(peer)
             if types == {HandshakeType.CLIENT_HELLO}:
                 self._receive_client_hello(record, payload, whole, peer, now)
             elif types == {HandshakeType.CLIENT_KEY_EXCHANGE} and len(fragments) == 1:
@@ -210,7 +210,7 @@ class TinydtlsEndpoint:
     def _receive_client_hello(self, record: Record, payload: bytes, whole: bytes, peer: Hashable, now: float) -> None:
         if self._lookup is None:
             return
-        candidate = self._handshakes.server(peer)
+        candidate = self._handshakes.servers.get(peer)
         fragment = parse_fragments(payload)[0]
         try:
             random = ClientHello.parse(fragment.data).random
@@ -242,7 +242,7 @@ class TinydtlsEndpoint:
         self._feed(candidate, whole, now)
 
     def _receive_identity(self, message: Fragment, whole: bytes, peer: Hashable, now: float) -> None:
-        handshake = self._handshakes.server(peer)
+        handshake = self._handshakes.servers.get(peer)
         if handshake is None or self._lookup is None or handshake.pending is not None:
             return
         if handshake.keys:
@@ -349,7 +349,7 @@ class TinydtlsEndpoint:
         elif association.ended is not None:
             self._refused(handshake, association.ended[1])
         else:
-            self._handshakes.wake(handshake, min(now + _POLL, handshake.expires_at))
+            self._handshakes.due.set(handshake.serial, min(now + _POLL, handshake.expires_at))
 
     def _flush(self, association: Association, peer: Hashable) -> None:
         datagrams, association.sent = association.sent, []

@@ -31,14 +31,14 @@ def test_one_of_each_side_for_each_peer():
     client, server = One("a", Role.CLIENT), One("a", Role.SERVER)
     known.add_client(client)
     known.add_server(server)
-    assert known.client("a") is client
-    assert known.server("a") is server
-    assert known.both("a") == [client, server]
+    assert known.clients.get("a") is client
+    assert known.servers.get("a") is server
+    assert known.both("a") == (client, server)
     again = One("a", Role.CLIENT)
     known.add_client(again)
     assert client.freed
     assert client not in known
-    assert known.both("a") == [again, server]
+    assert known.both("a") == (again, server)
     assert len(known) == 2
 
 
@@ -69,8 +69,8 @@ def test_what_is_due_comes_once_and_in_order():
     late, soon = One("a", Role.SERVER), One("b", Role.CLIENT)
     known.add_server(late)
     known.add_client(soon)
-    known.wake(late, 20.0)
-    known.wake(soon, 10.0)
+    known.due.set(late.serial, 20.0)
+    known.due.set(soon.serial, 10.0)
     assert known.due.soonest == 10.0
     assert known.pop_due(9.0) is None
     assert known.pop_due(30.0) is soon
@@ -95,7 +95,7 @@ def test_suspended_ones_are_kept_aside_and_bounded():
     ours = [One(number, Role.CLIENT) for number in range(3)]
     for one in ours:
         known.add_client(one)
-        known.wake(one, 1.0)
+        known.due.set(one.serial, 1.0)
         known.suspend(one.peer)
     known.suspend("nobody")
     assert len(known) == 0

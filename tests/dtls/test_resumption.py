@@ -185,7 +185,7 @@ def tampered(couple, change):
     """Run the second handshake with the client's hello changed by ``change`` in front of the server."""
     couple.now += 20
     couple.client.connect(SERVER, SENSOR, couple.now)
-    change(couple.client._handshakes.client(SERVER))  # the hello that answers the cookie is the one that counts
+    change(couple.client._handshakes.clients[SERVER])  # the hello that answers the cookie is the one that counts
     couple.run()
 
 
