@@ -138,8 +138,8 @@ class Assemblies:
         """Take the block of a request, or find the one that it asks for.
 
         Returns:
-            What is to be answered at once, which nobody may change; ``None`` if the request is whole now (its payload
-            is the body).
+            What is to be answered at once, which nobody may change unless it has the request's exchange; ``None`` if
+            the request is whole now (its payload is the body).
 
         Raises:
             BadRequest: the block contradicts itself (RFC 7959 section 2.2, 2.3, 2.10).
@@ -161,7 +161,9 @@ class Assemblies:
         elif block2 is not None and block2.number:
             kept = self._kept(request, block2)
             if kept is not None:
-                return kept.block(block2 if block2.size_exponent <= self._exponent else self._scaled(block2))
+                part = kept.block(block2 if block2[2] <= self._exponent else self._scaled(block2))
+                part.exchange = request.exchange
+                return part
             if request.code not in SAFE_METHODS:  # rendering again would carry it out again
                 raise RequestEntityIncomplete
         return None

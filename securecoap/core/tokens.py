@@ -51,7 +51,10 @@ class IncomingRequest(Exchange):
         self._callbacks: Cancel | list[Cancel] | None = None  # mostly one, and there may be very many observers
 
     def add_response(self, message: Message, *, is_last: bool = True) -> None:
-        """Send a response (or notification); the message given is not changed. Without a code it has the method's."""
+        """Send a response (or notification). Without a code it has the method's.
+
+        The message given is not changed, unless it was made for this request alone: then it has its exchange already.
+        """
         if self.ended:
             return
         request = self.request
@@ -76,9 +79,13 @@ class IncomingRequest(Exchange):
                 self.end_interest()
                 return
             message = smaller
-        response = Message.inner(code, message.options, message.payload, remote, request.token)
-        response.exchange = exchange
-        response.confirmable = message.confirmable
+        if message.exchange is exchange and message is not request:
+            response = message
+            response.code, response.remote, response.token = code, remote, request.token
+        else:
+            response = Message.inner(code, message.options, message.payload, remote, request.token)
+            response.exchange = exchange
+            response.confirmable = message.confirmable
         self.was_answered = True
         manager = self._manager
         (manager.below if remote.security == "oscore" else manager.below_plain).send_message(response)
@@ -104,11 +111,14 @@ class IncomingRequest(Exchange):
         """Answer 5.00; nothing of the error leaves the server."""
         self.add_response(Message(Code.INTERNAL_SERVER_ERROR))
 
-    def on_interest_end(self, callback: Cancel) -> None:
-        """Call this when the client is gone, rejects a notification, or uses its token for another request."""
+    def on_interest_end(self, callback: Cancel, fate: Exchange | None = None) -> None:
+        """Call this when the client is gone, rejects a notification, or uses its token for another request.
+
+        What becomes of the responses is told to ``fate``, if the first who wants to be called has one.
+        """
         if self._callbacks is None:
             self._callbacks = callback
-            self.request.exchange.tell(self)
+            self.request.exchange.tell(fate or self)
         elif isinstance(self._callbacks, list):
             self._callbacks.append(callback)
         else:
@@ -195,7 +205,7 @@ class TokenManager:
             self._limits.reached("amplification_factor")
             self.challenge(message)
             return True
-        if self._incoming:
+        if self._incoming and remote in self._incoming:
             # A token in use again: the earlier request has lost its meaning (RFC 7641 section 4.1 for observations).
             earlier = self._incoming.find(remote, message.token)
             if earlier is not None:
@@ -265,12 +275,17 @@ class TokenManager:
 
     def _dispatch_response(self, message: Message) -> bool:
         remote = message.remote
-        outgoing = self._outgoing.find(remote, message.token)
-        is_multicast = outgoing is None
-        if outgoing is None:
-            outgoing = self._to_groups.get(message.token)
+        outgoing, message.exchange = message.exchange, None
+        is_multicast = False
+        if type(outgoing) is OutgoingRequest and not outgoing.ended:
+            cancel = outgoing.cancel = None  # acknowledged
+        else:
+            outgoing = self._outgoing.find(remote, message.token)
+            is_multicast = outgoing is None
             if outgoing is None:
-                return False
+                outgoing = self._to_groups.get(message.token)
+                if outgoing is None:
+                    return False
         asked = outgoing.request.request
         if message.options.response_fault is not None:
             return message.mtype == ACK  # section 5.4.1: rejected with a Reset, or dropped if it is piggybacked

@@ -542,6 +542,17 @@ async def test_the_entity_tag_of_a_body_is_made_once(monkeypatch: pytest.MonkeyP
     assert digested == [5000]  # one for each small block would let a stranger buy much work with few bytes
 
 
+@virtual
+async def test_an_answer_that_many_blocks_share_belongs_to_none_of_them() -> None:
+    async with Pair(site_of(x=Body())) as pair:
+        for _ in range(2):
+            assert (await one(pair, Code.PUT, bytes(64), block1=block(0, True))).code == Code.CONTINUE
+    shared = table_of()[0].receive(request_from(Address("a"), block1=block(0, True)))
+    assert shared is table_of()[0].receive(request_from(Address("b"), block1=block(0, True)))
+    assert shared is not None
+    assert (shared.remote, shared.exchange, shared.token, shared.mid, shared.datagram) == (None, None, b"", None, None)
+
+
 ANY_BLOCK = st.none() | st.builds(Block, st.integers(0, 6) | st.just(0xFFFFF), st.booleans(), st.integers(0, 7))
 ANY_REQUEST = st.tuples(
     st.sampled_from([Code.GET, Code.PUT, Code.POST, Code.FETCH]),
