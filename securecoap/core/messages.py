@@ -40,18 +40,32 @@ class IncomingExchange(ResponseSlot):
 
     __slots__ = ("is_open", "key", "manager", "mid", "mtype", "peer")
 
-    def __init__(self, manager: MessageManager, peer: Peer, message: Message, key: int) -> None:
-        self.manager = manager
-        self.peer = peer
-        self.mid = message.mid
-        self.mtype = message.mtype
-        self.key = key
-        self.is_open = message.mtype == CON
-        self.fate = None
+    manager: MessageManager
+    peer: Peer
+    mid: int | None
+    mtype: int | None
+    key: int
+    is_open: bool
 
     def no_response(self) -> None:
         if self.is_open:
             self.manager.acknowledge(self)
+
+
+_new: Final = IncomingExchange.__new__
+
+
+def _open_exchange(manager: MessageManager, peer: Peer, message: Message, key: int) -> IncomingExchange:
+    """Make the exchange of a request; as a function it takes half the time of a class's call."""
+    exchange = _new(IncomingExchange)
+    exchange.manager = manager
+    exchange.peer = peer
+    exchange.mid = message.mid
+    mtype = exchange.mtype = message.mtype
+    exchange.key = key
+    exchange.is_open = mtype == CON
+    exchange.fate = None
+    return exchange
 
 
 class MessageManager:
@@ -93,7 +107,7 @@ class MessageManager:
         self._lifetime = self._parameters.exchange_lifetime
         self._most_bytes = self._limits.deduplication_bytes
         self._forgets_at = float("-inf")
-        self._peers = PeerTable(self._limits, self._lifetime)
+        self._peers = PeerTable(self._limits, self._lifetime, self._begin_sweeping)
         self._transmission = Transmission(scheduler, randomness, self._parameters, self._limits)
         self._unacknowledged: Deadlines[IncomingExchange] = Deadlines(scheduler, lambda late, _: late.no_response())
         self._leisure = Leisure(scheduler, randomness, self._parameters, self._limits, self._send_to_group_member)
@@ -125,7 +139,7 @@ class MessageManager:
         now = self._time()
         peer = self._peers.get(remote)
         if peer is None:
-            peer = self._create_peer(remote, now)
+            peer = self._peers.create(remote, now)
             if peer is None:
                 return True  # dropped: what is not remembered could be carried out twice
         peer.touched = True
@@ -159,7 +173,7 @@ class MessageManager:
         is_unsafe = message.code not in SAFE_METHODS and not is_protected
         if not is_unsafe:
             key = ~key
-        message.exchange = exchange = IncomingExchange(self, peer, message, key)
+        message.exchange = exchange = _open_exchange(self, peer, message, key)
         remote = message.remote
         if peer.address is not remote and peer.address.confirmed != remote.confirmed:
             # The interface made this address anew (it forgets where strangers are many): they are one peer.
@@ -236,7 +250,12 @@ class MessageManager:
             return True
         if exchange is not None:
             exchange.acknowledged()
-        return self.above.dispatch_message(message) if code else True
+        if not code:
+            return True
+        if (message.options.present | outgoing.message.options.present) & _OSCORE:
+            return self.above.dispatch_message(message)
+        message.exchange = exchange  # it need not be looked for by its token
+        return (self.above_plain or self.above).dispatch_message(message)
 
     def dispatch_malformed(self, datagram: bytes, remote: EndpointAddress) -> None:
         """Reject a Confirmable message that is not well-formed with a Reset; drop everything else (section 4.2)."""
@@ -307,7 +326,7 @@ class MessageManager:
         remote = message.remote
         peer = self._peers.get(remote)
         if peer is None:
-            peer = self._create_peer(remote, self._time())
+            peer = self._peers.create(remote, self._time())
             if peer is None:
                 if exchange is not None:
                     self._scheduler.call_soon(exchange.failed, RequestFailed("there is no room for another peer"))
@@ -335,23 +354,22 @@ class MessageManager:
         self._interface.send(message)
 
     def _send_to_group_member(self, message: Message) -> None:
-        peer = self._peers.get(message.remote) or self._create_peer(message.remote, self._time())
+        peer = self._peers.get(message.remote) or self._peers.create(message.remote, self._time())
         if peer is not None:
             self._transmission.send_non_confirmable(message, peer)
 
     # Time.
 
-    def _create_peer(self, remote: EndpointAddress, now: float) -> Peer | None:
+    def _begin_sweeping(self, now: float) -> None:
         if self._sweep_timer is None and not self._closed:
             self._sweep_timer = self._scheduler.call_at(now + self._lifetime, self._sweep)
-        return self._peers.create(remote, now)
 
     def _sweep(self) -> None:
         now = self._time()
         self._peers.sweep(now)
         self._sweep_timer = None
-        if self._peers and not self._closed:
-            self._sweep_timer = self._scheduler.call_at(now + self._lifetime, self._sweep)
+        if self._peers:
+            self._begin_sweeping(now)
 
     def _make_room(self, now: float) -> bool:
         """Whether one more message can be remembered, when need be in place of answers to safe requests."""

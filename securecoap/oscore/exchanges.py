@@ -70,11 +70,14 @@ class OscoreSlot(ResponseSlot):
         self.outer.no_response()
 
 
+_new: Final = OscoreSlot.__new__
+
+
 def open_slot(
     outer: ResponseSlot, context: SecurityContext, aad: bytes, nonce: bytes, nonce_usable: bool
 ) -> OscoreSlot:
     """Make the slot of a request; as a function it takes half the time of a class's call, and each request has one."""
-    slot = OscoreSlot.__new__(OscoreSlot)
+    slot = _new(OscoreSlot)
     slot.outer = outer
     slot.context = context
     slot.aad = aad

@@ -160,7 +160,7 @@ class Options:
     @classmethod
     def received(cls, pairs: Pairs) -> Options:
         """The options of a message from the wire: frozen, so that equal messages may share them."""
-        options = cls.__new__(cls)
+        options = _new(cls)
         options._assign(pairs)
         options._frozen = True
         return options
@@ -168,7 +168,7 @@ class Options:
     @classmethod
     def assembled(cls, pairs: Pairs, present: int, encoded: bytes | None = None) -> Options:
         """Frozen options of parts that agree with each other: sorted pairs, their bits, the wire form if known."""
-        options = cls.__new__(cls)
+        options = _new(cls)
         options.pairs = pairs
         options.present = present
         options._encoded = encoded
@@ -270,7 +270,7 @@ class Options:
 
     def copy(self) -> Options:
         """The same options, free to be changed."""
-        options = Options.__new__(Options)
+        options = _new(Options)
         options.pairs = self.pairs
         options.present = self.present
         options._encoded = self._encoded
@@ -314,6 +314,10 @@ class Options:
     def __repr__(self) -> str:
         names = (numbers.OPTIONS[n].name if n in numbers.OPTIONS else str(n) for n, _ in self.pairs)
         return f"<Options {', '.join(names)}>"
+
+
+# Bound once, since each message has options: to look up what a class has inherited takes as long as a call.
+_new: Final = Options.__new__
 
 
 def decode_options(data: bytes, position: int = 0) -> tuple[Options, bytes]:
@@ -364,7 +368,7 @@ def decode_options(data: bytes, position: int = 0) -> tuple[Options, bytes]:
             present |= 1 << number
         pairs.append((number, data[position:following]))
         position = following
-    options = Options.__new__(Options)
+    options = _new(Options)
     options.pairs = tuple(pairs)
     options.present = present
     options._encoded = options._path = options.blockwise = None
