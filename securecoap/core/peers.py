@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections import deque
+    from collections.abc import Callable
 
     from securecoap.config import Limits
     from securecoap.core.transmission import Outgoing
@@ -170,17 +171,21 @@ class PeerTable(dict["EndpointAddress", Peer]):
     Args:
         limits: uses ``peers``.
         lifetime: EXCHANGE_LIFETIME, for generations.
+        inhabited: called with the time when there is somebody to forget again (`sweep`).
     """
 
-    def __init__(self, limits: Limits, lifetime: float) -> None:
+    def __init__(self, limits: Limits, lifetime: float, inhabited: Callable[[float], object]) -> None:
         super().__init__()
         self.stored_bytes = 0
+        self._inhabited = inhabited
         self._limits = limits
         self._limit = limits.peers
         self._lifetime = lifetime
 
     def create(self, address: EndpointAddress, now: float) -> Peer | None:
         """The state of a peer not heard of before, or ``None`` if there is no room for it."""
+        if not self:
+            self._inhabited(now)
         if len(self) >= self._limit:
             self._limits.reached("peers")
             if not self._evict(address):
