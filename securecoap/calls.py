@@ -10,7 +10,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from securecoap.core.plain import NOT_WHOLE, is_worth_another_try
+from securecoap.core.plain import NOT_WHOLE, begin_plain, is_worth_another_try
 from securecoap.errors import CoapError, ConfigurationError, RequestTimeout, TransferFailed
 from securecoap.streaming import Handover, open_sink, open_source
 from securecoap.wire.codes import Code, code_text
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from securecoap.core.bodies import BodySink, BodySource, Progress
     from securecoap.core.client import ClientRequest
+    from securecoap.core.common import Common
     from securecoap.core.group import GroupRequest
     from securecoap.core.plain import PlainRequest
     from securecoap.streaming import Sink, Source
@@ -36,15 +37,16 @@ UNSET: Final = -1.0
 
 
 @asynccontextmanager
-async def within(seconds: float | None) -> AsyncGenerator[None, None]:
-    """Give the body so much time; ``None`` and `UNSET` give it any.
+async def within(seconds: float | None, since: float | None = None) -> AsyncGenerator[None, None]:
+    """Give the body so much time, from now or an earlier time of the loop on; ``None`` and `UNSET` give it any.
 
     Raises:
         RequestTimeout: it took longer. (Such an error of the body's own, a `TimeoutError` too, goes through as it is.)
     """
     limit = None if seconds == UNSET else seconds
+    begun = asyncio.get_running_loop().time() if since is None else since
     try:
-        async with asyncio.timeout(limit):
+        async with asyncio.timeout_at(None if limit is None else begun + limit):
             yield
     except TimeoutError as error:
         if isinstance(error, CoapError):
@@ -60,6 +62,9 @@ def _message(code: Code, uri: str, confirmable: bool, options: dict[str, Any], p
 class Calls:
     """``get`` … ``ipatch`` and ``observe``, on top of `request`."""
 
+    _common: Common | None = None
+    """What requests have in common, once they can be sent; the Context's."""
+
     def request(
         self,
         message: Message,
@@ -72,31 +77,15 @@ class Calls:
         """Send a request; see `securecoap.interfaces.Request`. The message is not changed."""
         raise NotImplementedError  # the Context's
 
-    def _begin(self, message: Message) -> PlainRequest | None:
-        """Send a request, which is the caller's gift, the short way if it is of that kind; see `begin_plain`."""
-        raise NotImplementedError  # the Context's
-
     def _take_over(self, plain: PlainRequest) -> ClientRequest:
-        """Go on with what came of it."""
+        """Go on with what came of a request that went the short way."""
         raise NotImplementedError  # the Context's
 
-    async def _whole(self, plain: PlainRequest) -> Message:
-        """The whole response to a request that went the short way."""
-        try:
-            response = await plain.answer
-            if not response.options.present & NOT_WHOLE:
-                return response
-        except BaseException as error:
-            plain.end_interest()
-            if not is_worth_another_try(error):
-                raise
-        return await self._response(self._take_over(plain), None)
-
-    async def _response(self, request: ClientRequest, timeout: float | None) -> Message:
+    async def _response(self, request: ClientRequest, timeout: float | None, since: float | None = None) -> Message:
         try:
             if timeout is None or timeout == UNSET:
                 return await request.response
-            async with within(timeout):
+            async with within(timeout, since):
                 return await request.response
         except RequestTimeout:
             if request.may_be_silent:
@@ -114,13 +103,23 @@ class Calls:
             message = _message(code, uri, options.pop("confirmable", True), options, payload)
         else:
             message = Message.to(uri, code, payload)
-        plain = self._begin(message)
+        common = self._common
+        plain = None if common is None else begin_plain(message, common)
         if plain is None:
             return await self._response(self.request(message), timeout)
-        if timeout is not None and timeout != UNSET:
-            async with within(timeout):
-                return await self._whole(plain)
-        return await self._whole(plain)
+        try:
+            if timeout is None or timeout == UNSET:
+                response = await plain.answer
+            else:
+                async with within(timeout):
+                    response = await plain.answer
+            if not response.options.present & NOT_WHOLE:
+                return response
+        except BaseException as error:
+            plain.end_interest()
+            if not is_worth_another_try(error):
+                raise
+        return await self._response(self._take_over(plain), timeout, plain.begun_at)
 
     def get(self, uri: str, **options: Any) -> Coroutine[Any, Any, Message]:
         """Send a GET and return the response, whatever its code.

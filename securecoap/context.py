@@ -19,7 +19,6 @@ from securecoap.core.client import ClientRequest
 from securecoap.core.common import Common
 from securecoap.core.echo import EchoValues
 from securecoap.core.group import GroupRequest
-from securecoap.core.plain import begin_plain
 from securecoap.core.plumbing import Ping
 from securecoap.core.serving import Server
 from securecoap.core.silence import SUCCESS, unwanted_classes
@@ -284,12 +283,6 @@ class Context(Calls):
         self._requests.add(request)
         return request
 
-    def _begin(self, message: Message) -> PlainRequest | None:
-        """See `Calls`."""
-        if self._common is None or self._is_closing or (message.payload and message.code in BODILESS_METHODS):
-            return None  # `request` says so
-        return begin_plain(message, self._common)
-
     def _take_over(self, plain: PlainRequest) -> ClientRequest:
         """See `Calls`."""
         common = self._common_for(plain.request, has_body=bool(plain.request.payload))
@@ -335,13 +328,15 @@ class Context(Calls):
         stack = self._client_stacks.get(message.scheme or "")
         if stack is None or message.remote is not None:
             return None
+        tokens = stack.tokens
         try:
-            known = stack.tokens.recognize_remote(message)
+            # Without credentials there is nothing to be asked but the address.
+            if (stack.manager if self._keyring.credentials is None else tokens).recognize_remote(message):
+                return tokens
         except CoapError:
-            known = False  # it is found again, and told, where there is somebody to be told
-        if not known:
-            message.remote = None
-        return stack.tokens if known else None
+            pass  # it is found again, and told, where there is somebody to be told
+        message.remote = None
+        return None
 
     def _client_stack(self, scheme: str) -> Stack:
         stack = self._client_stacks.get(scheme)

@@ -84,7 +84,8 @@ class Common:
         self.sends_plain = not has_cache and parameters.block_exponent == LARGEST_EXPONENT
 
     def cancel_plain(self) -> None:
-        """End the requests that went the short way, for whoever waits, too."""
+        """End the requests that went the short way, for whoever waits, too; none goes it any more."""
+        self.sends_plain = False
         for one in list(self.patience):
             if isinstance(one, PlainRequest):
                 one.cancel()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from securecoap.errors import SessionEnded, Unreachable
 from securecoap.wire import numbers
+from securecoap.wire.codes import BODILESS_METHODS
 
 if TYPE_CHECKING:
     import asyncio
@@ -99,7 +100,7 @@ def begin_plain(message: Message, common: Common) -> PlainRequest | None:
         not common.sends_plain
         or message.confirmable is False
         or message.options.present & NOT_PLAIN
-        or len(message.payload) > _LARGEST
+        or (message.payload and (len(message.payload) > _LARGEST or message.code in BODILESS_METHODS))
     ):
         return None
     interface = common.recognize(message)

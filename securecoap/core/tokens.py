@@ -278,7 +278,7 @@ class TokenManager:
         outgoing, message.exchange = message.exchange, None
         is_multicast = False
         if type(outgoing) is OutgoingRequest and not outgoing.ended:
-            cancel = outgoing.cancel = None  # acknowledged
+            outgoing.cancel = None  # it was acknowledged
         else:
             outgoing = self._outgoing.find(remote, message.token)
             is_multicast = outgoing is None

@@ -11,7 +11,7 @@ import pytest
 from securecoap.calls import Calls
 from securecoap.config import TransportParameters
 from securecoap.core.client import ClientRequest
-from securecoap.core.plain import PlainRequest, begin_plain
+from securecoap.core.plain import PlainRequest
 from securecoap.core.transmission import Outgoing
 from securecoap.errors import RequestTimeout, ResetReceived, SessionEnded, Unreachable
 from securecoap.resources import Resource
@@ -28,15 +28,13 @@ class SimulatedCalls(Calls):
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
+        self._common = endpoint.common
         self.taken_over: list[PlainRequest] = []
         self.requested: list[Message] = []
 
     def request(self, message: Message, **transfer: Any) -> ClientRequest:
         self.requested.append(message)
         return self._endpoint.request(message, self._endpoint.transfer(**transfer))
-
-    def _begin(self, message: Message) -> PlainRequest | None:
-        return begin_plain(message, self._endpoint.common)
 
     def _take_over(self, plain: PlainRequest) -> ClientRequest:
         self.taken_over.append(plain)

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from securecoap.core.plumbing import RequestPipe
+from securecoap.config import TransportParameters
+from securecoap.core.plumbing import Ping, RequestPipe
 from securecoap.core.tokens import IncomingRequest
 from securecoap.errors import SessionEnded
 from securecoap.wire.codes import Code
@@ -14,7 +15,7 @@ from securecoap.wire.message import Message
 from tests.simulation.clock import settle, virtual
 from tests.simulation.endpoints import Pair
 
-from .helpers import CON, CONTENT, GET, NON, PATH_X, Plain, Slow, site_of, wire
+from .helpers import ACK, CON, CONTENT, GET, NON, PATH_X, Plain, Slow, site_of, wire
 
 
 def begin(pair: Pair, token: bytes = b"", **options: object) -> tuple[RequestPipe, list[object]]:
@@ -150,3 +151,37 @@ async def test_a_response_goes_the_way_of_its_request(security: str, way: str) -
         request.remote = Security(security)
         IncomingRequest(tokens, request).add_response(Message(payload=b"hello"))
         assert sent == [(way, b"hello")]
+
+
+@virtual
+async def test_an_acknowledgement_finds_its_request_without_its_token() -> None:
+    """It is of one message of ours: with a token taken over it ends the very request that it answers."""
+    async with Pair(parameters=TransportParameters(nstart=2)) as pair:
+        old, got_old = begin(pair, b"same", observe=0)
+        _, got_new = begin(pair, b"same", observe=0)
+        first, second = (one.message.mid or 0 for one in pair.requests)
+        pair.network.inject("server", "client", wire(ACK, CONTENT, second, b"same", b"\x61\x01", b"new"))
+        assert (got_old, got_new) == ([], [(b"new", False)])
+        pair.network.inject("server", "client", wire(ACK, CONTENT, first, b"same", b"", b"old"))
+        assert (got_old, got_new) == ([(b"old", True)], [(b"new", False)])
+        pair.network.inject("server", "client", wire(NON, CONTENT, 1, b"same", b"\x61\x02", b"newer"))
+        assert got_new[1:] == [(b"newer", False)]
+        old.end_interest()
+
+
+@virtual
+async def test_a_response_in_the_acknowledgement_of_a_response_means_nothing() -> None:
+    """Nor does one in that of a ping: their exchanges are no requests."""
+    async with Pair(site_of(x=Slow(1.0))) as pair:
+        pair.network.inject("client", "server", wire(CON, GET, 7, b"t", PATH_X))
+        await asyncio.sleep(2)
+        separate = next(one for one in pair.answers if one.code == CONTENT).message
+        assert separate.mtype == CON
+        pair.network.inject("client", "server", wire(ACK, CONTENT, separate.mid or 0, b"t", b"", b"what?"))
+        ping = Message(Code.EMPTY)
+        ping.remote = pair.client.interface.address("server")
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        ping.exchange = Ping(answer)
+        pair.client.manager.send_message(ping)
+        pair.network.inject("server", "client", wire(ACK, CONTENT, pair.requests[-1].message.mid or 0))
+        assert not answer.done()
