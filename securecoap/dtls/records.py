@@ -41,6 +41,7 @@ _EXPLICIT_NONCE_LENGTH: Final = 8
 _BODY: Final = RECORD_HEADER_LENGTH + _EXPLICIT_NONCE_LENGTH
 _WINDOW: Final = 64
 _WINDOW_MASK: Final = (1 << _WINDOW) - 1
+_ALL_EARLIER: Final = _WINDOW_MASK - 1
 _MAX_SEQUENCE: Final = (1 << 48) - 1
 _VERSION: Final = DTLS_1_2.to_bytes(2, "big")
 _EPOCH_0_VERSIONS: Final = frozenset({DTLS_1_0, DTLS_1_2})
@@ -62,13 +63,13 @@ _PLAINTEXT_TYPES: Final = _PROTECTED_TYPES - {ContentType.TLS12_CID}
 _HEADS: Final = {content_type: bytes((content_type,)) + _VERSION for content_type in ContentType}
 _APPLICATION_HEAD: Final = _HEADS[ContentType.APPLICATION_DATA]
 # Epoch and sequence number are one 64-bit number on the wire, in the nonce and in the additional data.
-_pack_head: Final = struct.Struct("!3sQHQ").pack  # type and version, number, length, explicit nonce
-_pack_plain_head: Final = struct.Struct("!3sQH").pack  # of a record of epoch 0
-_unpack_head: Final = struct.Struct("!QH8s").unpack_from  # the same from the number on
+_pack_plain_head: Final = struct.Struct("!3sQH").pack  # type and version, number, length of a record of epoch 0
+_unpack_head: Final = struct.Struct("!QH8s").unpack_from  # from the number on: with length and explicit nonce
 _unpack_header: Final = struct.Struct("!BHQH").unpack_from  # type, version, number, length
 _new: Final = tuple.__new__  # a NamedTuple without the call of its constructor
 _TABLE: Final = 2048
-_ADDITIONAL: Final = tuple(_APPLICATION_HEAD + length.to_bytes(2, "big") for length in range(_TABLE))
+_LENGTHS: Final = tuple(length.to_bytes(2, "big") for length in range(_TABLE + 32))
+_ADDITIONAL: Final = tuple(_APPLICATION_HEAD + length for length in _LENGTHS[:_TABLE])
 """How the additional data of application records ends, by the length of the plaintext."""
 
 
@@ -196,9 +197,9 @@ class WriteProtection:
             return self.seal(ContentType.APPLICATION_DATA, plaintext)
         self.next_number = number + 1
         number8 = number.to_bytes(8, "big")
-        return _pack_head(_APPLICATION_HEAD, number, length + self._tag_and_nonce, number) + self._encrypt(
-            self._salt + number8, plaintext, number8 + _ADDITIONAL[length]
-        )
+        encrypt = self._encrypt
+        sealed = encrypt(self._salt + number8, plaintext, number8 + _ADDITIONAL[length])
+        return b"".join((_APPLICATION_HEAD, number8, _LENGTHS[length + self._tag_and_nonce], number8, sealed))
 
     def seal(self, content_type: ContentType, plaintext: bytes) -> bytes:
         """Return the next record of any type; raises as ``seal_application`` does."""
@@ -218,18 +219,18 @@ class WriteProtection:
 class ReadProtection:
     """Opens the records of one epoch and refuses replays (RFC 6347 section 4.1.2.6).
 
-    The window is one integer of 64 bits: bit n says that ``highest`` - n was received (numbers with their epoch). The
-    shift is clamped, because the peer's number decides how far it would go.
+    The window is one integer of 64 bits: bit n says that ``highest`` - n is missing (numbers with their epoch). Mostly
+    none is, and then the next record leaves it as it is. The shift is clamped, because the peer's number decides how
+    far it would go.
 
     Attributes:
         connection_id: what its records have in them, empty for none.
         epoch: of its records.
         highest: the newest number received, with its epoch.
         key: as it was given.
-        window: see above.
     """
 
-    __slots__ = ("_decrypt", "_minimum", "_overhead", "_salt", "connection_id", "epoch", "highest", "key", "window")
+    __slots__ = ("_decrypt", "_minimum", "_missing", "_overhead", "_salt", "connection_id", "epoch", "highest", "key")
 
     def __init__(self, suite: CipherSuite, key: bytes, implicit_iv: bytes, epoch: int) -> None:
         aead: Aead = suite.aead(key)
@@ -241,7 +242,7 @@ class ReadProtection:
         self._overhead = RECORD_HEADER_LENGTH + self._minimum
         self.epoch = epoch
         self.highest = (epoch << 48) - 1
-        self.window = 0
+        self._missing = 0
 
     def open_application(self, datagram: bytes) -> bytes | None:
         """As `open`, for a datagram that is one record of application data; ``None`` also if its length says otherwise.
@@ -253,17 +254,17 @@ class ReadProtection:
             return None
         number, body_length, nonce = _unpack_head(datagram, 3)
         ahead = number - self.highest
-        if body_length != length + self._minimum or (ahead <= 0 and (ahead <= -_WINDOW or self.window >> -ahead & 1)):
+        if body_length != length + self._minimum or (ahead <= 0 and self._seen(ahead)):
             return None
+        decrypt = self._decrypt
         try:
-            plaintext = self._decrypt(self._salt + nonce, datagram[_BODY:], datagram[3:11] + _ADDITIONAL[length])
+            plaintext = decrypt(self._salt + nonce, datagram[_BODY:], datagram[3:11] + _ADDITIONAL[length])
         except InvalidTag:
             return None
-        if ahead > 0:
+        if ahead == 1 and not self._missing:
             self.highest = number
-            self.window = (self.window << ahead & _WINDOW_MASK) | 1 if ahead < _WINDOW else 1
         else:
-            self.window |= 1 << -ahead
+            self._note(number, ahead)
         return plaintext
 
     def fits(self, record: Record, datagram: bytes) -> bool:  # noqa: ARG002  # with a connection ID it is looked at
@@ -282,6 +283,15 @@ class ReadProtection:
     def secret(self) -> tuple[bytes, bytes]:
         """Key and implicit nonce part, as they were given."""
         return self.key, self._salt
+
+    @property
+    def window(self) -> int:
+        """The window as RFC 6347 has it: bit n says that ``highest`` - n was received."""
+        return ~self._missing & _WINDOW_MASK
+
+    @window.setter
+    def window(self, received: int) -> None:
+        self._missing = ~received & _WINDOW_MASK
 
     def unwrap(self, record: Record, datagram: bytes) -> tuple[int, bytes] | None:
         """Return content type and plaintext of a record of this epoch; ``None`` where ``open`` says so."""
@@ -317,11 +327,14 @@ class ReadProtection:
         return plaintext
 
     def _seen(self, ahead: int) -> bool:
-        return ahead <= 0 and (ahead <= -_WINDOW or bool(self.window >> -ahead & 1))
+        return ahead <= 0 and (ahead <= -_WINDOW or not self._missing >> -ahead & 1)
 
     def _note(self, number: int, ahead: int) -> None:
-        if ahead > 0:
-            self.highest = number
-            self.window = (self.window << ahead & _WINDOW_MASK) | 1 if ahead < _WINDOW else 1
+        if ahead <= 0:
+            self._missing &= ~(1 << -ahead)
+            return
+        self.highest = number
+        if ahead < _WINDOW:
+            self._missing = (self._missing << ahead | (1 << ahead) - 2) & _WINDOW_MASK
         else:
-            self.window |= 1 << -ahead
+            self._missing = _ALL_EARLIER
