@@ -108,7 +108,7 @@ class Endpoint:
         """Iterate over the sessions that live now; they may be closed meanwhile."""
         return iter(self._sessions)
 
-    def receive(self, datagram: bytes, peer: Hashable, now: float) -> None:
+    def receive(self, datagram: bytes, peer: Hashable, now: float) -> bool:
         """Take a datagram. Nothing that is in it raises."""
         # One record of application data in a live session: nearly every datagram, so it has a short way.
         session = self._by_peer.get(peer)
@@ -118,17 +118,19 @@ class Endpoint:
                 session.last_seen = now
                 if session.final_flight:
                     session.final_flight = ()
-                self._application_data(session, plaintext)
-                return
+                deliver = self._application_data
+                deliver(session, plaintext)
+                return False
         elif datagram[:1] == _WITH_CONNECTION_ID:
             session = self._by_connection_id.get(datagram[_CONNECTION_ID])
             if session is not None and self._receive_alone(session, datagram, peer, now):
-                return
+                return False
         for record in parse_records(datagram, CONNECTION_ID_LENGTH):
             if record.epoch == 0:
                 self._receive_plaintext(record, datagram, peer, now)
             else:
                 self._receive_protected(record, datagram, peer, now)
+        return True
 
     def connect(self, peer: Hashable, credential: ClientCredential, now: float) -> None:
         """Begin a handshake beside whatever session there is, in place of one that ``connect`` began before."""

@@ -148,8 +148,8 @@ class DtlsEvents(Protocol):
 class DtlsEngine(Protocol):
     """All sessions of one bound endpoint."""
 
-    def receive(self, datagram: bytes, peer: Any, now: float, /) -> None:
-        """Take any datagram; what is not for us is dropped."""
+    def receive(self, datagram: bytes, peer: Any, now: float, /) -> bool:
+        """Take any datagram; what is not for us is dropped. Say whether something may be due earlier now."""
 
     def connect(self, peer: Any, credential: ClientCredential, now: float, /) -> None:
         """Begin a handshake. It ends in ``session_established`` or ``handshake_failed``."""

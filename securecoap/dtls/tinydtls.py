@@ -24,7 +24,7 @@ from securecoap.dtls.messages import (
     Fragment,
     HandshakeType,
     parse_fragments,
-    parse_psk_client_key_exchange,
+    parse_psk_key_exchange,
 )
 from securecoap.dtls.parameters import DtlsParameters, PskCredential, PskLookup, RandomSource
 from securecoap.dtls.pending import Pending
@@ -110,13 +110,14 @@ class TinydtlsEndpoint:
         """Iterate over the sessions that live now; they may be closed meanwhile."""
         return iter(self._sessions)
 
-    def receive(self, datagram: bytes, peer: Hashable, now: float) -> None:
+    def receive(self, datagram: bytes, peer: Hashable, now: float) -> bool:
         """Take a datagram. Nothing that is in it raises."""
         for record in parse_records(datagram):
             if record.epoch == 0:
                 self._receive_plaintext(record, datagram, peer, now)
             elif record.epoch == EPOCH:
                 self._receive_protected(datagram[record.start : record.end], peer, now)
+        return True
 
     def connect(self, peer: Hashable, credential: Any, now: float) -> None:
         """Begin a handshake beside whatever session there is, in place of one that ``connect`` began before."""
@@ -249,7 +250,7 @@ class TinydtlsEndpoint:
             self._feed(handshake, whole, now)
             return
         try:
-            identity = parse_psk_client_key_exchange(message.data)
+            identity = parse_psk_key_exchange(message.data)
         except HandshakeFault:
             return
         handshake.identity = identity

@@ -148,8 +148,8 @@ class DtlsInterface:
 
     def _received(self, data: bytes, peer: SocketAddress, local: bytes | None) -> None:
         # Without packet information a peer is its socket address; with it, a peer at each of our addresses.
-        self._receive(data, peer if local is None or peer in self._dialled else (peer, local), self._time())
-        if data[:1] != b"\x17" and data[:1] != b"\x19":  # what is sealed sets no deadline
+        receive, time = self._receive, self._time
+        if receive(data, peer if local is None or peer in self._dialled else (peer, local), time()):
             self._arm()
 
     def application_data(self, session: DtlsSession, data: bytes) -> None:
@@ -188,8 +188,9 @@ class DtlsInterface:
         session = remote.session
         if not session.alive:
             return
+        seal = session.seal_application
         try:
-            record = session.seal_application(message.encode())
+            record = seal(message.datagram or message.encode())
         except SequenceExhausted:
             self._engine.close(session, EndReason.EXHAUSTED)
             return
