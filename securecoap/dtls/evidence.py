@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from securecoap.dtls.alerts import HandshakeFault
 from securecoap.dtls.identities import CertificateType, Proof, Refusal
 from securecoap.dtls.parameters import PskCredential
-from securecoap.dtls.reader import Reader, vector
+from securecoap.dtls.reader import Reader
 
 if TYPE_CHECKING:
     from securecoap.dtls.identities import ServerKeys
@@ -55,7 +55,10 @@ class Evidence(NamedTuple):
 
     def encode(self) -> bytes:
         """Return bytes from which ``decode`` makes the same."""
-        return bytes((self.kind,)) + b"".join(vector(one, 3) for one in self.shown)
+        encoded = bytes((self.kind,))
+        for one in self.shown:
+            encoded += len(one).to_bytes(3, "big") + one
+        return encoded
 
     @classmethod
     def decode(cls, data: bytes) -> Evidence:

@@ -114,7 +114,7 @@ def encode_extensions(extensions: Mapping[int, bytes]) -> bytes:
     block = b""
     for number, content in extensions.items():
         block += _pack_header(number, len(content)) + content
-    return vector(block, 2)
+    return len(block).to_bytes(2, "big") + block
 
 
 def encode_numbers(numbers: Iterable[int]) -> bytes:

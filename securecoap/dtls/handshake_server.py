@@ -20,7 +20,7 @@ from securecoap.dtls.certificates import leaf_key
 from securecoap.dtls.connection_id import decode_connection_id, encode_connection_id
 from securecoap.dtls.engine import Suspect
 from securecoap.dtls.evidence import Evidence, ask_again, believed
-from securecoap.dtls.extensions import OFFERABLE, POINT_FORMATS, RENEGOTIATION_SCSV, Extension, check_content
+from securecoap.dtls.extensions import OFFERABLE, RENEGOTIATION_SCSV, Extension, check_content
 from securecoap.dtls.flights import pack
 from securecoap.dtls.handshake import ANSWER, Environment, Handshake, Transition
 from securecoap.dtls.identities import CertificateType, Proof, Refusal, Verdict
@@ -33,10 +33,10 @@ from securecoap.dtls.messages import (
     NewSessionTicket,
     ServerHello,
 )
-from securecoap.dtls.negotiation import Choice, certificate_request, choose, choose_resumption, schemes_for
+from securecoap.dtls.negotiation import Choice, answers_for, certificate_request, choose, choose_resumption, schemes_for
 from securecoap.dtls.pending import Pending
 from securecoap.dtls.records import ContentType, Record
-from securecoap.dtls.resumption import Resumable
+from securecoap.dtls.resumption import SESSION_ID_LENGTH, Resumable, binder
 from securecoap.dtls.session import Role
 from securecoap.dtls.signatures import parse_public_key, verify
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from securecoap.dtls.admission import Admitted
     from securecoap.dtls.flights import FlightMessage
-    from securecoap.dtls.messages import ClientHello, Fragment
+    from securecoap.dtls.messages import Fragment
     from securecoap.dtls.parameters import PskCredential
     from securecoap.dtls.signatures import PublicKey
 
@@ -91,6 +91,7 @@ class ServerHandshake(Handshake):
         "_hello",
         "_hello_message",
         "_identity",
+        "_new_id",
         "_proof",
         "_resumed",
         "_sends_ticket",
@@ -127,6 +128,7 @@ class ServerHandshake(Handshake):
         self._client_key: PublicKey | None = None
         self._identity: bytes | None = None
         self._stand_in = b""
+        self._new_id = b""
         self._proof: PskCredential | Proof | None = None
         self._resumed: Resumable | None = None
         self._sends_ticket = False
@@ -154,8 +156,9 @@ class ServerHandshake(Handshake):
         self._extended = Extension.EXTENDED_MASTER_SECRET in hello.extensions
         environment = self.environment
         # The stand-in key is drawn for known identities too: both ways cost the same.
-        drawn = environment.random(RANDOM_LENGTH + _STAND_IN_KEY_LENGTH)
-        self.server_random, self._stand_in = drawn[:RANDOM_LENGTH], drawn[RANDOM_LENGTH:]
+        drawn = environment.random(RANDOM_LENGTH + _STAND_IN_KEY_LENGTH + SESSION_ID_LENGTH)
+        self.server_random, self._stand_in = drawn[:RANDOM_LENGTH], drawn[RANDOM_LENGTH:-SESSION_ID_LENGTH]
+        self._new_id = drawn[-SESSION_ID_LENGTH:]
         self._transcript += message.whole
         self._resumed = choose_resumption(hello, environment.parameters, environment.resumption, now)
         if self._resumed is None:
@@ -190,7 +193,9 @@ class ServerHandshake(Handshake):
         choice = choose(hello, parameters, keys, has_psk=has_psk)
         self._choice = choice
         self._suite = choice.suite
-        answers = self._answers(hello, choice)
+        answers = self._common_answers()
+        if choice.group is not None:
+            answers |= answers_for(hello, choice)
         is_anonymous = choice.own is not None and choice.client_type is None
         if environment.resumption is not None and self._extended and not is_anonymous:
             # A ticket would stand in both ClientHellos of the next handshake: with a plain pre-shared key that is more
@@ -200,7 +205,7 @@ class ServerHandshake(Handshake):
                 self._sends_ticket = True
                 answers[Extension.SESSION_TICKET] = b""
             else:
-                self.session_id = environment.resumption.new_id()
+                self.session_id = self._new_id
         server_hello = ServerHello(DTLS_1_2, self.server_random, self.session_id, choice.suite.code, extensions=answers)
         flight = [self._message(HandshakeType.SERVER_HELLO, server_hello.encode())]
         if choice.own is not None:
@@ -220,23 +225,8 @@ class ServerHandshake(Handshake):
         self._send_flight(flight, now)
         return ServerState.CLIENT_KEY_EXCHANGE if choice.client_type is None else ServerState.CERTIFICATE
 
-    def _answers(self, hello: ClientHello, choice: Choice) -> dict[int, bytes]:
-        """The extensions of the ServerHello: those of the ClientHello that mean something here."""
-        offered = hello.extensions
-        answers = self._common_answers()
-        if choice.group is not None and Extension.EC_POINT_FORMATS in offered:
-            answers[Extension.EC_POINT_FORMATS] = POINT_FORMATS
-        if choice.own is not None:
-            if Extension.SERVER_NAME in offered and choice.own.certificate_type is CertificateType.X509:
-                answers[Extension.SERVER_NAME] = b""
-            if Extension.SERVER_CERTIFICATE_TYPE in offered:
-                answers[Extension.SERVER_CERTIFICATE_TYPE] = bytes((choice.own.certificate_type,))
-            if Extension.CLIENT_CERTIFICATE_TYPE in offered and choice.client_type is not None:
-                answers[Extension.CLIENT_CERTIFICATE_TYPE] = bytes((choice.client_type,))
-        return answers
-
     def _common_answers(self) -> dict[int, bytes]:
-        """Those that a session which goes on has, too: connection IDs are agreed upon afresh (RFC 9146 section 3)."""
+        """The extensions of any ServerHello, also for a session that goes on: connection IDs are agreed upon afresh."""
         hello = self._hello
         offered = hello.extensions
         answers: dict[int, bytes] = {}
@@ -348,10 +338,12 @@ class ServerHandshake(Handshake):
         evidence = self._evidence
         if evidence is None and self._identity is not None:
             evidence = Evidence.of_identity(self._identity)
-        if resumption is None or evidence is None or not (self._sends_ticket or self.session_id):
+        keyed = self._keyed
+        if resumption is None or evidence is None or keyed is None or not (self._sends_ticket or self.session_id):
             return ()
         name = self._hello.extensions.get(Extension.SERVER_NAME, b"")
-        resumable = Resumable.of(self._chosen_suite().code, self._master, evidence, proof, name, now)
+        code = self._chosen_suite().code
+        resumable = Resumable(code, self._master, evidence, binder(keyed, proof), name, now)
         if not self._sends_ticket:
             resumption.keep(self.session_id, resumable)
             return ()

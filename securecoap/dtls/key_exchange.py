@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from securecoap.dtls.alerts import Alert, HandshakeFault
 from securecoap.dtls.certificate_messages import encode_parameters, encode_signed, read_parameters, read_signed
 from securecoap.dtls.key_schedule import psk_premaster_secret
-from securecoap.dtls.messages import parse_psk_client_key_exchange, parse_psk_server_key_exchange
+from securecoap.dtls.messages import parse_psk_key_exchange
 from securecoap.dtls.reader import Reader, vector
 from securecoap.dtls.signatures import sign, verify
 
@@ -77,7 +77,7 @@ class PskClient:
 
     def read_server(self, body: bytes) -> None:
         """Check that there is a hint and nothing else; it does not change the choice."""
-        parse_psk_server_key_exchange(body)
+        parse_psk_key_exchange(body)
 
     def client_message(self) -> bytes:
         """Return the identity."""
@@ -100,13 +100,8 @@ class PskServer:
         """Return the configured identity hint."""
         return None if self._hint is None else vector(self._hint, 2)
 
-    def read_client(self, body: bytes) -> bytes:
-        """Return the identity."""
-        return parse_psk_client_key_exchange(body)
-
-    def premaster_secret(self, psk: bytes) -> bytes:
-        """Return RFC 4279's premaster secret."""
-        return psk_premaster_secret(psk)
+    read_client = staticmethod(parse_psk_key_exchange)
+    premaster_secret = staticmethod(psk_premaster_secret)
 
 
 class _ClientShare:

@@ -31,8 +31,7 @@ __all__ = [
     "ServerHello",
     "encode_handshake",
     "parse_fragments",
-    "parse_psk_client_key_exchange",
-    "parse_psk_server_key_exchange",
+    "parse_psk_key_exchange",
     "split_cookie",
 ]
 
@@ -45,6 +44,8 @@ _SESSION_ID: Final = 2 + RANDOM_LENGTH
 _header: Final = Struct("!IQ")
 _unpack_header: Final = _header.unpack_from
 _pack_header: Final = _header.pack
+_pack_hello_start: Final = Struct(f"!H{RANDOM_LENGTH}sB").pack  # version, random, length of the session ID
+_pack_hello_end: Final = Struct("!HB").pack  # suite and compression method of a ServerHello
 _24_BITS: Final = (1 << 24) - 1
 _NULL_COMPRESSION: Final = b"\x00"
 _NO_EXTENSIONS: Final[Mapping[int, bytes]] = MappingProxyType({})
@@ -145,14 +146,17 @@ class ClientHello(NamedTuple):
         session_id = body[_SESSION_ID + 1 : cookie]
         if len(session_id) > 32 or count < 1 or (compression - suites) % 2 or not body[compression]:
             raise HandshakeFault(Alert.DECODE_ERROR, "a ClientHello has an impossible length")
-        return cls(
-            (body[0] << 8) | body[1],
-            body[2:_SESSION_ID],
-            session_id,
-            body[cookie + 1 : suites],
-            unpack_from(f"!{count}H", body, suites + 2),
-            body[compression + 1 : end],
-            read_extensions(body, end),
+        return _new(
+            cls,
+            (
+                (body[0] << 8) | body[1],
+                body[2:_SESSION_ID],
+                session_id,
+                body[cookie + 1 : suites],
+                unpack_from(f"!{count}H", body, suites + 2),
+                body[compression + 1 : end],
+                read_extensions(body, end),
+            ),
         )
 
     def encode(self) -> bytes:
@@ -242,16 +246,10 @@ class ServerHello(NamedTuple):
 
     def encode(self) -> bytes:
         """Return the body."""
-        return b"".join(
-            (
-                self.version.to_bytes(2, "big"),
-                self.random,
-                vector(self.session_id, 1),
-                self.cipher_suite.to_bytes(2, "big"),
-                bytes((self.compression_method,)),
-                encode_extensions(self.extensions),
-            )
-        )
+        session_id = self.session_id
+        start = _pack_hello_start(self.version, self.random, len(session_id)) + session_id
+        end = _pack_hello_end(self.cipher_suite, self.compression_method)
+        return start + end + encode_extensions(self.extensions)
 
 
 class NewSessionTicket(NamedTuple):
@@ -274,17 +272,8 @@ class NewSessionTicket(NamedTuple):
         return self.lifetime_hint.to_bytes(4, "big") + vector(self.ticket, 2)
 
 
-def parse_psk_server_key_exchange(body: bytes) -> bytes:
-    """Return the identity hint (RFC 4279 section 2)."""
-    return _only_vector(body)
-
-
-def parse_psk_client_key_exchange(body: bytes) -> bytes:
-    """Return the identity (RFC 4279 section 2): any bytes, up to 65535 of them."""
-    return _only_vector(body)
-
-
-def _only_vector(body: bytes) -> bytes:
+def parse_psk_key_exchange(body: bytes) -> bytes:
+    """Return the identity, or the server's hint: any bytes, up to 65535 of them (RFC 4279 section 2)."""
     content = body[2:]
     if len(body) < 2 or len(content) != (body[0] << 8) | body[1]:
         raise HandshakeFault(Alert.DECODE_ERROR, "a message is not as long as the field in it")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from securecoap.dtls.alerts import Alert, HandshakeFault
 from securecoap.dtls.certificate_messages import ECDSA_SIGN, RSA_SIGN, CertificateRequest
-from securecoap.dtls.extensions import Extension, parse_bytes, parse_numbers, parse_server_name
+from securecoap.dtls.extensions import POINT_FORMATS, Extension, parse_bytes, parse_numbers, parse_server_name
 from securecoap.dtls.identities import CertificateType
 from securecoap.dtls.signatures import CERTIFICATE_SCHEMES, RAW_KEY_SCHEMES, SERVER_SCHEMES, common_scheme, curve_code
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from securecoap.dtls.resumption import Resumable, ServerResumption
     from securecoap.dtls.suites import CipherSuite, KeyExchangeKind
 
-__all__ = ["Choice", "certificate_request", "choose", "choose_resumption", "schemes_for"]
+__all__ = ["Choice", "answers_for", "certificate_request", "choose", "choose_resumption", "schemes_for"]
 
 _UNCOMPRESSED: Final = 0
 _ONLY_X509: Final = bytes((CertificateType.X509,))
@@ -99,6 +99,25 @@ def choose_resumption(
         raise HandshakeFault(Alert.HANDSHAKE_FAILURE, "a session may not lose its Extended Master Secret")
     same_name = found.server_name == hello.extensions.get(Extension.SERVER_NAME, b"")
     return found if same_name and parameters.suite(found.suite) is not None else None
+
+
+def answers_for(hello: ClientHello, choice: Choice) -> dict[int, bytes]:
+    """Return the extensions that a ServerHello has because of an ECDHE suite and what is shown for it.
+
+    An extension is answered where it was offered (RFC 8422 section 5.2, RFC 7250 section 4.2, RFC 6066 section 3).
+    """
+    offered = hello.extensions
+    answers = {}
+    if Extension.EC_POINT_FORMATS in offered:
+        answers[Extension.EC_POINT_FORMATS] = POINT_FORMATS
+    if choice.own is not None:
+        if Extension.SERVER_NAME in offered and choice.own.certificate_type is CertificateType.X509:
+            answers[Extension.SERVER_NAME] = b""
+        if Extension.SERVER_CERTIFICATE_TYPE in offered:
+            answers[Extension.SERVER_CERTIFICATE_TYPE] = bytes((choice.own.certificate_type,))
+        if Extension.CLIENT_CERTIFICATE_TYPE in offered and choice.client_type is not None:
+            answers[Extension.CLIENT_CERTIFICATE_TYPE] = bytes((choice.client_type,))
+    return answers
 
 
 def certificate_request(client_type: CertificateType, keys: ServerKeys | None) -> bytes:

@@ -10,16 +10,18 @@ handshake. Must not know messages or states.
 
 from __future__ import annotations
 
-import hmac
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from hmac import compare_digest
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from securecoap.dtls.evidence import Evidence
 from securecoap.dtls.identities import is_same
+from securecoap.dtls.key_schedule import KeyedHash
 from securecoap.dtls.parameters import PskCredential
 from securecoap.dtls.reader import Reader
+from securecoap.dtls.suites import SUITES
 from securecoap.dtls.tickets import TicketKeys
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from securecoap.dtls.identities import ClientCredential, Proof
     from securecoap.dtls.suites import CipherSuite
 
-__all__ = ["HELLO_ROOM", "SESSION_ID_LENGTH", "Offer", "Offers", "Resumable", "ServerResumption"]
+__all__ = ["HELLO_ROOM", "SESSION_ID_LENGTH", "Offer", "Offers", "Resumable", "ServerResumption", "binder"]
 
 SESSION_ID_LENGTH: Final = 32
 HELLO_ROOM: Final = 400
@@ -66,16 +68,9 @@ class Resumable:
     server_name: bytes
     made_at: float
 
-    @classmethod
-    def of(
-        cls, suite: int, master: bytes, evidence: Evidence, proof: PskCredential | Proof, server_name: bytes, now: float
-    ) -> Resumable:
-        """Return that of a session whose full handshake is now."""
-        return cls(suite, master, evidence, _binder(master, proof), server_name, now)
-
     def is_bound_to(self, proof: PskCredential | Proof) -> bool:
         """Say whether a pre-shared key is still the one of the full handshake."""
-        return hmac.compare_digest(self.binder, _binder(self.master, proof))
+        return compare_digest(self.binder, binder(KeyedHash(self.master, SUITES[self.suite].prf_hash), proof))
 
     def encode(self) -> bytes:
         """Return bytes from which ``decode`` makes the same."""
@@ -93,8 +88,9 @@ class Resumable:
         return cls(suite, master, Evidence.decode(data[reader.position :]), binder, name, made_at / _MICROSECONDS)
 
 
-def _binder(master: bytes, proof: PskCredential | Proof) -> bytes:
-    return hmac.digest(master, proof.key, "sha256")[:_BINDER_LENGTH] if isinstance(proof, PskCredential) else b""
+def binder(master: KeyedHash, proof: PskCredential | Proof) -> bytes:
+    """Return what binds a master secret to the pre-shared key it came from, empty for another proof."""
+    return master.digest(proof.key)[:_BINDER_LENGTH] if isinstance(proof, PskCredential) else b""
 
 
 class ServerResumption:
@@ -122,10 +118,6 @@ class ServerResumption:
     def __len__(self) -> int:
         return len(self._by_id)
 
-    def new_id(self) -> bytes:
-        """Return an ID for a session that begins."""
-        return self._random(SESSION_ID_LENGTH)
-
     def keep(self, session_id: bytes, resumable: Resumable) -> None:
         """Have ``find`` find it by its ID."""
         while len(self._by_id) >= max(self._limits.dtls_resumptions, 1):
@@ -142,7 +134,7 @@ class ServerResumption:
         state = resumable.encode()
         if len(state) <= _LARGEST_STATE:
             return self._tickets.seal(_STATE + state, now)
-        session_id = self.new_id()
+        session_id = self._random(SESSION_ID_LENGTH)
         self.keep(session_id, resumable)
         return self._tickets.seal(_ID + session_id, now)
 

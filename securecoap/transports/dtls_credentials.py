@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["ServerStore", "authority_of", "engine_credential", "public_key_name"]
 
 _NO_LIMIT: Final = float("-inf")
+_MOST_MADE: Final = 1024
+"""Pre-shared keys of a server that are kept as the engine needs them; then they are made anew."""
 
 _log = logging.getLogger(__name__)
 
@@ -174,6 +176,8 @@ class ServerStore:
         self._find_peers = find_peers
         self._answered = answered
         self._waiting: set[asyncio.Task[None]] = set()
+        # By identity, what was made of the credential that was found last: only of those that exist.
+        self._made: dict[bytes, PskCredential] = {}
         self._peers: DtlsPeers | None = None
         self._raw: list[_Own] = []
         self._certificates: list[_Own] = []
@@ -182,8 +186,15 @@ class ServerStore:
     def look_up(self, identity: bytes) -> PskCredential | Pending | None:
         """See `PskLookup`."""
         found = self._find_psk(identity)
+        made = self._made.get(identity)
+        if made is not None and made.source is found:
+            return made
         if isinstance(found, DtlsPsk):
-            return _engine_psk(found)
+            if len(self._made) >= _MOST_MADE:
+                self._made.clear()
+            made = self._made[identity] = _made_of(found)
+            return made
+        self._made.pop(identity, None)
         answer: Any = self._settle(found, _engine_psk)
         return answer  # type: ignore[no-any-return]  # what _engine_psk gives, or Pending
 
@@ -199,8 +210,8 @@ class ServerStore:
 
     def has_psk(self) -> bool:
         """See `ServerKeys`."""
-        peers = self._find_peers()
-        return peers is None or peers.has_psk
+        self._refresh()
+        return self._peers is None or self._peers.has_psk
 
     def accepts(self, certificate_type: CertificateType) -> bool:
         """See `ServerKeys`."""
@@ -262,6 +273,7 @@ class ServerStore:
             return
         self._peers = peers
         self._raw, self._certificates, self._trust = [], [], None
+        self._made.clear()
         if peers is None:
             return
         self._raw = [_Own(_raw_key(one), one.validity) for one in peers.raw_keys]
@@ -272,8 +284,12 @@ class ServerStore:
             self._trust = TrustStore(peers.authorities, CLIENT)
 
 
+def _made_of(found: DtlsPsk) -> PskCredential:
+    return PskCredential(found.identity, found.psk.reveal(), found.claims, found)
+
+
 def _engine_psk(found: DtlsPsk | None) -> PskCredential | None:
-    return None if found is None else PskCredential(found.identity, found.psk.reveal(), found.claims, found)
+    return None if found is None else _made_of(found)
 
 
 def _judge_raw_client(name: bytes, found: DtlsRpk | None) -> Verdict:

@@ -18,8 +18,7 @@ from securecoap.dtls.messages import (
     ServerHello,
     encode_handshake,
     parse_fragments,
-    parse_psk_client_key_exchange,
-    parse_psk_server_key_exchange,
+    parse_psk_key_exchange,
     split_cookie,
 )
 from securecoap.dtls.reader import vector
@@ -39,8 +38,8 @@ PARSERS = [
     ClientHello.parse,
     ServerHello.parse,
     HelloVerifyRequest.parse,
-    parse_psk_client_key_exchange,
-    parse_psk_server_key_exchange,
+    parse_psk_key_exchange,
+    parse_psk_key_exchange,
     split_cookie,
 ]
 
@@ -82,7 +81,7 @@ def test_hello_verify_request_there_and_back(cookie):
 
 @pytest.mark.parametrize("identity", [b"", b"sensor-17", b"\x00\xff" * 64, bytes(0xFFFF)])
 def test_identities_are_any_bytes(identity):
-    assert parse_psk_client_key_exchange(vector(identity, 2)) == identity
+    assert parse_psk_key_exchange(vector(identity, 2)) == identity
 
 
 @pytest.mark.parametrize("parse", PARSERS)

@@ -289,6 +289,37 @@ def test_a_store_that_fails_knows_nobody(caplog):
     assert "a store of DTLS credentials failed" in caplog.text
 
 
+def psk(identity: str, key: str) -> dict[str, Any]:
+    return {"dtls": {"client-identity": {"ascii": identity}, "psk": {"ascii": key}}}
+
+
+def test_a_pre_shared_key_is_made_ready_once_and_again_after_a_reload():
+    maps = [CredentialsMap.from_dict({":a": psk("a", "key number one ..")}, role="server")]
+    found = ServerStore(None, lambda one: maps[-1].find_psk(one, NOW.timestamp()), lambda: maps[-1].dtls_peers, print)
+    first = found.look_up(b"a")
+    assert (first.key, first.claims) == (b"key number one ..", (":a",))
+    assert found.look_up(b"a") is first
+    assert found.look_up(b"b") is None
+    assert set(found._made) == {b"a"}
+    maps.append(CredentialsMap.from_dict({":a": psk("a", "key number two ..")}, role="server"))
+    assert found.look_up(b"a").key == b"key number two .."
+    maps.append(CredentialsMap.from_dict({":b": psk("b", "key number two ..")}, role="server"))
+    assert found.look_up(b"a") is None
+    assert not found._made
+    assert found.look_up(b"b").claims == (":b",)
+    maps.append(maps[0])
+    assert found.has_psk()
+    assert not found._made  # no key is kept that nobody has any more
+
+
+def test_the_pre_shared_keys_that_are_made_ready_are_bounded(monkeypatch):
+    monkeypatch.setattr(dtls_credentials, "_MOST_MADE", 3)
+    found = store({f":{name}": psk(name, "sixteen bytes ...") for name in "abcde"})
+    for name in "abcde":
+        assert found.look_up(name.encode()).claims == (f":{name}",)
+        assert len(found._made) <= 3
+
+
 def test_a_reload_is_followed():
     maps = [CredentialsMap.from_dict({":s": rpk("gateway", [public_pem(SENSOR)])})]
     found = ServerStore(None, lambda _: None, lambda: maps[-1].dtls_peers, lambda: None)
