@@ -81,7 +81,7 @@ class Access:
         """
         options = request.options
         remote = request.remote
-        question = (options.uri_path, request.code)
+        question = (options.known_path or options.uri_path, request.code)
         grants = remote.grants
         token = self._token if not options.present & _URI_HOST else None
         if token is not None and grants is not None and grants.get(question) is token:

@@ -112,13 +112,14 @@ class Server:
     def handle(self, incoming: IncomingPlumbing) -> None:
         """Answer a request, now or later. See `RequestHandler.handle`."""
         request = incoming.request
-        present = request.options.present
+        options = request.options
+        present = options.present
         try:
             if present & _GATE:
                 self._gate.check_target(request)
             if self._authorize is not None:
                 self._authorize(request)
-            found = self._find(request.options.uri_path)
+            found = self._find(options.known_path or options.uri_path)
             if found is None:
                 raise nothing_there(request)  # noqa: TRY301  # answered like any handler's error
             resource, parameters = found

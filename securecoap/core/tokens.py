@@ -37,6 +37,7 @@ _ECHO_BIT: Final = 1 << numbers.ECHO
 _SMALL: Final = 64  # bytes that header, token and options of a response rarely exceed
 _LATER_BLOCKS: Final = 10  # bytes that a later block pays more (Block2 in the request) and takes less (no Size2)
 _RANDOM_POOL: Final = 2048
+_make_message: Final = Message.inner  # bound once: to look up a class method takes as long as to call it
 
 
 class IncomingRequest(Exchange):
@@ -83,7 +84,7 @@ class IncomingRequest(Exchange):
             response = message
             response.code, response.remote, response.token = code, remote, request.token
         else:
-            response = Message.inner(code, message.options, message.payload, remote, request.token)
+            response = _make_message(code, message.options, message.payload, remote, request.token)
             response.exchange = exchange
             response.confirmable = message.confirmable
         self.was_answered = True
@@ -198,8 +199,9 @@ class TokenManager:
             return True
         remote = message.remote
         if (
-            (remote.budget < 0 or options.present & _ECHO_BIT)
-            and not (remote.confirmed or self._echo.confirms(message))
+            not remote.confirmed
+            and (remote.budget < 0 or options.present & _ECHO_BIT)
+            and not self._echo.confirms(message)
             and remote.budget < 0
         ):
             self._limits.reached("amplification_factor")

@@ -26,7 +26,6 @@ MAXIMUM_SEQUENCE_NUMBER = 2**40 - 1
 
 _KID = 0x08
 _KID_CONTEXT = 0x10
-_SIMPLE_END = _KID + 6
 # Bit 0x20 is Group OSCORE's (not implemented); 0x40 is unassigned; 0x80 announces a second flag byte.
 _RESERVED = 0xE0
 _UNDECODABLE = b"\xff"
@@ -111,8 +110,9 @@ def parse_option(value: bytes) -> tuple[bytes | None, bytes | None, bytes | None
     if not value:
         return _NOTHING
     flags = value[0]
-    if _KID < flags < _SIMPLE_END and flags - 7 <= len(value):  # nearly every request: Partial IV and kid
-        return value[1 : flags - 7], value[flags - 7 :], None
+    end = flags - 7
+    if 1 < end < 7 and end <= len(value):  # nearly every request: Partial IV (its length and 8 are the flags) and kid
+        return value[1:end], value[end:], None
     length = flags & 0x07
     if flags & _RESERVED:
         raise OptionError("reserved OSCORE flag bits are set", numbers.OSCORE)

@@ -98,12 +98,13 @@ class Options:
         pairs: ``(number, value)`` in ascending order of numbers, as sent.
         present: an integer with bit *n* set for each option *n* below 300 that is there; a cheap test for layers.
         is_sound_request: whether `request_fault` was asked already, and there is none; likewise.
+        known_path: `uri_path`, if it was asked already; likewise.
         blockwise: what `securecoap.core.operations` has found out about them, until they are changed.
     """
 
     __slots__ = (
-        "_encoded", "_frozen", "_path", "_request_fault", "_response_fault", "blockwise", "is_sound_request", "pairs",
-        "present",
+        "_encoded", "_frozen", "_request_fault", "_response_fault", "blockwise", "is_sound_request", "known_path",
+        "pairs", "present",
     )  # fmt: skip
 
     blockwise: Any  # of a type that lives above this room
@@ -141,14 +142,14 @@ class Options:
         self.pairs: Pairs = ()
         self.present = 0
         self._encoded: bytes | None = b""
-        self._path: tuple[str, ...] | None = ()
+        self.known_path: tuple[str, ...] | None = ()
         self._request_fault = self._response_fault = NO_FAULT
         self.is_sound_request = True
         self.blockwise = None
 
     def _assign(self, pairs: Pairs) -> None:
         self.pairs = pairs
-        self._encoded = self._path = self.blockwise = None
+        self._encoded = self.known_path = self.blockwise = None
         self._request_fault = self._response_fault = _UNKNOWN
         self.is_sound_request = False
         present = 0
@@ -172,7 +173,7 @@ class Options:
         options.pairs = pairs
         options.present = present
         options._encoded = encoded
-        options._path = options.blockwise = None
+        options.known_path = options.blockwise = None
         options._request_fault = options._response_fault = _UNKNOWN
         options.is_sound_request = False
         options._frozen = True
@@ -183,10 +184,10 @@ class Options:
     @property
     def uri_path(self) -> tuple[str, ...]:
         """The path's segments, decoded; those that are not UTF-8 are left out (`request_fault` tells)."""
-        path = self._path
+        path = self.known_path
         if path is None:
             path = tuple([value.decode(errors="ignore") for number, value in self.pairs if number == numbers.URI_PATH])
-            self._path = path
+            self.known_path = path
         return path
 
     @uri_path.setter
@@ -274,7 +275,7 @@ class Options:
         options.pairs = self.pairs
         options.present = self.present
         options._encoded = self._encoded
-        options._path = self._path
+        options.known_path = self.known_path
         options.blockwise = self.blockwise
         options._request_fault = self._request_fault
         options.is_sound_request = self.is_sound_request
@@ -371,7 +372,7 @@ def decode_options(data: bytes, position: int = 0) -> tuple[Options, bytes]:
     options = _new(Options)
     options.pairs = tuple(pairs)
     options.present = present
-    options._encoded = options._path = options.blockwise = None
+    options._encoded = options.known_path = options.blockwise = None
     options._request_fault = options._response_fault = _UNKNOWN
     options.is_sound_request = False
     options._frozen = True
