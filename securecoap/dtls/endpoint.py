@@ -116,8 +116,7 @@ class Endpoint:
             plaintext = session.read.open_application(datagram)
             if plaintext:
                 session.last_seen = now
-                if session.final_flight:
-                    session.final_flight = ()
+                session.final_flight = ()
                 deliver = self._application_data
                 deliver(session, plaintext)
                 return False
@@ -268,8 +267,7 @@ class Endpoint:
         if content_type != ContentType.APPLICATION_DATA:
             self._receive_opened(session, content_type, plaintext, now)
         elif plaintext:
-            if session.final_flight:
-                session.final_flight = ()
+            session.final_flight = ()
             self._application_data(session, plaintext)
         return True
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.config import Limits, TransportParameters
@@ -27,6 +26,7 @@ from securecoap.transports.dtls_engines import open_engine
 from securecoap.transports.dtls_renewal import renew_sessions
 from securecoap.transports.dtls_routes import UnprovenRoute
 from securecoap.transports.dtls_saved import open_sessions, seal_sessions
+from securecoap.transports.dtls_timer import EngineTimer
 from securecoap.transports.dtls_watch import SessionWatch, expects_answer
 from securecoap.transports.failure_log import FailureLog
 from securecoap.transports.resolver import Resolver, hostinfo
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from securecoap.credentials.models import DtlsCredential
     from securecoap.dtls.engine import DtlsEngine, DtlsSession
     from securecoap.dtls.parameters import KeyLog
-    from securecoap.interfaces import EndpointAddress, MessageDispatcher, Timer
+    from securecoap.interfaces import EndpointAddress, MessageDispatcher
     from securecoap.transports.datagram import Received, SocketAddress
 
 __all__ = ["DtlsInterface"]
@@ -110,7 +110,7 @@ class DtlsInterface:
         self._limits = limits or Limits()
         self._store: ServerStore | None = None
         if find_psk is not None:
-            self._store = ServerStore(loop, find_psk, find_peers or (lambda: None), self._arm)
+            self._store = ServerStore(loop, find_psk, find_peers or (lambda: None), self._store_answered)
         self._engine: DtlsEngine = open_engine(
             engine,
             self,
@@ -128,8 +128,7 @@ class DtlsInterface:
         self._attempts: dict[SocketAddress, Attempt] = {}
         self._addressed = AddressedCredentials()
         self._dialled: set[SocketAddress] = set()
-        self._timer: Timer | None = None
-        self._armed_for = inf
+        self._timer = EngineTimer(loop, self._engine)
         self._failures, self._closed = FailureLog(events or Events(loop.time), self._limits), False
         self.record_dropped = self._failures.record_dropped
         self._current: Callable[[Any], Any] = lambda source: (source,)  # nothing is gone before there was a reload
@@ -150,7 +149,7 @@ class DtlsInterface:
         # Without packet information a peer is its socket address; with it, a peer at each of our addresses.
         receive, time = self._receive, self._time
         if receive(data, peer if local is None or peer in self._dialled else (peer, local), time()):
-            self._arm()
+            self._timer.arm()
 
     def application_data(self, session: DtlsSession, data: bytes) -> None:
         """See `DtlsEvents`."""
@@ -273,7 +272,7 @@ class DtlsInterface:
         self._dialled.add(peer)
         self._socket.report_errors()
         self._engine.connect(peer, engine_credential(credential), self._time())
-        self._arm()
+        self._timer.arm()
         return attempt
 
     async def _wait(self, peer: SocketAddress, attempt: Attempt) -> DtlsAddress:
@@ -291,6 +290,9 @@ class DtlsInterface:
     def _forget_route(self, peer: SocketAddress) -> None:
         if peer not in self._attempts and self._engine.session(peer) is None:
             self._dialled.discard(peer)
+
+    def _store_answered(self) -> None:
+        self._timer.arm()
 
     def session_established(self, session: DtlsSession) -> None:
         """See `DtlsEvents`."""
@@ -358,27 +360,12 @@ class DtlsInterface:
         """A credential that has expired ends its sessions, and what goes on in them (the design, section 6)."""
         self._engine.close(session, EndReason.EXPIRED)
 
-    # Time and end.
-
-    def _arm(self) -> None:
-        due = self._engine.next_timeout()
-        if due >= self._armed_for:
-            return  # one that fires early looks again
-        if self._timer is not None:
-            self._timer.cancel()
-        self._armed_for = due
-        self._timer = self._loop.call_at(due, self._time_out)
-
-    def _time_out(self) -> None:
-        self._timer, due, self._armed_for = None, self._armed_for, inf
-        # The loop may call a little early; what is due at that moment is due.
-        self._engine.handle_timeout(max(self._time(), due))
-        self._arm()
+    # Restart and end.
 
     async def restore(self, rows: Sequence[tuple[float, bytes]]) -> None:
         """Go on with sessions that `save` returned; they have been deleted durably."""
         await open_sessions(self._engine, rows, self._time)
-        self._arm()
+        self._timer.arm()
 
     def save(self) -> list[bytes]:
         """End the sessions of clients that can go on after a restart; return what is to be written."""
@@ -393,9 +380,7 @@ class DtlsInterface:
         self._engine.shutdown()
         for attempt in attempts.values():
             attempt.fail(RequestFailed("the endpoint was closed"))
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.close()
         if self._store is not None:
             self._store.close()
         self._watch.close()

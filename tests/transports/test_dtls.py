@@ -520,7 +520,7 @@ def test_shutdown_says_goodbye_and_fails_what_waits():
             await wait
         error, _ = await server._above.errors.get()
         assert "closed by the peer" in str(error)
-        assert client._timer is None
+        assert client._timer._timer is None
 
     run(test)
 
