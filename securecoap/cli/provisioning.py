@@ -179,11 +179,12 @@ def pair(
     days: int | None,
 ) -> int:
     """Give a device and the server the two halves of a new credential; or many devices, from a table."""
+    from securecoap.cli.bulk import orderly
     from securecoap.credentials.saving import locked
 
     if table is not None and device_dir is not None and label is None and device is None:
         device_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with locked(server), uncollected():
+        with orderly(), locked(server), uncollected():
             return _pair_many(kind, _rows(table, claims), server, device_dir, uri, days)
     if label is None or device is None or table is not None or device_dir is not None:
         raise click.UsageError("LABEL with --device FILE, or --csv FILE with --device-dir DIR, are expected")
@@ -232,26 +233,28 @@ def _pair_many(
     uri: str,
     days: int | None,
 ) -> int:
+    from securecoap.cli.bulk import Job, devices_made, uninterrupted
     from securecoap.credentials.making import MakingFault
-    from securecoap.credentials.saving import Change, remove, save_all, write_new
+    from securecoap.credentials.saving import Change, staged
 
     fleet, authority = fleet_of(server, kind, uri, days)
-    pattern = device_pattern(kind, uri)
-    files = []
+    maker = fleet.maker(kind)
+    jobs = []
     for line, label, claims, _ in rows:
         try:
-            files.append((directory / f"{label[1:]}.json", {pattern: fleet.pair(kind, label, claims)}))
+            order = fleet.order(kind, label, claims)
         except MakingFault as fault:
             raise MakingFault(f"line {line}: {fault}") from None
-    changes = [Change(server, fleet.content, "server")]
-    if authority is not None:
-        changes.insert(0, Change(_authority_path(server), authority.pem()))
-    write_new(files)
-    try:
-        save_all(changes)
-    except BaseException:
-        remove([str(path) for path, _ in files])
-        raise
+        jobs.append(Job(line, order, f"{directory}/{order.name}.json"))
+    with devices_made(maker, device_pattern(kind, uri), jobs, directory) as batch:
+        for row, ours in zip(rows, batch.halves, strict=True):
+            fleet.enter(kind, row.label, ours, row.claims)
+        changes = [Change(server, fleet.content, "server")]
+        if authority is not None:
+            changes.insert(0, Change(_authority_path(server), authority.pem()))
+        with staged(changes) as ready, uninterrupted():
+            ready.replace()
+            batch.is_kept = True
     tell(f"{server}: {len(rows)} more devices, by {kind}; their files are in {directory}")
     return status.SUCCESS
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
@@ -19,9 +20,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from securecoap.credentials.making import MakingFault
+from securecoap.credentials.names import is_address
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["AUTHORITY_DAYS", "Authority"]
 
@@ -59,7 +61,11 @@ class Authority:
         subject = _name(name)
         identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
         certificate = (
-            _builder(subject, subject, key, now, days)
+            _lasting(x509.CertificateBuilder(), now, days)
+            .subject_name(subject)
+            .issuer_name(subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_usage(is_authority=True), critical=True)
             .add_extension(identifier, critical=False)
@@ -98,43 +104,52 @@ class Authority:
         Raises:
             MakingFault: a name that cannot be in a certificate, or the authority has ended.
         """
+        template = _template(self._certificate, now, days)
         key = ec.generate_private_key(ec.SECP256R1())
-        ends = self._certificate.not_valid_after_utc
-        if ends.timestamp() <= now:
-            raise MakingFault(f"the authority's certificate ended on {ends:%Y-%m-%d}")
-        builder = _builder(_name(names[0]), self._certificate.subject, key, now, days, ends)
-        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        purposes = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
         certificate = (
-            builder.add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(is_authority=False), critical=True)
-            .add_extension(purposes, critical=False)
-            .add_extension(issuer, critical=False)
+            template.subject_name(_name(names[0]))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         return certificate.public_bytes(Encoding.PEM).decode("ascii"), _pem(key).decode("ascii")
 
+    def __reduce__(self) -> tuple[Callable[[bytes], Authority], tuple[bytes]]:
+        """For the processes among which the making of very many certificates is divided: they get it through a pipe."""
+        return Authority.parse, (self.pem(),)
 
-def _builder(
-    subject: x509.Name,
-    issuer: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
-    now: float,
-    days: int,
-    latest: datetime | None = None,
+
+@lru_cache(maxsize=1)
+def _template(issuer: x509.Certificate, now: float, days: int) -> x509.CertificateBuilder:
+    """What all certificates that are issued in one go have in common.
+
+    Raises:
+        MakingFault: the authority has ended.
+    """
+    ends = issuer.not_valid_after_utc
+    if ends.timestamp() <= now:
+        raise MakingFault(f"the authority's certificate ended on {ends:%Y-%m-%d}")
+    purposes = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
+    signer = issuer.public_key()
+    if not isinstance(signer, ec.EllipticCurvePublicKey):
+        raise MakingFault("not an authority: its key is not on a curve")
+    return (
+        _lasting(x509.CertificateBuilder(), now, days, ends)
+        .issuer_name(issuer.subject)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(is_authority=False), critical=True)
+        .add_extension(purposes, critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer), critical=False)
+    )
+
+
+def _lasting(
+    builder: x509.CertificateBuilder, now: float, days: int, latest: datetime | None = None
 ) -> x509.CertificateBuilder:
     start = datetime.fromtimestamp(int(now), UTC)
     end = start + timedelta(days=days)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start - _SKEW)
-        .not_valid_after(end if latest is None else min(end, latest))
-    )
+    return builder.not_valid_before(start - _SKEW).not_valid_after(end if latest is None else min(end, latest))
 
 
 def _usage(*, is_authority: bool) -> x509.KeyUsage:
@@ -156,10 +171,8 @@ def _name(text: str) -> x509.Name:
 
 
 def _general(name: str) -> x509.GeneralName:
-    try:
+    if is_address(name):
         return x509.IPAddress(ip_address(name.strip("[]")))
-    except ValueError:
-        pass  # then it is a DNS name
     if not _DNS_NAME.fullmatch(name):
         raise MakingFault(f"{name}: cannot be a name in a certificate: letters, digits, '-', '_' and '.' are expected")
     return x509.DNSName(name)

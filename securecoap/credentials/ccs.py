@@ -57,6 +57,10 @@ class Ccs:
         claims = _load(encoded)
         if len(cbor2.dumps(claims, canonical=True)) != len(encoded):
             raise KeyFault("a claims set that is not in CBOR's shortest form, or with more behind it")
+        return cls._checked(encoded, claims)
+
+    @classmethod
+    def _checked(cls, encoded: bytes, claims: Any) -> Ccs:
         confirmation = claims.get(_CONFIRMATION) if isinstance(claims, Mapping) else None
         if not isinstance(confirmation, Mapping) or len(confirmation) != 1:
             confirmation = {}
@@ -82,9 +86,12 @@ class Ccs:
             KeyFault: as `parse`.
         """
         try:
-            return cls.parse(cbor2.dumps(content, canonical=True))
-        except (cbor2.CBOREncodeError, TypeError, ValueError) as error:
-            raise error if isinstance(error, KeyFault) else KeyFault("no claims set") from None
+            encoded = cbor2.dumps(content, canonical=True)
+        except (cbor2.CBOREncodeError, TypeError, ValueError):
+            raise KeyFault("no claims set") from None
+        if len(encoded) > MAXIMUM_CCS:
+            raise KeyFault(f"a claims set of more than {MAXIMUM_CCS} bytes")
+        return cls._checked(encoded, content)
 
 
 def is_on_p256(x: bytes, y: bytes | None = None) -> bool:

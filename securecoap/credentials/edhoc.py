@@ -104,11 +104,12 @@ def parse_party(reading: Reading, value: Any, place: Place) -> Ccs | dict[str, b
 
 def _item(reading: Reading, value: Any, place: Place, depth: int = 0) -> Any:
     """What JSON's values stand for in CBOR; ``None`` after a fault."""
-    if isinstance(value, bytes) or (isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in FORMS):
-        return reading.octets(value, place)
     if isinstance(value, (str, int)):
         return value
-    if not isinstance(value, Mapping) or depth > _DEEPEST:
+    is_object = isinstance(value, (dict, Mapping))
+    if isinstance(value, bytes) or (is_object and len(value) == 1 and next(iter(value)) in FORMS):
+        return reading.octets(value, place)
+    if not is_object or depth > _DEEPEST:
         reading.fault(place, "an object, a string, a whole number or a byte value is expected")
         return None
     content: dict[Any, Any] = {}

@@ -90,7 +90,10 @@ def _add_peers(reading: Reading, entries: dict[str, Entry]) -> None:
                 reading.fault(place, f"there is another {printable(label)}")
                 continue
             key = digest([node.key, label.encode("utf-8", "surrogatepass")])
-            peer = replace(node, label=label, key=key, peer_keys=((label, peer_key),), place=place, is_peer=True)
+            claims = (label, *node.own_claims)
+            peer = replace(
+                node, label=label, claims=claims, key=key, peer_keys=((label, peer_key),), place=place, is_peer=True
+            )
             entries[label] = Entry(label, peer, around)
 
 

@@ -5,6 +5,7 @@ Gives DER throughout. Must not know entries; no error has a byte of a key in it.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -23,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 __all__ = [
     "KeyFault",
+    "authorities",
     "certificates",
     "end_of",
     "kind_of",
@@ -33,8 +35,11 @@ __all__ = [
 ]
 
 _PEM: Final = b"-----BEGIN "
+_PRIVATE: Final = b"PRIVATE KEY"
 _ERRORS: Final = (ValueError, TypeError, UnsupportedAlgorithm)
 _MINIMUM_RSA: Final = 2048
+_P256: Final = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
+"""How a SubjectPublicKeyInfo on P-256 begins: nearly all of them are, and need not be parsed again to know it."""
 
 
 class KeyFault(ValueError):
@@ -94,8 +99,22 @@ def certificates(data: bytes) -> tuple[bytes, ...]:
         raise KeyFault("not a certificate in PEM or DER") from None
 
 
+def authorities(data: bytes) -> tuple[bytes, ...]:
+    """As `certificates`, for those that very many entries name: each is parsed and kept once.
+
+    Raises:
+        KeyFault: there is none, or one that does not parse.
+    """
+    return certificates(data) if _PRIVATE in data else _shared(data)  # no key is kept beyond its credential
+
+
+_shared: Final = lru_cache(maxsize=64)(certificates)
+
+
 def kind_of(public: bytes) -> str:
     """The kind of a public key that `public_key` gave: the name of a curve, ``ed25519`` or ``rsa``."""
+    if public.startswith(_P256):
+        return "secp256r1"
     key = load_der_public_key(public)
     if isinstance(key, ec.EllipticCurvePublicKey):
         return key.curve.name

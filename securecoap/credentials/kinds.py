@@ -351,7 +351,7 @@ _RPK: Final[dict[str, Parser]] = {
 _X509: Final[dict[str, Parser]] = {
     "certificate": _CERTIFICATES,
     "private-key": _PRIVATE_KEY,
-    "ca": ListOf(_CERTIFICATES),
+    "ca": ListOf(Octets(keys.authorities, keys.KeyFault)),
     "peer-names": ListOf(parse_text),
 }
 _OSCORE: Final[dict[str, Parser]] = {

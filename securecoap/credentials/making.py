@@ -12,7 +12,6 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from securecoap.credentials.ccs import new_private_key
 from securecoap.credentials.edhoc import METHOD, SUITE
 
 __all__ = [
@@ -83,11 +82,11 @@ def claims_set(subject: str, kid: bytes) -> tuple[Json, Json]:
         subject: whose it is, for people.
         kid: by which it is referred to.
     """
-    scalar = new_private_key()
-    point = ec.derive_private_key(int.from_bytes(scalar, "big"), ec.SECP256R1()).public_key().public_numbers()
-    x, y = (octets(coordinate.to_bytes(32, "big")) for coordinate in (point.x, point.y))
+    numbers = ec.generate_private_key(ec.SECP256R1()).private_numbers()
+    point = numbers.public_numbers
+    scalar, x, y = (octets(number.to_bytes(32, "big")) for number in (numbers.private_value, point.x, point.y))
     public = {"1": 2, "2": octets(kid), "-1": 1, "-2": x, "-3": y}
-    return {_KCCS: {"2": subject, "8": {"1": public}}}, {"1": 2, "-1": 1, "-4": octets(scalar)}
+    return {_KCCS: {"2": subject, "8": {"1": public}}}, {"1": 2, "-1": 1, "-4": scalar}
 
 
 def identity_set(subject: str, kid: bytes) -> Json:

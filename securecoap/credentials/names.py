@@ -37,7 +37,10 @@ def is_address(text: str) -> bool:
 
 
 def _address(text: str) -> IPv4Address | IPv6Address:
-    return ip_address(text.strip("[]").partition("%")[0])
+    bare = text.strip("[]").partition("%")[0]
+    if ":" not in bare and not bare[:1].isdecimal():  # nearly all names are told from addresses by this
+        raise ValueError("no address")
+    return ip_address(bare)
 
 
 def has_authority(names: tuple[str, ...], host: str, port: int) -> bool:

@@ -1,7 +1,9 @@
-"""The two halves of a credential: a server's file, to which devices are added, and what each device gets.
+"""A server's file to which devices are added, and what each device gets.
 
 Nothing that is in the file already is taken again: labels, identities, kids. What is there is indexed once, so that
-100,000 devices are added in a time that grows with their number. Must not know files or the command line.
+100,000 devices are added in a time that grows with their number. Adding one has three steps: settling its names
+(`Fleet.order`), making its keys, which takes nearly all of the time and may be done elsewhere (`Fleet.maker`), and
+entering what was made (`Fleet.enter`). Must not know files or the command line.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.credentials import keys, making
-from securecoap.credentials.edhoc import METHOD, SUITE
+from securecoap.credentials.halves import PAIRED_KINDS, Maker, Order, certified
 from securecoap.credentials.making import Json, MakingFault
 
 if TYPE_CHECKING:
@@ -25,7 +27,6 @@ __all__ = ["CERTIFICATE_DAYS", "PAIRED_KINDS", "Fleet", "members"]
 CERTIFICATE_DAYS: Final = 730
 _SHORTEST_KID: Final = 2
 """Bytes of kids: each message to the server has one."""
-_EDHOC: Final = {"suite": SUITE, "method": METHOD}
 
 Octets = Callable[[Any], bytes | None]
 """Gives the bytes of a byte value as it is in a file; ``None`` if they cannot be had."""
@@ -79,6 +80,7 @@ class Fleet:
         self._identities: set[bytes] = set()
         self._kids: set[bytes] = {making.OWN_KID}
         self._peers: set[str] = set()
+        self._ordered: set[str] = set()
         self._raw_keys: Json | None = None
         self.is_certified = False
         self._own_set: Any = None
@@ -111,8 +113,8 @@ class Fleet:
                     self._kids.add(data)
 
     def has(self, label: str) -> bool:
-        """Whether a label is there, as an entry or among ``peer-keys``."""
-        return label in self.content or label in self._peers
+        """Whether a label is there, as an entry or among ``peer-keys``, or is settled for a device."""
+        return label in self.content or label in self._peers or label in self._ordered
 
     def pair(self, kind: str, label: str, claims: Sequence[str] = ()) -> Json:
         """Add a device, and return the value that its own file has for the server.
@@ -125,19 +127,61 @@ class Fleet:
         Raises:
             MakingFault: the label is taken, or the kind cannot be made.
         """
+        maker = self.maker(kind)
+        ours, theirs = maker.halves(self.order(kind, label, claims))
+        self.enter(kind, label, ours, claims)
+        return {kind: theirs}
+
+    def maker(self, kind: str) -> Maker:
+        """Who makes keys of a kind; the server gets what it needs itself, if it has not got it yet.
+
+        Raises:
+            MakingFault: the kind cannot be made.
+        """
+        if kind not in PAIRED_KINDS:
+            raise MakingFault(f"{kind} cannot be made; known: {', '.join(PAIRED_KINDS)}")
+        if kind == "dtls-rpk":
+            return Maker(kind, self._own_key())
+        if kind == "edhoc-oscore":
+            return Maker(kind, self._own_claims_set())
+        if kind == "dtls-x509":
+            return Maker(kind, None, self._certified_authority(), self._now, self._days)
+        return Maker(kind)
+
+    def order(self, kind: str, label: str, claims: Sequence[str] = ()) -> Order:
+        """Settle a device's names, so that nobody else gets them; its credential is entered when it is made.
+
+        Args:
+            kind, label, claims: see `pair`.
+
+        Raises:
+            MakingFault: the label is taken, or cannot be one of this kind.
+        """
         if self.has(label):
             raise MakingFault(f"{label} is there already; 'credentials rotate' gives it a new key")
         if not label.startswith(":") or not label[1:].strip() or not label.isprintable():
             raise MakingFault(f'{label}: a label is ":" and a name of printable characters')
         if kind == "dtls-rpk" and claims:
             raise MakingFault("dtls-rpk: a device's claims have no place in the file; its label is what it proves")
-        ours, theirs = self.halves(kind, label[1:])
+        self._ordered.add(label)
+        return self._order(kind, label[1:])
+
+    def _order(self, kind: str, name: str) -> Order:
+        if kind == "dtls":
+            return Order(name, identity=self._identity(name))
+        if kind in ("oscore", "edhoc-oscore"):
+            return Order(name, kid=self._kid())
+        return Order(name)
+
+    def enter(self, kind: str, label: str, ours: Json, claims: Sequence[str] = ()) -> None:
+        """Add a device whose names were settled, and whose server's half is made."""
         if kind != "dtls-rpk":
             self.content[label] = {kind: ours, "claims": list(claims)} if claims else {kind: ours}
-        return {kind: theirs}
+        elif self._raw_keys is not None:
+            self._raw_keys["peer-keys"][label] = ours
 
     def halves(self, kind: str, name: str) -> tuple[Json, Json]:
-        """The value for a device's label in the server's file, and the value for its own, with new keys.
+        """The value for a label in the server's file, and the value for its device's, with new keys; not entered.
 
         Args:
             kind: of `PAIRED_KINDS`.
@@ -146,22 +190,15 @@ class Fleet:
         Raises:
             MakingFault: the kind cannot be made.
         """
-        make = _HALVES.get(kind)
-        if make is None:
-            raise MakingFault(f"{kind} cannot be made; known: {', '.join(_HALVES)}")
-        return make(self, name)
+        return self.maker(kind).halves(self._order(kind, name))
 
-    def _psk(self, name: str) -> tuple[Json, Json]:
+    def _identity(self, name: str) -> str:
         identity, number = name, 1
         while identity.encode() in self._identities:
             number += 1
             identity = f"{name}.{number}"
-        value = making.new_psk(identity)
         self._identities.add(identity.encode())
-        return value, dict(value)
-
-    def _oscore(self, _: str) -> tuple[Json, Json]:
-        return making.context_pair(self._kid())
+        return identity
 
     def _kid(self) -> bytes:
         """A kid that nobody has; a longer one as soon as half of the short ones are taken."""
@@ -173,7 +210,8 @@ class Fleet:
         self._kids.add(kid)
         return kid
 
-    def _raw_key(self, name: str) -> tuple[Json, Json]:
+    def _own_key(self) -> Json:
+        """The server's raw public key, as its devices have it."""
         owner = self._raw_keys
         if owner is None:
             private, public = making.key_pair()
@@ -183,14 +221,11 @@ class Fleet:
             raise MakingFault("dtls-rpk: peer-keys is a list; make it an object from labels to keys")
         if "public-key" not in owner:
             owner["public-key"] = self._public_key(owner.get("private-key"))
-        private, public = making.key_pair()
-        owner["peer-keys"][f":{name}"] = public
-        self._peers.add(f":{name}")
         shown = self.octets(owner["public-key"])
         if shown is None:
             raise MakingFault("dtls-rpk: the server's public-key cannot be read")
-        own = owner["public-key"] if "base64" in owner["public-key"] else _base64(shown)
-        return {}, {"private-key": private, "peer-keys": [own]}
+        own: Json = owner["public-key"]
+        return own if "base64" in own else _base64(shown)
 
     def _public_key(self, private: Any) -> Json:
         data = self.octets(private)
@@ -201,30 +236,27 @@ class Fleet:
             pass  # said below
         raise MakingFault("dtls-rpk: the server's private-key cannot be read")
 
-    def _certificate(self, name: str) -> tuple[Json, Json]:
+    def _certified_authority(self) -> Authority:
+        """Whoever signs, after the server has a certificate of theirs itself."""
         authority = self._authority
         if authority is None:
             raise MakingFault("dtls-x509 takes a certification authority")
-        ca = {"ascii": authority.certificate_pem}
         if not self.is_certified:
             if not self._names:
                 raise MakingFault("dtls-x509: the server gets a certificate, so its name is needed: --uri coaps://NAME")
             # Without ca: only devices that have a label are believed, and none that was revoked.
-            self.content[self._free(":certificates")] = {"dtls-x509": self._issued(authority, self._names)}
+            value = certified(authority, self._names, self._now, self._days)
+            self.content[self._free(":certificates")] = {"dtls-x509": value}
             self.is_certified = True
-        return {"ca": [ca], "peer-names": [name]}, {**self._issued(authority, (name,)), "ca": [ca]}
+        return authority
 
-    def _issued(self, authority: Authority, names: tuple[str, ...]) -> Json:
-        certificate, private = authority.issue(names, self._now, self._days)
-        return {"certificate": {"ascii": certificate}, "private-key": {"ascii": private}}
-
-    def _edhoc(self, name: str) -> tuple[Json, Json]:
+    def _own_claims_set(self) -> Any:
+        """The server's claims set, as its devices have it."""
         if self._own_set is None:
             identity = making.identity_set("server", self._kid())
             self._own_set = identity["own-cred"]
             self.content[self._free(":edhoc-server")] = {"edhoc-oscore": identity}
-        theirs = making.identity_set(name, self._kid())
-        return {**_EDHOC, "peer-cred": theirs["own-cred"]}, {**theirs, "peer-cred": self._own_set}
+        return self._own_set
 
     def _free(self, label: str) -> str:
         """This label, or one like it that is not taken."""
@@ -245,14 +277,3 @@ def _edhoc_kid(credential: Any) -> Any:
         return credential["14"]["8"]["1"]["2"]
     except (KeyError, TypeError):
         return None
-
-
-_HALVES: Final[dict[str, Callable[[Fleet, str], tuple[Json, Json]]]] = {
-    "dtls": Fleet._psk,  # noqa: SLF001 - the table of the class
-    "dtls-rpk": Fleet._raw_key,  # noqa: SLF001 - the same
-    "dtls-x509": Fleet._certificate,  # noqa: SLF001 - the same
-    "oscore": Fleet._oscore,  # noqa: SLF001 - the same
-    "edhoc-oscore": Fleet._edhoc,  # noqa: SLF001 - the same
-}
-PAIRED_KINDS: Final = tuple(_HALVES)
-"""Kinds that can be made for a server and its device."""

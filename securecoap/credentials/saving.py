@@ -5,6 +5,7 @@ One line for each entry, so that a difference shows whom it concerns. Must not k
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from securecoap.credentials.resolution import Role
     from securecoap.credentials.sources import Sources
 
-__all__ = ["LOCK_SECONDS", "Change", "locked", "save", "save_all", "write_new"]
+__all__ = ["LOCK_SECONDS", "Change", "Staged", "locked", "remove", "save", "save_all", "settle", "staged", "write_new"]
 
 LOCK_SECONDS: Final = 10.0
 """How long a command waits for another one that changes the same file."""
@@ -119,24 +120,59 @@ def save_all(changes: Sequence[Change], *, sources: Sources | None = None) -> tu
         CredentialsFault: entries of one are faulty; all old files stay.
         OSError: one cannot be written; all old files stay, if it was not in the very last step.
     """
-    warnings: list[str] = []
-    staged: list[tuple[str, Path]] = []
+    with staged(changes, sources=sources) as ready:
+        ready.replace()
+    return ready.warnings
+
+
+class Staged:
+    """New content that is checked, and written beside the files that it is for.
+
+    Attributes:
+        warnings: those that loading the files will give.
+    """
+
+    __slots__ = ("_files", "warnings")
+
+    def __init__(self) -> None:
+        self.warnings: tuple[str, ...] = ()
+        self._files: list[tuple[Path, Path]] = []
+
+    def add(self, change: Change, sources: Sources | None) -> None:
+        """Check and write one; see `save_all`."""
+        target = change.path.resolve()
+        if not isinstance(change.content, bytes):
+            self.warnings += _checked(change, target.parent, sources)
+        self._files.append((Path(_stage(target, change.content)), target))
+
+    def replace(self) -> None:
+        """Let the new content take the place of the old: the one step by which anything changes."""
+        for temporary, target in self._files:
+            temporary.replace(target)
+        for directory in {target.parent for _, target in self._files}:
+            _sync_directory(directory)
+
+    def drop(self) -> None:
+        """Leave the files as they are."""
+        for temporary, _ in self._files:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def staged(changes: Sequence[Change], *, sources: Sources | None = None) -> Iterator[Staged]:
+    """All of `save_all` but its last step, which is for the body: whatever that does not replace is dropped.
+
+    Raises:
+        CredentialsFault, OSError: see `save_all`; all old files stay.
+    """
+    ready = Staged()
     try:
         with uncollected():
             for change in changes:
-                target = change.path.resolve()
-                if not isinstance(change.content, bytes):
-                    warnings += _checked(change, target.parent, sources)
-                staged.append((_stage(target, change.content), target))
-        for temporary, target in staged:
-            Path(temporary).replace(target)
-    except BaseException:
-        for temporary, _ in staged:
-            Path(temporary).unlink(missing_ok=True)
-        raise
-    for directory in {target.parent for _, target in staged}:
-        _sync_directory(directory)
-    return tuple(warnings)
+                ready.add(change, sources)
+        yield ready
+    finally:
+        ready.drop()
 
 
 def _checked(change: Change, base: Path, sources: Sources | None) -> tuple[str, ...]:
@@ -147,28 +183,33 @@ def _checked(change: Change, base: Path, sources: Sources | None) -> tuple[str, 
         raise CredentialsFault([f"{change.path}: {text}" for text in fault.faults]) from None
 
 
-def write_new(files: Sequence[tuple[Path, Mapping[str, Any]]]) -> None:
-    """Write very many files that are not there yet, for their owner only, durably: all of them or none.
+def write_new(files: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    """Write very many files that are not there yet, for their owner only: all of them or none; see `settle`.
 
-    They are not checked: it is for halves of entries that were checked in a server's file.
+    They are not checked: it is for halves of entries that are checked in a server's file.
 
     Raises:
         OSError: one is there already, or cannot be written; those that were written are deleted.
     """
     written: list[str] = []
     try:
-        for path, content in files:
-            name = os.fspath(path)
+        for name, content in files:
+            text = _text(content)
             descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             written.append(name)
             try:
-                os.write(descriptor, _text(content))
+                if os.write(descriptor, text) != len(text):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
             finally:
                 os.close(descriptor)
-        os.sync()  # once for all: one fsync for each file would take a hundred times as long
     except BaseException:
         remove(written)
         raise
+
+
+def settle() -> None:
+    """Have everything that was written on the disk: one fsync for each of very many files would take far longer."""
+    os.sync()
 
 
 def remove(names: Sequence[str]) -> None:

@@ -65,7 +65,7 @@ def test_several_files_are_replaced_together_or_not_at_all(tmp_path):
 def test_many_new_files_are_written_or_none(tmp_path):
     (tmp_path / "b").write_text("old")
     with pytest.raises(FileExistsError):
-        write_new([(tmp_path / "a", {}), (tmp_path / "b", {})])
+        write_new([(f"{tmp_path}/a", {}), (f"{tmp_path}/b", {})])
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
