@@ -114,6 +114,7 @@ class StackBuilder:
         outer.above = oscore
         oscore.above = tokens
         manager.above_plain, tokens.below_plain = tokens, manager
+        manager.above_protected = oscore.dispatch_request
         oscore.requests = tokens
         if self._settings.tracer is not None:
             _trace(oscore, tokens, self._settings.tracer)

@@ -12,60 +12,39 @@ from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.config import Limits, TransportParameters
 from securecoap.core.deadlines import Deadlines
+from securecoap.core.incoming import open_exchange
 from securecoap.core.leisure import Leisure
 from securecoap.core.peers import ENTRY_BYTES, Peer, PeerTable
 from securecoap.core.transmission import Transmission
 from securecoap.errors import RequestFailed, ResetReceived, SessionEnded, Unreachable
-from securecoap.interfaces import EndpointAddress, ResponseSlot
 from securecoap.wire import numbers
 from securecoap.wire.codes import SAFE_METHODS, Code
 from securecoap.wire.message import ACK, CON, NON, RST, Message, encode_message
 
 if TYPE_CHECKING:
-    from securecoap.core.echo import EchoValues
-    from securecoap.interfaces import Cancel, MessageInterface, Randomness, Scheduler, Timer, TokenDispatcher
+    from collections.abc import Callable
 
-__all__ = ["IncomingExchange", "MessageManager"]
+    from securecoap.core.echo import EchoValues
+    from securecoap.core.incoming import IncomingExchange
+    from securecoap.interfaces import (
+        Cancel,
+        EndpointAddress,
+        MessageInterface,
+        Randomness,
+        Scheduler,
+        Timer,
+        TokenDispatcher,
+    )
+
+__all__ = ["MessageManager"]
 
 _NO_RESPONSE_BIT: Final = 1 << numbers.NO_RESPONSE
 _OSCORE: Final = 1 << numbers.OSCORE
 _OBSERVE: Final = 1 << numbers.OBSERVE
+_BLOCKS: Final = 1 << numbers.BLOCK1 | 1 << numbers.BLOCK2
 _KEPT_PART: Final = 0.75  # of the bytes allowed, when answers to safe requests have to go
 _FOR_CONFIRMED: Final = 2  # times the bytes allowed, for what confirmed peers want done
 _FORGET_INTERVAL: Final = 1.0  # seconds, where looking for such answers has just found too few
-
-
-class IncomingExchange(ResponseSlot):
-    """The exchange of one incoming request: whether its acknowledgement is still to be sent, and to whom."""
-
-    __slots__ = ("is_open", "key", "manager", "mid", "mtype", "peer")
-
-    manager: MessageManager
-    peer: Peer
-    mid: int | None
-    mtype: int | None
-    key: int
-    is_open: bool
-
-    def no_response(self) -> None:
-        if self.is_open:
-            self.manager.acknowledge(self)
-
-
-_new: Final = IncomingExchange.__new__
-
-
-def _open_exchange(manager: MessageManager, peer: Peer, message: Message, key: int) -> IncomingExchange:
-    """Make the exchange of a request; as a function it takes half the time of a class's call."""
-    exchange = _new(IncomingExchange)
-    exchange.manager = manager
-    exchange.peer = peer
-    exchange.mid = message.mid
-    mtype = exchange.mtype = message.mtype
-    exchange.key = key
-    exchange.is_open = mtype == CON
-    exchange.fate = None
-    return exchange
 
 
 class MessageManager:
@@ -84,10 +63,12 @@ class MessageManager:
         above: the layer above; likewise.
         above_plain: takes requests without OSCORE option in its place, if it is set: layers in between that have
             nothing to do with them are passed by.
+        above_protected: likewise, for those with OSCORE option that are no part of a larger one.
     """
 
     above: TokenDispatcher
     above_plain: TokenDispatcher | None = None
+    above_protected: Callable[[Message], bool] | None = None
 
     def __init__(
         self,
@@ -169,11 +150,12 @@ class MessageManager:
         if confirmable and message.remote.is_multicast_locally:
             return False  # section 8.1: multicast requests are Non-confirmable; no Reset either
         # An OSCORE request is never carried out twice: forgotten here, its duplicate is refused above as a replay.
-        is_protected = message.options.present & _OSCORE
+        present = message.options.present
+        is_protected = present & _OSCORE
         is_unsafe = message.code not in SAFE_METHODS and not is_protected
         if not is_unsafe:
             key = ~key
-        message.exchange = exchange = _open_exchange(self, peer, message, key)
+        message.exchange = exchange = open_exchange(self, peer, message, key)
         remote = message.remote
         if peer.address is not remote and peer.address.confirmed != remote.confirmed:
             # The interface made this address anew (it forgets where strangers are many): they are one peer.
@@ -189,8 +171,13 @@ class MessageManager:
         if has_room or is_unsafe:
             peer.recent[key] = b""
             self._peers.stored_bytes += ENTRY_BYTES
-        above = self.above if is_protected else self.above_plain or self.above
-        if not above.dispatch_message(message):
+        if not is_protected:
+            meant = (self.above_plain or self.above).dispatch_message(message)
+        elif self.above_protected is None or present & _BLOCKS:
+            meant = self.above.dispatch_message(message)
+        else:
+            meant = self.above_protected(message)
+        if not meant:
             if exchange.is_open:
                 self._answer(exchange, RST)
             return False

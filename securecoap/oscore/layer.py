@@ -105,6 +105,7 @@ class OscoreLayer:
         above: the layer above; set once, before the first message.
         requests: sends the messages of a key exchange (RFC 9528); set once, where contexts are agreed on.
         events: takes reports of what is dropped.
+        dispatch_request: as `dispatch_message`, for requests with an OSCORE option.
         addresses: the last one from which each context was used; bounded by the number of contexts.
     """
 
@@ -132,7 +133,7 @@ class OscoreLayer:
         self._by_outer: dict[EndpointAddress, set[OscoreAddress]] = {}
         # Those from which it was used before, by identity, as long as something there is still under way.
         self._earlier: dict[SecurityContext, WeakValueDictionary[int, OscoreAddress]] = {}
-        self._dispatch_request = IncomingRequests(self, contexts, scheduler, randomness, limits).dispatch
+        self.dispatch_request = IncomingRequests(self, contexts, scheduler, randomness, limits).dispatch
 
     # What came in.
 
@@ -144,7 +145,7 @@ class OscoreLayer:
                 return expected.receive_unprotected(message)
             return self.above.dispatch_message(message)
         if code < 64:
-            return self._dispatch_request(message)
+            return self.dispatch_request(message)
         expected = self._expected_by(message)
         if expected is None:
             return False  # a critical option that nobody here understands (RFC 7252 section 5.4.1)

@@ -51,7 +51,7 @@ class Above:
 
 @virtual
 async def test_who_gets_what_is_not_protected() -> None:
-    """Requests without OSCORE option pass by the layers that have nothing to do with them; nothing else does."""
+    """Requests pass by the layers that have nothing to do with them; nothing else does."""
     async with Pair() as pair:
         manager = pair.server.manager
         whole, plain = Above(), Above()
@@ -62,6 +62,14 @@ async def test_who_gets_what_is_not_protected() -> None:
         assert (whole.got, plain.got) == ([POST], [GET])
         pair.network.inject("client", "server", wire(NON, CONTENT, 3, b"t"))
         assert (whole.got, plain.got) == ([POST, CONTENT], [GET])
+        protected = Above()
+        manager.above_protected = protected.dispatch_message
+        other, block2, block1 = b"\x51\x05", b"\xd1\x01\x05", b"\xd1\x05\x08"
+        for mid, option in enumerate((b"", other, block2, block1), 4):
+            pair.network.inject("client", "server", wire(CON, POST, mid, b"t", b"\x92\x09\x00" + option))
+        pair.network.inject("client", "server", wire(CON, GET, 8, b"t", PATH_X))
+        assert protected.got == [POST, POST]
+        assert (whole.got, plain.got) == ([POST, CONTENT, POST, POST], [GET, GET])
 
 
 @virtual

@@ -96,6 +96,7 @@ class Endpoint:
         if contexts is not None:
             self.oscore.above = self.oscore.requests = self.manager.above_plain = self.tokens
             self.tokens.below_plain = self.manager
+            self.manager.above_protected = self.oscore.dispatch_request
 
     def _recognize(self, message: Message) -> RequestInterface | None:
         return self.tokens if message.remote is None and self.tokens.recognize_remote(message) else None
