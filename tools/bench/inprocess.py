@@ -144,6 +144,7 @@ class Stack:
             self.keyring.attach(loop)
             below = OscoreLayer(self.manager, self.keyring, loop, randomness, limits)
             self.keyring.add_layer(below)
+            self.manager.above_protected = below.dispatch_request
             authorize = None if self.keyring.access is None else self.keyring.access.authorize
             mirrored = {**entry["oscore"], "sender-id": entry["oscore"]["recipient-id"]}
             self.client = OscoreClient.from_entry({**mirrored, "recipient-id": entry["oscore"]["sender-id"]})
