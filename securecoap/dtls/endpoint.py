@@ -315,15 +315,19 @@ class Endpoint:
     # Handshakes: the only places where the tables change.
 
     def _run(self, handshake: ClientHandshake | ServerHandshake, step: Callable[..., None], *args: object) -> None:
+        refusal: tuple[str, str] | None = None
         try:
             step(*args)
         except HandshakeFault as fault:
             handshake.output.append(handshake.alert_datagram(fault.alert))
-            self._flush(handshake)
-            self._fail(handshake, alert_name(fault.alert), f"this end refused: {fault}")
+            refusal = alert_name(fault.alert), f"this end refused: {fault}"
+        if datagrams := handshake.output:
+            handshake.output = []
+            for datagram in datagrams:
+                self._transmit(datagram, handshake.peer)
+        if refusal is not None:
+            self._fail(handshake, *refusal)
             return
-        if handshake.output:
-            self._flush(handshake)
         if handshake not in self._handshakes:
             return  # cancelled while it was sending: the network said that nobody is there
         if handshake.session is not None:
@@ -342,11 +346,6 @@ class Endpoint:
         """Go on with a handshake that waited for a store; it may have ended meanwhile."""
         if handshake in self._handshakes:
             self._run(handshake, handshake.resume, answer, now)
-
-    def _flush(self, handshake: ClientHandshake | ServerHandshake) -> None:
-        datagrams, handshake.output = handshake.output, []
-        for datagram in datagrams:
-            self._transmit(datagram, handshake.peer)
 
     def _refused(self, handshake: ClientHandshake | ServerHandshake, code: int) -> None:
         side = "server" if handshake.role is Role.CLIENT else "client"

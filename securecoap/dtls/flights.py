@@ -38,20 +38,17 @@ FlightMessage: TypeAlias = "tuple[ContentType, bytes, RecordWriter]"
 def pack(messages: Sequence[FlightMessage], size: int) -> list[bytes]:
     """Return the messages as datagrams of at most ``size`` bytes; handshake messages are cut where they don't fit."""
     datagrams: list[bytes] = []
-    records: list[bytes] = []
-    used = 0
+    datagram = b""
     for content_type, data, writer in messages:
         room = size - writer.overhead
         fits = len(data) <= room or content_type is not ContentType.HANDSHAKE
         for piece in (data,) if fits else split_handshake(data, room):
-            if used and used + len(piece) > room:
-                datagrams.append(b"".join(records))
-                records, used = [], 0
-            record = writer.seal(content_type, piece)
-            records.append(record)
-            used += len(record)
-    if records:
-        datagrams.append(b"".join(records))
+            if datagram and len(datagram) + len(piece) > room:
+                datagrams.append(datagram)
+                datagram = b""
+            datagram += writer.seal(content_type, piece)
+    if datagram:
+        datagrams.append(datagram)
     return datagrams
 
 

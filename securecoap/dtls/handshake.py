@@ -8,8 +8,9 @@ answered later. Must not know sockets or other handshakes. What cannot be raises
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from hmac import compare_digest
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from securecoap.dtls.alerts import ALERT_FATAL, Alert, HandshakeFault, encode_alert, parse_alert
 from securecoap.dtls.cid_records import protections
@@ -52,7 +53,8 @@ _MAX_EARLY_RECORDS: Final = 4
 """Protected records that overtook the messages from which their keys come. More, and the peer's timer has to help."""
 
 
-class Environment(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Environment:
     """What an endpoint hands to each of its handshakes; ``lookup``, ``keys`` and ``resumption`` are a server's."""
 
     parameters: DtlsParameters
@@ -64,7 +66,8 @@ class Environment(NamedTuple):
     resumption: ServerResumption | None = None
 
 
-class Transition(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Transition:
     """One row of a side's table.
 
     The handler takes the handshake, the message (or answer) and the time. It returns which of ``targets`` is the next
@@ -288,8 +291,9 @@ class Handshake:
         )
 
     def _number(self, message_type: int, body: bytes) -> bytes:
-        message = encode_handshake(message_type, self._message_sequence, body)
-        self._message_sequence += 1
+        sequence = self._message_sequence
+        message = encode_handshake(message_type, sequence, body)
+        self._message_sequence = sequence + 1
         self._transcript += message
         return message
 

@@ -160,7 +160,9 @@ class ServerHandshake(Handshake):
         self.server_random, self._stand_in = drawn[:RANDOM_LENGTH], drawn[RANDOM_LENGTH:-SESSION_ID_LENGTH]
         self._new_id = drawn[-SESSION_ID_LENGTH:]
         self._transcript += message.whole
-        self._resumed = choose_resumption(hello, environment.parameters, environment.resumption, now)
+        # The session ID tells a client that takes tickets, too, whether its was good (RFC 5077 section 3.4).
+        if hello.session_id and environment.resumption is not None:
+            self._resumed = choose_resumption(hello, environment.parameters, environment.resumption, now)
         if self._resumed is None:
             return self._begin_full(now)
         answer = ask_again(self._resumed.evidence, environment.lookup, environment.keys)

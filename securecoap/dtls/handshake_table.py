@@ -77,7 +77,8 @@ class HandshakeTable(Generic[C, S]):
         if earlier is not None:
             self.drop(earlier)
         self.clients[handshake.peer] = handshake
-        self._register(handshake)
+        handshake.serial = next(self._serials)
+        self._by_serial[handshake.serial] = handshake
 
     def add_server(self, handshake: S) -> None:
         """Take one that a client began, in place of an earlier one with the same peer."""
@@ -88,7 +89,8 @@ class HandshakeTable(Generic[C, S]):
             self._limits.reached("dtls_handshakes")
             self.drop(next(iter(self.servers.values())))
         self.servers[handshake.peer] = handshake
-        self._register(handshake)
+        handshake.serial = next(self._serials)
+        self._by_serial[handshake.serial] = handshake
 
     def drop_client(self, peer: Hashable) -> None:
         """As `drop`, for one of ours, if there is one."""
@@ -135,7 +137,3 @@ class HandshakeTable(Generic[C, S]):
         self._suspended.clear()
         for handshake in self:
             self.drop(handshake)
-
-    def _register(self, handshake: C | S) -> None:
-        handshake.serial = next(self._serials)
-        self._by_serial[handshake.serial] = handshake

@@ -82,18 +82,15 @@ def choose(hello: ClientHello, parameters: DtlsParameters, keys: ServerKeys | No
 
 
 def choose_resumption(
-    hello: ClientHello, parameters: DtlsParameters, resumption: ServerResumption | None, now: float
+    hello: ClientHello, parameters: DtlsParameters, resumption: ServerResumption, now: float
 ) -> Resumable | None:
-    """Return the earlier session that the client wants to go on with, and may (RFC 7627 section 5.3, RFC 6066).
+    """Return the earlier session that a client with a session ID wants to go on with, and may (RFC 7627 section 5.3).
 
     Raises:
         HandshakeFault: it would lose its Extended Master Secret.
     """
-    if resumption is None:
-        return None
     found = resumption.find(hello.session_id, hello.extensions.get(Extension.SESSION_TICKET, b""), now)
-    # The session ID tells a client that takes tickets whether its was good (RFC 5077 section 3.4).
-    if found is None or not hello.session_id or found.suite not in hello.cipher_suites:
+    if found is None or found.suite not in hello.cipher_suites:
         return None
     if Extension.EXTENDED_MASTER_SECRET not in hello.extensions:
         raise HandshakeFault(Alert.HANDSHAKE_FAILURE, "a session may not lose its Extended Master Secret")

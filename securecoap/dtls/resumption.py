@@ -48,7 +48,7 @@ _pack_head: Final = _head.pack
 _unpack_head: Final = _head.unpack_from
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: each handshake makes one, and the attributes of a frozen one are set by calls
 class Resumable:
     """What a server has to know of an earlier session.
 

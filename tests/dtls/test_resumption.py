@@ -126,7 +126,7 @@ def test_the_credential_is_checked_again(couple, now_known):
     """One that was removed or got another key lets nobody in: the handshake is a full one, and fails."""
     couple.client.close(couple.client_session)
     couple.run()
-    couple.server._environment = couple.server._environment._replace(lookup=keys(now_known))
+    couple.server._environment = dataclasses.replace(couple.server._environment, lookup=keys(now_known))
     _, sent = connect_again(couple)
     assert DONE in sent
     assert [error.alert for _, _, error in couple.client_events.failed] == ["decrypt_error"]
@@ -135,14 +135,14 @@ def test_the_credential_is_checked_again(couple, now_known):
 
 def test_claims_are_those_of_now(couple):
     promoted = PskCredential(SENSOR.identity, SENSOR.key, (":sensor-17", "writer"))
-    couple.server._environment = couple.server._environment._replace(lookup=keys(promoted))
+    couple.server._environment = dataclasses.replace(couple.server._environment, lookup=keys(promoted))
     assert connect_again(couple) == ABBREVIATED
     assert couple.server_session.claims == (":sensor-17", "writer")
 
 
 def test_a_store_may_answer_later(couple):
     asked = Pending()
-    couple.server._environment = couple.server._environment._replace(lookup=lambda identity: asked)
+    couple.server._environment = dataclasses.replace(couple.server._environment, lookup=lambda identity: asked)
     couple.now += 20
     couple.client.connect(SERVER, SENSOR, couple.now)
     couple.run(until=0.5)
@@ -156,7 +156,7 @@ def test_a_store_may_answer_later(couple):
 
 def test_a_store_that_answers_nobody_later_leads_to_a_full_handshake(couple):
     answers = [Pending(), SENSOR]
-    couple.server._environment = couple.server._environment._replace(lookup=lambda identity: answers.pop(0))
+    couple.server._environment = dataclasses.replace(couple.server._environment, lookup=lambda identity: answers.pop(0))
     asked = answers[0]
     couple.now += 20
     couple.client.connect(SERVER, SENSOR, couple.now)
@@ -168,7 +168,7 @@ def test_a_store_that_answers_nobody_later_leads_to_a_full_handshake(couple):
 
 def test_another_credential_offers_no_session_of_this_one(couple):
     other = PskCredential(b"sensor-18", b"other key")
-    couple.server._environment = couple.server._environment._replace(lookup=keys(SENSOR, other))
+    couple.server._environment = dataclasses.replace(couple.server._environment, lookup=keys(SENSOR, other))
     assert DONE in connect_again(couple, other)[1]
     assert couple.server_session.identity == b"sensor-18"
 

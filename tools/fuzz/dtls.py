@@ -12,6 +12,7 @@ What must hold: nothing raises, the tables stay within their bounds, nobody gets
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections import Counter
 from pathlib import Path
@@ -278,7 +279,7 @@ class LyingClient(_Liar, ClientHandshake):
 
     def __init__(self, rng: Random, couple: Couple, credential: Any, parameters: DtlsParameters) -> None:
         self.rng, self.lied = rng, False
-        environment = couple.client._environment._replace(parameters=parameters)
+        environment = dataclasses.replace(couple.client._environment, parameters=parameters)
         super().__init__(SERVER, credential, environment, couple.now)
 
 
