@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from securecoap.core.operations import blockwise
+from securecoap.wire.operation import blockwise
 from securecoap.core.response_body import ResponseBody, cut
 from securecoap.errors import (
     BadRequest,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from securecoap.core.operations import blockwise
+from securecoap.wire.operation import blockwise
 from securecoap.wire.option_types import encode_uint
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from securecoap.errors import FormatError
 from securecoap.wire import numbers
 from securecoap.wire.codes import CODES, code_text
+from securecoap.wire.known_options import LONGEST, MARKER, KnownOptions
 from securecoap.wire.options import Options, decode_options
 from securecoap.wire.uri import compose_uri, is_ip_literal, parse_uri
 
@@ -34,22 +35,14 @@ _NO_OPTIONS: Final = Options().snapshot()
 _no_options: Final = _NO_OPTIONS.copy  # takes half the time of `Options()`
 _assembled: Final = Options.assembled
 
-# Devices send the same options over and over. Those of short requests are remembered in two generations, so that
-# strangers can push entries out but not make the table grow. What ends at the first 0xFF is what ends at the marker, if
-# these bytes are whole options.
-_MARKER: Final = b"\xff"
-_MEMO_LENGTH: Final = 64
-_MEMO_ENTRIES: Final = 1024  # the requests for a body of 1 MiB by blocks are so many
-_memo: dict[bytes, Options] = {}
-_older_memo: dict[bytes, Options] = {}
+_REQUESTS: Final = KnownOptions()
+# In front of the payload of a response there is often no more than a Content-Format, and always the same; entity tags
+# and the numbers of notifications are not worth remembering.
+_RESPONSES: Final = KnownOptions(longest=4)
 # The delta of that option, which is another in each message and not worth remembering. Mostly it is the only one.
 _OSCORE_FIRST: Final = 9
 _OSCORE_LONG: Final = 0x9D  # from here on the length is not in the first byte
 _OSCORE_ONLY: Final = 1 << numbers.OSCORE
-# In front of the payload of a response there is often no more than a Content-Format, and always the same.
-_SHORT: Final = 4
-_SHORT_ENTRIES: Final = 256
-_short: dict[bytes, Options] = {}
 
 
 class Message:
@@ -197,29 +190,28 @@ class Message:
         if end == size:
             message.options = _NO_OPTIONS
             message.payload = b""
-        elif code < 64:
+        elif code < 64 and data[end] >> 4 == _OSCORE_FIRST:
             head = data[end]
-            if head >> 4 == _OSCORE_FIRST:
-                following = end + 1 + (head & 15)
-                if head < _OSCORE_LONG and following + 1 < size and data[following] == 0xFF:
-                    pairs = ((numbers.OSCORE, data[end + 1 : following]),)
-                    message.options = _assembled(pairs, _OSCORE_ONLY)
-                    message.payload = data[following + 1 :]
-                else:
-                    message.options, message.payload = decode_options(data, end)
+            following = end + 1 + (head & 15)
+            if head < _OSCORE_LONG and following + 1 < size and data[following] == 0xFF:
+                pairs = ((numbers.OSCORE, data[end + 1 : following]),)
+                message.options = _assembled(pairs, _OSCORE_ONLY)
+                message.payload = data[following + 1 :]
             else:
-                message.options, message.payload = _decode_request(data, end)
-        else:
-            marker = data.find(_MARKER, end, end + _SHORT + 1)
-            found = None if marker < 0 else _short.get(data[end:marker])
-            if found is None:
                 message.options, message.payload = decode_options(data, end)
-                if marker >= 0:
-                    _remember_short(data[end:marker], message.options)
+        else:
+            marker = data.find(MARKER, end, end + LONGEST + 1)
+            known = _REQUESTS if code < 64 else _RESPONSES
+            encoded = data[end:marker] if marker >= 0 else data[end:]
+            options = known.recent.get(encoded)
+            if options is None:
+                options = known.find(encoded)
+            if options is None:
+                message.options, message.payload = known.decode_anew(data, end)
             else:
-                message.options = found
-                message.payload = data[marker + 1 :]
-                if not message.payload:
+                message.options = options
+                message.payload = payload = data[marker + 1 :] if marker >= 0 else b""
+                if marker >= 0 and not payload:
                     raise FormatError("payload marker without payload")
         message.code = CODES[code]
         message.mtype = first >> 4 & 3
@@ -325,46 +317,7 @@ def decode_body(body: bytes, code: int) -> tuple[Options, bytes]:
     Raises:
         FormatError: the bytes are not options, marker and payload.
     """
-    return _decode_request(body, 0) if code < 64 else decode_options(body)
-
-
-def _decode_request(data: bytes, position: int) -> tuple[Options, bytes]:
-    marker = data.find(_MARKER, position, position + _MEMO_LENGTH + 1)
-    if marker < 0:
-        head, payload = data[position:], b""
-    else:
-        head, payload = data[position:marker], data[marker + 1 :]
-    options = _memo.get(head)
-    if options is None:
-        options = None if len(head) > _MEMO_LENGTH else _remember(head)
-        if options is None:
-            return decode_options(data, position)
-    if marker >= 0 and not payload:
-        raise FormatError("payload marker without payload")
-    return options, payload
-
-
-def _remember(head: bytes) -> Options | None:
-    """The options that these bytes are, if they are whole options."""
-    global _memo, _older_memo  # noqa: PLW0603  # one table for the process, for messages have no owner here
-    options = _older_memo.get(head)
-    if options is None:
-        try:
-            options = decode_options(head)[0]
-        except FormatError:
-            return None
-    if len(_memo) >= _MEMO_ENTRIES:
-        _older_memo = _memo
-        _memo = {}
-    _memo[head] = options
-    return options
-
-
-def _remember_short(options_bytes: bytes, options: Options) -> None:
-    if options.encode() == options_bytes:
-        if len(_short) >= _SHORT_ENTRIES:
-            _short.clear()
-        _short[options_bytes] = options
+    return (_REQUESTS if code < 64 else _RESPONSES).decode(body, 0)
 
 
 def encode_message(mtype: int, code: int, mid: int, token: bytes, options: bytes, payload: bytes) -> bytes:

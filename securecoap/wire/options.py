@@ -8,10 +8,11 @@ frozen and may be shared by equal messages. This module knows nothing of headers
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from securecoap.errors import FormatError
 from securecoap.wire import numbers
+from securecoap.wire.option_bytes import encode_options
 from securecoap.wire.option_types import (
     BlockOption,
     ContentFormatOption,
@@ -27,7 +28,9 @@ from securecoap.wire.option_types import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Options", "decode_options", "encode_options"]
+    from securecoap.wire.operation import Blockwise
+
+__all__ = ["Options", "decode_options"]
 
 Pairs = tuple[tuple[int, bytes], ...]
 
@@ -60,34 +63,6 @@ _IN_REQUEST: Final = _rules(request=True)
 _IN_RESPONSE: Final = _rules(request=False)
 
 
-def encode_options(pairs: Iterable[tuple[int, bytes]]) -> bytes:
-    """Sorted pairs as bytes (RFC 7252 section 3.1)."""
-    result = bytearray()
-    previous = 0
-    for number, value in pairs:
-        delta = number - previous
-        previous = number
-        length = len(value)
-        if delta < 13 and length < 13:
-            result.append(delta << 4 | length)
-        else:
-            head, delta_more = _nibble(delta)
-            low, length_more = _nibble(length)
-            result.append(head << 4 | low)
-            result += delta_more
-            result += length_more
-        result += value
-    return bytes(result)
-
-
-def _nibble(value: int) -> tuple[int, bytes]:
-    if value < 13:
-        return value, b""
-    if value < 269:
-        return 13, bytes((value - 13,))
-    return 14, (value - 269).to_bytes(2, "big")
-
-
 class Options:
     """The options of one message, typed and generic.
 
@@ -99,7 +74,7 @@ class Options:
         present: an integer with bit *n* set for each option *n* below 300 that is there; a cheap test for layers.
         is_sound_request: whether `request_fault` was asked already, and there is none; likewise.
         known_path: `uri_path`, if it was asked already; likewise.
-        blockwise: what `securecoap.core.operations` has found out about them, until they are changed.
+        blockwise: what `securecoap.wire.operation` has found out about them, until they are changed.
     """
 
     __slots__ = (
@@ -107,7 +82,7 @@ class Options:
         "pairs", "present",
     )  # fmt: skip
 
-    blockwise: Any  # of a type that lives above this room
+    blockwise: Blockwise | None
 
     if_match = OpaqueOptions(numbers.IF_MATCH)
     uri_host = TextOption(numbers.URI_HOST)
@@ -281,6 +256,18 @@ class Options:
         options.is_sound_request = self.is_sound_request
         options._response_fault = self._response_fault
         options._frozen = False
+        return options
+
+    def with_last(self, value: bytes) -> Options:
+        """Frozen ones with another value, of as many bytes, of the last option, which is Block1 or Block2."""
+        number = self.pairs[-1][0]
+        options = Options.assembled((*self.pairs[:-1], (number, value)), self.present)
+        options.known_path = self.known_path
+        options._request_fault = self._request_fault
+        options._response_fault = self._response_fault
+        options.is_sound_request = self.is_sound_request
+        if self.blockwise is not None:
+            options.blockwise = self.blockwise.with_block(number, value)
         return options
 
     def snapshot(self) -> Options:

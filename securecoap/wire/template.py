@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from securecoap.wire.options import Options, encode_options
+from securecoap.wire.option_bytes import encode_options
+from securecoap.wire.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

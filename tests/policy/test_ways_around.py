@@ -17,7 +17,7 @@ from securecoap.resources import ObservableResource, Site
 from securecoap.wire import numbers
 from securecoap.wire.codes import Code, dotted
 from securecoap.wire.message import CON, Message, encode_message
-from securecoap.wire.options import encode_options
+from securecoap.wire.option_bytes import encode_options
 from tests.oscore import vectors
 from tests.oscore.fakes import Contexts, Numbers
 from tests.simulation.clock import settle, virtual

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from securecoap.wire.options import Options, decode_options, encode_options
+from securecoap.wire.option_bytes import encode_options
+from securecoap.wire.options import Options, decode_options
 from securecoap.wire.template import OptionTemplate
 
 NUMBERS = st.integers(0, 299)

@@ -1,4 +1,4 @@
-"""What makes two requests parts of the same operation (RFC 7959 section 2.4, RFC 9175 section 3.2.1), and which part.
+"""What makes two messages parts of the same operation (RFC 7959 section 2.4, RFC 9175 section 3.2.1), and which part.
 
 Client and server have to agree about it: the server by it puts blocks together, the client chooses Request-Tags by it.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from securecoap.wire import numbers
+from securecoap.wire.block import Block
 
 if TYPE_CHECKING:
-    from securecoap.wire.block import Block
     from securecoap.wire.options import Options
 
 __all__ = ["Blockwise", "blockwise"]
@@ -48,10 +48,17 @@ class Blockwise:
 
     __slots__ = ("block1", "block2", "operation")
 
-    def __init__(self, options: Options) -> None:
-        self.block1: Block | None = options.block1
-        self.block2: Block | None = options.block2
-        self.operation: tuple[tuple[int, bytes], ...] = tuple([pair for pair in options.pairs if _COUNTS[pair[0]]])
+    def __init__(self, block1: Block | None, block2: Block | None, operation: tuple[tuple[int, bytes], ...]) -> None:
+        self.block1 = block1
+        self.block2 = block2
+        self.operation = operation
+
+    def with_block(self, number: int, value: bytes) -> Blockwise:
+        """Of another part of the operation, with this value of Block1 or Block2 in the place of the one here."""
+        block = Block.decode(value)
+        if number == numbers.BLOCK1:
+            return Blockwise(block, self.block2, self.operation)
+        return Blockwise(self.block1, block, self.operation)
 
 
 def blockwise(options: Options) -> Blockwise:
@@ -59,7 +66,8 @@ def blockwise(options: Options) -> Blockwise:
 
     Where it is found for every block, ``options.blockwise or blockwise(options)`` saves most of the calls.
     """
-    found: Blockwise | None = options.blockwise
+    found = options.blockwise
     if found is None:
-        found = options.blockwise = Blockwise(options)
+        operation = tuple([pair for pair in options.pairs if _COUNTS[pair[0]]])
+        found = options.blockwise = Blockwise(options.block1, options.block2, operation)
     return found

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from securecoap.core.operations import blockwise
 from securecoap.wire import numbers
 from securecoap.wire.block import Block
+from securecoap.wire.operation import blockwise
 from securecoap.wire.options import Options, decode_options
 
 
