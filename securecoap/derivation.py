@@ -6,41 +6,66 @@ Nothing is opened or kept here: whose state a context has, and who finds it, is 
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
-from securecoap.oscore.algorithms import ALGORITHMS
-from securecoap.oscore.context import SecurityContext, derive_keys
+from securecoap.oscore.algorithms import ALGORITHMS, extract
+from securecoap.oscore.context import SecurityContext, derive_keys, sender_info
 from securecoap.oscore.window import ReplayWindow
-from securecoap.state import SavedWindow, fingerprint
+from securecoap.state import SavedWindow, StateRequest, fingerprint
+from securecoap.state.fingerprint import former_fingerprint
 
 if TYPE_CHECKING:
     from securecoap.credentials.models import OscoreContext
+    from securecoap.oscore.context import DerivedKeys
     from securecoap.state.protocol import ContextState
 
-__all__ = ["adopt_window", "derive", "restore_window", "saved_window"]
+__all__ = ["adopt_window", "derive", "name_of", "request_of", "restore_window", "saved_window"]
 
 
-def derive(credential: OscoreContext) -> tuple[SecurityContext, bytes]:
-    """The security context of a credential, without state, and the fingerprint under which its state is kept."""
+def name_of(credential: OscoreContext) -> bytes:
+    """The fingerprint under which the state of a credential's context is kept; a fifth of the work of `derive`."""
     algorithm = ALGORITHMS[credential.algorithm.number]
-    keys = derive_keys(
+    return fingerprint(
+        extract(credential.secret.reveal(), credential.salt, credential.hash_name),
+        sender_info(credential.sender_id, credential.id_context, algorithm),
+    )
+
+
+def request_of(credential: OscoreContext, name: bytes) -> StateRequest:
+    """What a store is asked for; ``name`` is that of `name_of`."""
+    return StateRequest(name, credential.label, credential.basedir, partial(_former_name_of, credential))
+
+
+def _former_name_of(credential: OscoreContext) -> bytes:
+    keys = _keys_of(credential)
+    return former_fingerprint(keys.sender_key, keys.common_iv, credential.sender_id, credential.algorithm.number)
+
+
+def derive(credential: OscoreContext) -> SecurityContext:
+    """The security context of a credential, without state."""
+    return SecurityContext(
+        _keys_of(credential),
+        credential.sender_id,
+        credential.recipient_id,
+        id_context=credential.id_context,
+        algorithm=ALGORITHMS[credential.algorithm.number],
+        window=ReplayWindow(credential.window, void=True),
+        label=credential.label,
+        claims=credential.claims,
+    )
+
+
+def _keys_of(credential: OscoreContext) -> DerivedKeys:
+    return derive_keys(
         credential.secret.reveal(),
         credential.salt,
         credential.sender_id,
         credential.recipient_id,
         id_context=credential.id_context,
-        algorithm=algorithm,
+        algorithm=ALGORITHMS[credential.algorithm.number],
         hash_name=credential.hash_name,
     )
-    context = SecurityContext(
-        keys,
-        credential.sender_id,
-        credential.recipient_id,
-        id_context=credential.id_context,
-        algorithm=algorithm,
-        window=ReplayWindow(credential.window, void=True),
-    )
-    return context, fingerprint(keys.sender_key, keys.common_iv, credential.sender_id, algorithm.number)
 
 
 def adopt_window(context: SecurityContext, state: ContextState, *, accept_first: bool) -> None:

@@ -1,29 +1,26 @@
-"""The OSCORE security contexts of one endpoint: derived from credentials, with their state, found by what peers send.
+"""The OSCORE security contexts of one endpoint: who owns their state, which are in use, found by what peers send.
 
 There is one context object for each fingerprint in a process, whichever map or transport asks: state handles carry it
-as their companion (the design, section 6, State). Entries with ``rederive`` have no lasting context: what is shared
-there is the `Rederivation` that makes one after the other (RFC 8613 appendix B.2). The keyring imports this module only
-where there are credentials: with it come cryptography and SQLite.
+as their companion (the design, section 6, State), from the first message on (`companions`). Entries with ``rederive``
+have no lasting context: what is shared there is the `Rederivation` that makes one after the other (RFC 8613 appendix
+B.2). The keyring imports this module only where there are credentials: with it come cryptography and SQLite.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from os import PathLike
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from securecoap.collection import uncollected
+from securecoap.companions import accompany, activate, check_replacement, rename, window_of
 from securecoap.core.deadlines import Deadlines
 from securecoap.credentials.models import ALWAYS, OscoreContext
-from securecoap.derivation import adopt_window, derive, saved_window
+from securecoap.derivation import name_of, request_of
 from securecoap.errors import ConfigurationError, CredentialsMissing, SessionEnded, StateError
-from securecoap.oscore.algorithms import ALGORITHMS
-from securecoap.oscore.context import SecurityContext
 from securecoap.oscore.rederivation import Rederivation
-from securecoap.oscore.sender import Sender
-from securecoap.state import SqliteStateStore, StateRequest
+from securecoap.state import SqliteStateStore
 
 if TYPE_CHECKING:
     import os
@@ -32,11 +29,12 @@ if TYPE_CHECKING:
     from securecoap.config import Limits
     from securecoap.credentials import CredentialsMap
     from securecoap.expiry import ExpiryWatch
+    from securecoap.oscore.context import SecurityContext
     from securecoap.oscore.layer import OscoreLayer
     from securecoap.state import SavedWindow
     from securecoap.state.protocol import ContextState, StateStore
 
-    Opened: TypeAlias = tuple[OscoreContext, SecurityContext, ContextState]
+    Opened: TypeAlias = tuple[OscoreContext, ContextState]
     Closing: TypeAlias = tuple[ContextState, SavedWindow | None]
 
 __all__ = ["SecurityContexts"]
@@ -108,8 +106,7 @@ class SecurityContexts:
         contexts = [
             context
             for one in found
-            if (context := self._contexts.get(one.key)) is not None
-            and (kid_context is None or context.kid_context == kid_context)
+            if (context := self.known(one)) is not None and (kid_context is None or context.kid_context == kid_context)
         ]
         if contexts and all(one.validity == ALWAYS for one in found):
             # At most two entries for each context: what finds nothing, or only for a time, is not kept.
@@ -127,8 +124,14 @@ class SecurityContexts:
         return [self._derivations[one.key][0] for one in found if one.key in self._derivations]
 
     def known(self, credential: OscoreContext) -> SecurityContext | None:
-        """The context for a credential, if it is open."""
-        return self._contexts.get(credential.key)
+        """The context for a credential, if it is open; derived now, if it has not been used before."""
+        key = credential.key
+        context = self._contexts.get(key)
+        if context is None and (handle := self._handles.get(key)) is not None and self._loop is not None:
+            context = activate(handle, self._loop, self._limits)
+            if context is not None:
+                self._contexts[key] = context
+        return context
 
     async def for_request(self, credential: OscoreContext) -> SecurityContext:
         """The context with which a request of ours is protected; see `ContextSource.for_request`.
@@ -137,7 +140,7 @@ class SecurityContexts:
             StateError: its state cannot be had.
         """
         key = credential.key
-        while (context := self._contexts.get(key)) is None:
+        while (context := self.known(credential)) is None:
             if (derivation := self._derivations.get(key)) is not None:
                 return derivation[0].for_request()
             task = self._opening.get(key)
@@ -156,8 +159,7 @@ class SecurityContexts:
             StateError, ContextInUse: state cannot be had.
         """
         with uncollected():
-            for opened in await self._open_new(self._credentials):
-                self._adopt(*opened)
+            self._adopt(await self._open_new(self._credentials))
 
     async def _open_new(self, credentials: CredentialsMap) -> list[Opened]:
         """Own those contexts of a map that are not owned yet, all or none."""
@@ -165,14 +167,9 @@ class SecurityContexts:
         wanted = [one for one in found if isinstance(one, OscoreContext) and one.key not in self._handles]
         if not wanted:
             return []
-        contexts: list[SecurityContext] = []
-        requests: list[StateRequest] = []
-        for one in wanted:
-            context, name = derive(one)
-            contexts.append(context)
-            requests.append(StateRequest(name, one.label, one.basedir))
+        requests = [request_of(one, name_of(one)) for one in wanted]
         handles = await self._open_store().open_many(requests, wait=self._wait)
-        return list(zip(wanted, contexts, handles, strict=True))
+        return list(zip(wanted, handles, strict=True))
 
     # Other credentials.
 
@@ -188,32 +185,20 @@ class SecurityContexts:
         opened = await self._open_new(credentials)
         own = {id(handle) for handle in self._handles.values()}
         try:
-            for credential, _, handle in opened:
-                self._check_shared(credential, handle, 1 + (id(handle) in own))
+            for credential, handle in opened:
+                check_replacement(credential, handle, 1 + (id(handle) in own))
             for key, handle in self._handles.items():
                 if (kept := self._current(key, credentials)) is not None:
-                    self._check_shared(kept, handle, 1)
+                    check_replacement(kept, handle, 1)
         except ConfigurationError:
             await self.abandon(opened)
             raise
         return opened
 
-    @staticmethod
-    def _check_shared(credential: OscoreContext, handle: ContextState, own_uses: int) -> None:
-        shared = handle.companion
-        if shared is None:
-            return
-        if not isinstance(shared, Rederivation if credential.rederive else SecurityContext):
-            raise ConfigurationError(f"{credential.label}: 'rederive' takes effect with the next start only")
-        if handle.users > own_uses and shared.claims != credential.claims:
-            raise ConfigurationError(
-                f"{credential.label}: another endpoint of this process uses the same context with other claims"
-            )
-
     async def abandon(self, opened: list[Opened]) -> None:
         """Give up what `prepare` has opened."""
         if self._store is not None:
-            await self._store.close_many([(handle, None) for _, _, handle in opened])
+            await self._store.close_many([(handle, None) for _, handle in opened])
 
     def use(self, credentials: CredentialsMap, opened: list[Opened]) -> list[Closing]:
         """Go on with other credentials, at once: what was under way under those that are gone ends.
@@ -230,19 +215,13 @@ class SecurityContexts:
             if current is None:
                 closings.append(self._remove(key, handle))
                 continue
-            for companion in (handle.companion, self._contexts.get(key)):
-                if companion is not None:
-                    companion.claims = current.claims  # type: ignore[attr-defined]  # one of the two kinds
+            rename(handle, current)
             if not current.validity.covers(now) and (context := self._contexts.get(key)) is not None:
                 self._release(context, "its OSCORE credential is not valid any more")
             self._watch_validity(current)
-        for credential, context, handle in opened:
-            companion = handle.companion
-            if isinstance(companion, (SecurityContext, Rederivation)):  # the same keys under another label
-                companion.label, companion.claims = credential.label, credential.claims
-                if isinstance(companion, Rederivation) and companion.current is not None:
-                    companion.current.label, companion.current.claims = credential.label, credential.claims
-            self._adopt(credential, context, handle)
+        for credential, handle in opened:
+            rename(handle, credential)  # which may be the same keys under another label
+        self._adopt(opened)
         return closings
 
     def _remove(self, key: bytes, handle: ContextState) -> Closing:
@@ -253,7 +232,7 @@ class SecurityContexts:
             self._release(context, "its OSCORE credential was removed")
         if derivation is not None and listener is not None:
             derivation.listeners.remove(listener)
-        window = None if derivation is not None or context is None else saved_window(context)
+        window = window_of(handle)
         if handle.users == 1:  # nobody else in this process uses it
             for one in (derivation, context):
                 if one is not None:
@@ -274,14 +253,12 @@ class SecurityContexts:
             layer.release(context, SessionEnded(reason))
 
     async def _open(self, credential: OscoreContext) -> None:
-        context, name = derive(credential)
-        store = self._open_store()
-        handle = await store.open(name, label=credential.label, basedir=credential.basedir, wait=self._wait)
+        (handle,) = await self._open_store().open_many([request_of(credential, name_of(credential))], wait=self._wait)
         current = self._current(credential.key)
         if current is None:
             await handle.close()
             raise CredentialsMissing(f"{credential.label}: the credential was removed")
-        self._adopt(current, context, handle)
+        self._adopt([(current, handle)])
 
     def _open_store(self) -> StateStore:
         if self._store is None:
@@ -291,55 +268,18 @@ class SecurityContexts:
                 self._store = self._state
         return self._store
 
-    def _adopt(self, credential: OscoreContext, context: SecurityContext, handle: ContextState) -> None:
-        """Put a context and its state together, or take the one that another map or transport made of them."""
+    def _adopt(self, opened: list[Opened]) -> None:
+        """Put credentials and their state together."""
         if self._loop is None:
             raise StateError("the endpoint is not running")
-        kind = Rederivation if credential.rederive else SecurityContext
-        companion = handle.companion
-        if companion is None:
-            handle.companion = companion = self._activate(credential, context, handle)
-        if not isinstance(companion, (SecurityContext, Rederivation)) or not isinstance(companion, kind):
-            raise ConfigurationError(
-                f"{credential.label}: another endpoint of this process has the same keys with other rules (rederive)"
-            )
-        if self._is_server and companion.claims != credential.claims:
-            # A peer would be known here by the claims of another endpoint's file: rather no server.
-            raise ConfigurationError(
-                f"{credential.label}: another endpoint of this process uses the same context with other claims"
-            )
-        if isinstance(companion, Rederivation):
-            self._follow(credential, companion)
-        else:
-            self._contexts[credential.key] = companion
         self.found.clear()
-        self._handles[credential.key] = handle
-        self._watch_validity(credential)
-
-    def _activate(
-        self, credential: OscoreContext, context: SecurityContext, handle: ContextState
-    ) -> SecurityContext | Rederivation:
-        assert self._loop is not None
-        if credential.rederive:
-            return Rederivation(
-                credential.secret.reveal(),
-                credential.salt,
-                credential.sender_id,
-                credential.recipient_id,
-                scheduler=self._loop,
-                randomness=random.SystemRandom(),
-                algorithm=ALGORITHMS[credential.algorithm.number],
-                hash_name=credential.hash_name,
-                window=credential.window,
-                limits=self._limits,
-                label=credential.label,
-                claims=credential.claims,
-            )
-        context.sender = Sender(handle, self._loop, limits=self._limits)
-        context.label = credential.label
-        context.claims = credential.claims
-        adopt_window(context, handle, accept_first=not credential.echo)
-        return context
+        for credential, handle in opened:
+            companion = accompany(credential, handle, self._loop, self._limits, is_server=self._is_server)
+            if isinstance(companion, Rederivation):
+                self._follow(credential, companion)
+            self._handles[credential.key] = handle
+            if credential.validity is not ALWAYS:
+                self._watch_validity(credential)
 
     def _follow(self, credential: OscoreContext, derivation: Rederivation) -> None:
         """Use whichever context is derived, here or by another endpoint of the process."""
@@ -392,9 +332,9 @@ class SecurityContexts:
         if store is None:
             return
         with uncollected():
-            windows = {key: saved_window(context) for key, context in contexts.items() if key not in derivations}
-            await store.close_many([(handle, windows.get(key)) for key, handle in handles.items()])
+            await store.close_many([(handle, window_of(handle)) for handle in handles.values()])
         for key, handle in handles.items():
-            if handle.companion is None:  # nobody else in this process uses it
-                (derivations[key][0] if key in derivations else contexts[key]).retire()
+            one = derivations[key][0] if key in derivations else contexts.get(key)
+            if one is not None and handle.companion is None:  # nobody else in this process uses it
+                one.retire()
         await store.close()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from hashlib import _Hash as Hash
 
-__all__ = ["ALGORITHMS", "DEFAULT_ALGORITHM", "DEFAULT_HASH", "HASHES", "Aead", "Extracted", "make_aead"]
+__all__ = ["ALGORITHMS", "DEFAULT_ALGORITHM", "DEFAULT_HASH", "HASHES", "Aead", "Extracted", "extract", "make_aead"]
 
 
 class Aead(Protocol):
@@ -89,29 +89,32 @@ def _begin(key: bytes, name: str) -> tuple[Hash, Hash]:
 _begin_with_salt: Final = lru_cache(maxsize=16)(_begin)
 
 
-class Extracted:
-    """HKDF-Extract, done once (RFC 5869 section 2.2); an empty salt is the hash's length of zeros.
+def extract(secret: bytes, salt: bytes, hash_name: str = DEFAULT_HASH) -> bytes:
+    """HKDF-Extract (RFC 5869 section 2.2); an empty salt is the hash's length of zeros.
 
     Args:
         secret: the input keying material.
         salt: may be empty.
         hash_name: a key of `HASHES`.
     """
+    name = HASHES[hash_name]
+    if len(salt) > 64:
+        return hmac.digest(salt, secret, name)
+    # HMAC pads its key with zeros, so that the empty salt and the RFC's zeros are one.
+    begun, outer = _begin_with_salt(salt, name)
+    inner, outer = begun.copy(), outer.copy()
+    inner.update(secret)
+    outer.update(inner.digest())
+    return outer.digest()
+
+
+class Extracted:
+    """`extract`, done once, ready to be expanded any number of times; the arguments are its."""
 
     __slots__ = ("_inner", "_outer")
 
     def __init__(self, secret: bytes, salt: bytes, hash_name: str = DEFAULT_HASH) -> None:
-        name = HASHES[hash_name]
-        # HMAC pads its key with zeros, so that the empty salt and the RFC's zeros are one.
-        if len(salt) <= 64:
-            begun, outer = _begin_with_salt(salt, name)
-            inner, outer = begun.copy(), outer.copy()
-            inner.update(secret)
-            outer.update(inner.digest())
-            key = outer.digest()
-        else:
-            key = hmac.digest(salt, secret, name)
-        self._inner, self._outer = _begin(key, name)
+        self._inner, self._outer = _begin(extract(secret, salt, hash_name), HASHES[hash_name])
 
     def expand(self, info: bytes, length: int) -> bytes:
         """HKDF-Expand (RFC 5869 section 2.3) for at most one output of the hash: enough for every key and IV here.

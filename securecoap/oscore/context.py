@@ -31,6 +31,7 @@ __all__ = [
     "build_info",
     "derive_keys",
     "expand_keys",
+    "sender_info",
 ]
 
 
@@ -98,6 +99,12 @@ def expand_keys(
         expand(b"\x85" + _bstr(recipient_id) + for_key, length),
         expand(b"\x85\x40" + for_iv, iv_length),
     )
+
+
+def sender_info(sender_id: bytes, id_context: bytes | None, algorithm: AeadParameters) -> bytes:
+    """`build_info` of the Sender Key."""
+    for_key, _ = _suffixes(id_context, algorithm.number, algorithm.key_length, algorithm.nonce_length)
+    return b"\x85" + _bstr(sender_id) + for_key
 
 
 @lru_cache(maxsize=64)  # most contexts have no ID Context, and one of few algorithms

@@ -14,7 +14,7 @@ import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from securecoap.errors import StateError
 from securecoap.state.handle import FIRST_CHUNK, Chunk, Claim, next_chunk
@@ -26,6 +26,7 @@ from securecoap.state.worker import ThreadWorker
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from securecoap.state.handle import Backing, Return
     from securecoap.state.protocol import StateRequest
 
 __all__ = ["BasedirHome", "parse_sequence", "sequence_text"]
@@ -57,8 +58,19 @@ class BasedirHome:
         """Nothing is open between two transactions."""
 
     def claim(self, requests: Sequence[StateRequest]) -> list[Claim | None]:
-        """See `securecoap.state.table.Home`; a directory has one context."""
+        """See `securecoap.state.handle.Home.claim`; a directory has one context."""
         return [self._claim(request.label) for request in requests]
+
+    def give_back(self, returns: Sequence[Return]) -> list[StateError | None]:
+        """See `securecoap.state.handle.Home.give_back`."""
+        for backing, unused, end, window in returns:
+            cast("_Directory", backing).give_back(unused, end, window)
+        return [None] * len(returns)
+
+    def unlock(self, backings: Sequence[Backing]) -> None:
+        """See `securecoap.state.handle.Home.unlock`."""
+        for backing in backings:
+            backing.unlock()
 
     def _claim(self, label: str) -> Claim | None:
         try:
@@ -147,8 +159,6 @@ class _Directory:
     """A locked context directory: see `securecoap.state.handle.Backing`."""
 
     __slots__ = ("_home", "_label", "_lock", "held")
-
-    place = 0  # the only one there
 
     def __init__(self, home: BasedirHome, label: str, lock: FileLock) -> None:
         self._home = home

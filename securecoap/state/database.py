@@ -12,19 +12,20 @@ import os
 import sqlite3
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from securecoap.errors import StateError
 from securecoap.state import schema
-from securecoap.state.handle import FIRST_CHUNK, Chunk, Claim, next_chunk
+from securecoap.state.handle import FIRST_CHUNK, Chunk, Claim, Return, next_chunk
 from securecoap.state.location import make_private_directory, sync_directory
 from securecoap.state.locks import RangeLocks
 from securecoap.state.protocol import MAX_SEQUENCE_NUMBER, SavedWindow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from securecoap.state.handle import Backing
     from securecoap.state.protocol import StateRequest
 
 __all__ = ["DATABASE", "LOCKS", "Database", "connect"]
@@ -132,12 +133,15 @@ class Database:
             raise
 
     def claim(self, requests: Sequence[StateRequest]) -> list[Claim | None]:
-        """See `securecoap.state.table.Home.claim`. Each kind of statement runs once for all of them."""
+        """See `securecoap.state.handle.Home.claim`. Each kind of statement runs once for all of them."""
         connection = self.connection
         names = [request.fingerprint for request in requests]
         rows = self._rows(names)
         if len(rows) < len(names):
-            self._insert([name for name in dict.fromkeys(names) if name not in rows])
+            self._rename([request for request in requests if request.fingerprint not in rows])
+            rows = self._rows(names)
+        if len(rows) < len(names):
+            self._insert(sorted(set(names).difference(rows)))
             rows = self._rows(names)
         owned: list[range] = []
         try:
@@ -151,9 +155,7 @@ class Database:
                 [(FIRST_CHUNK, MAX_SEQUENCE_NUMBER + 1, run[0], run[-1]) for run in owned],
             )
         except BaseException:
-            for row in (row for run in owned for row in run):
-                with suppress(OSError):
-                    self.locks.release(row)
+            self._release(owned)
             raise
         claims: list[Claim | None] = []
         for request in requests:
@@ -165,15 +167,64 @@ class Database:
             claims.append(claim)
         return claims
 
-    def _insert(self, names: list[bytes]) -> None:
-        """Make a row for each of these fingerprints, in their order: so locks are given up from one end of their run.
+    def give_back(self, returns: Sequence[Return]) -> list[StateError | None]:
+        """See `securecoap.state.handle.Home.give_back`. Each kind of statement runs once for all of them."""
+        places: list[_Place] = [cast("_Place", one.backing) for one in returns]
+        answers = self._answers("SELECT id, next FROM contexts", "id", {one.place for one in places if one.held})
+        marks = {int(row): int(mark) for row, mark in answers}
+        faults: list[StateError | None] = []
+        lowered: list[tuple[int, int]] = []
+        windows: list[tuple[object, ...]] = []
+        for place, (_, unused, end, window) in zip(places, returns, strict=True):
+            mark = marks.get(place.place) if place.held else None
+            if mark is None:
+                faults.append(place.fault())
+                continue
+            faults.append(None)
+            if mark == end and unused < end:
+                lowered.append((unused, place.place))
+            if window is not None:
+                seen = window.seen.to_bytes((window.seen.bit_length() + 7) // 8, "big")
+                windows.append((place.place, window.highest, seen, window.size, window.proven))
+        self.connection.executemany("UPDATE contexts SET next = ? WHERE id = ?", lowered)
+        self.connection.executemany(
+            "INSERT OR REPLACE INTO windows (context, highest, seen, size, proven) VALUES (?, ?, ?, ?, ?)", windows
+        )
+        return faults
 
-        Given up here and there, the system would have to look through as many pieces for each.
+    def unlock(self, backings: Sequence[Backing]) -> None:
+        """See `securecoap.state.handle.Home.unlock`: by runs, as they were locked."""
+        rows = []
+        for backing in cast("Sequence[_Place]", backings):
+            if backing.held:
+                backing.held = False
+                rows.append(backing.place)
+        self._release(_runs(sorted(rows)))
+
+    def _release(self, runs: Iterable[range]) -> None:
+        for run in runs:
+            with suppress(OSError, StateError):  # closed: the locks are gone already
+                self.locks.release(run[0], len(run))
+
+    def _rename(self, requests: list[StateRequest]) -> None:
+        """Give the rows of earlier versions the fingerprints of this one.
+
+        What such a row is called now can only be told from the credential, and costs what it did then.
         """
+        if not self.connection.execute("SELECT EXISTS (SELECT 1 FROM contexts WHERE form = 1)").fetchone()[0]:
+            return
+        former = {request.former(): request.fingerprint for request in requests if request.former is not None}
+        self.connection.executemany(
+            "UPDATE contexts SET fingerprint = ?, form = 2 WHERE id = ? AND form = 1",
+            [(former[name], row) for name, (row, _) in self._rows(list(former)).items()],
+        )
+
+    def _insert(self, names: list[bytes]) -> None:
+        """Make a row for each of these fingerprints; if they ascend, the index of the table grows at its end only."""
         for begin in range(0, len(names), _TOGETHER):
             some = names[begin : begin + _TOGETHER]
-            places = ", ".join(["(?, 0)"] * len(some))
-            self.connection.execute(f"INSERT INTO contexts (fingerprint, next) VALUES {places}", some)  # noqa: S608 - only places
+            places = ", ".join(["(?, 0, 2)"] * len(some))
+            self.connection.execute(f"INSERT INTO contexts (fingerprint, next, form) VALUES {places}", some)  # noqa: S608 - only places
 
     def _lock(self, rows: list[int], owned: list[range]) -> None:
         """Add to ``owned`` those of the ascending ``rows`` whose locks can be had, by runs without a gap."""
@@ -342,40 +393,23 @@ class _Place:
 
     def extend(self, start: int, count: int) -> Chunk:
         chunk = next_chunk(max(start, self._mark()), count, self._label)
-        self._set_mark(chunk.end)
+        self._database.connection.execute("UPDATE contexts SET next = ? WHERE id = ?", (chunk.end, self.place))
         return chunk
 
-    def give_back(self, unused: int, end: int, window: SavedWindow | None) -> None:
-        if self._mark() == end:
-            self._set_mark(unused)
-        if window is not None:
-            self._database.connection.execute(
-                "INSERT OR REPLACE INTO windows (context, highest, seen, size, proven) VALUES (?, ?, ?, ?, ?)",
-                (
-                    self.place,
-                    window.highest,
-                    window.seen.to_bytes((window.seen.bit_length() + 7) // 8, "big"),
-                    window.size,
-                    window.proven,
-                ),
-            )
+    def fault(self) -> StateError:
+        """Why nothing is known of it."""
+        why = "its row is gone from the state" if self.held else "no longer owned by this process"
+        return StateError(f"{self._label}: {why}")
 
     def unlock(self) -> None:
-        if self.held:
-            self.held = False
-            with suppress(OSError, StateError):  # closed: the lock is gone already
-                self._database.locks.release(self.place)
+        self._database.unlock((self,))
 
     def forget(self) -> None:
         self.held = False
 
     def _mark(self) -> int:
-        if not self.held:
-            raise StateError(f"{self._label}: no longer owned by this process")
-        row = self._database.connection.execute("SELECT next FROM contexts WHERE id = ?", (self.place,)).fetchone()
+        query = "SELECT next FROM contexts WHERE id = ?"
+        row = self._database.connection.execute(query, (self.place,)).fetchone() if self.held else None
         if row is None:
-            raise StateError(f"{self._label}: its row is gone from the state")
+            raise self.fault()
         return int(row[0])
-
-    def _set_mark(self, mark: int) -> None:
-        self._database.connection.execute("UPDATE contexts SET next = ? WHERE id = ?", (mark, self.place))

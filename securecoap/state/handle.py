@@ -16,12 +16,15 @@ from securecoap.state.protocol import MAX_SEQUENCE_NUMBER
 from securecoap.state.worker import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from securecoap.state.protocol import SavedWindow
+    from securecoap.state.protocol import SavedWindow, StateRequest
     from securecoap.state.worker import Worker
 
-__all__ = ["FIRST_CHUNK", "LARGEST_CHUNK", "Backing", "Chunk", "Claim", "Handle", "next_chunk", "wait_closed"]
+__all__ = [
+    "FIRST_CHUNK", "LARGEST_CHUNK", "Backing", "Chunk", "Claim", "Handle", "Home", "Return", "begin_closing",
+    "next_chunk", "wait_closed",
+]  # fmt: skip
 
 FIRST_CHUNK = 64
 """Numbers reserved when a context is opened: what a crash costs a device that says little."""
@@ -47,18 +50,8 @@ class Backing(Protocol):
     held: bool
     """Whether this process still owns the context through it."""
 
-    place: int
-    """Where it is among those of its store, which costs least if they are given up in this order."""
-
     def extend(self, start: int, count: int) -> Chunk:
         """Reserve up to ``count`` numbers, none of them below ``start`` nor below what the store has given away.
-
-        Raises:
-            StateError: before anything was changed.
-        """
-
-    def give_back(self, unused: int, end: int, window: SavedWindow | None) -> None:
-        """Note that ``unused`` is the first number not used, if the store's mark still is ``end``, and save the window.
 
         Raises:
             StateError: before anything was changed.
@@ -79,6 +72,45 @@ class Claim(NamedTuple):
     window: SavedWindow | None
 
 
+class Return(NamedTuple):
+    """What is left of a context that is given up: its first number not used, the end of those reserved, its window."""
+
+    backing: Backing
+    unused: int
+    end: int
+    window: SavedWindow | None
+
+
+class Home(Protocol):
+    """Where the state of some contexts is: one object for each place. All but ``worker`` is the worker's thread's."""
+
+    @property
+    def worker(self) -> Worker:
+        """Where the jobs of its contexts run."""
+
+    def claim(self, requests: Sequence[StateRequest]) -> list[Claim | None]:
+        """Lock each context, void its window and reserve its first numbers; ``None`` where another process owns it.
+
+        Locks are given up by the caller if the transaction fails, here if this raises.
+
+        Raises:
+            StateError: nothing was changed.
+        """
+
+    def give_back(self, returns: Sequence[Return]) -> list[StateError | None]:
+        """Note which number is the first not used, where the mark still is the ``end``, and save the windows.
+
+        Returns:
+            For each what was wrong with it, if anything was.
+
+        Raises:
+            StateError: nothing was changed.
+        """
+
+    def unlock(self, backings: Sequence[Backing]) -> None:
+        """`Backing.unlock` for many."""
+
+
 def next_chunk(start: int, count: int, label: str) -> Chunk:
     """Count off the numbers from ``start``.
 
@@ -95,7 +127,7 @@ class Handle:
     """See `securecoap.state.protocol.ContextState`.
 
     Attributes:
-        home: says which store the state is in.
+        home: where the state is.
         loop: the event loop that it belongs to.
         users: how often it has to be closed.
         closed: done when the last `close` has settled; ``None`` before it has begun.
@@ -106,8 +138,8 @@ class Handle:
 
     __slots__ = (
         "__weakref__", "_backing", "_busy", "_count", "_end", "_fault_logged", "_fingerprint", "_label", "_low",
-        "_mark", "_next", "_on_closed", "_shared", "_stopped", "_waiters", "_window", "_worker", "closed", "companion",
-        "home", "loop", "users",
+        "_mark", "_next", "_on_closed", "_shared", "_stopped", "_waiters", "_window", "closed", "companion", "home",
+        "loop", "users",
     )  # fmt: skip
 
     def __init__(
@@ -116,8 +148,7 @@ class Handle:
         label: str,
         claim: Claim,
         *,
-        home: object,
-        worker: Worker,
+        home: Home,
         loop: asyncio.AbstractEventLoop,
         on_closed: Callable[[Handle], None],
     ) -> None:
@@ -129,7 +160,6 @@ class Handle:
         self._fingerprint = fingerprint
         self._label = label
         self._backing = claim.backing
-        self._worker = worker
         self._on_closed = on_closed
         self._window = claim.window
         self._next, self._end = claim.chunk
@@ -166,9 +196,9 @@ class Handle:
         return self._next > MAX_SEQUENCE_NUMBER
 
     @property
-    def place(self) -> int:
-        """See `Backing.place`."""
-        return self._backing.place
+    def backing(self) -> Backing:
+        """Where its state is kept."""
+        return self._backing
 
     def next_number(self) -> int | None:
         """Hand out the next number, or ``None``: `reserve` first."""
@@ -218,31 +248,23 @@ class Handle:
 
     def begin_close(self, window: SavedWindow | None = None) -> asyncio.Future[None]:
         """Stop at once; the future is done when the context is free again."""
-        if self.closed is not None:
-            return self.closed
-        self.closed = closed = self.loop.create_future()
+        begin_closing([(self, window)])
+        assert self.closed is not None
+        return self.closed
+
+    def finish(self, window: SavedWindow | None, closed: asyncio.Future[None]) -> Callable[[], Return]:
+        """Stop at once; what is returned tells what is left, in the worker's thread, and ``closed`` when it is kept."""
+        self.closed = closed
         if self._shared and self.companion is None:
             window = None
         unused = self._next
         self.stop()
-
-        def done(outcome: StateError | None) -> None:
-            if outcome is not None:
-                _log.warning("%s: its state could not be saved, a restart begins with Echo: %s", self._label, outcome)
-            self._on_closed(self)
-            closed.set_result(None)
-
-        self._worker.submit(
-            Job(
-                lambda: self._backing.give_back(unused, self._mark, window),
-                done,
-                self.loop,
-                settle=lambda _committed: self._backing.unlock(),
-                lost=lambda: self._on_closed(self),
-            )
-        )
         self._fail_waiters(StateError(f"{self._label}: its state is closed"))
-        return closed
+        return lambda: Return(self._backing, unused, self._mark, window)
+
+    def ended(self) -> None:
+        """It is closed, or never will be."""
+        self._on_closed(self)
 
     def stop(self) -> None:
         """Hand out nothing any more, whatever is still under way."""
@@ -269,7 +291,7 @@ class Handle:
         self._low = self._end
         self._count = count = min(self._count * _GROWTH, LARGEST_CHUNK)
         start = self._end
-        self._worker.submit(Job(lambda: self._extend(start, count), self._granted, self.loop))
+        self.home.worker.submit(Job(lambda: self._extend(start, count), self._granted, self.loop))
 
     def _extend(self, start: int, count: int) -> Chunk:
         chunk = self._backing.extend(start, count)
@@ -305,17 +327,63 @@ class Handle:
                 waiter.set_exception(StateError(*error.args))
 
 
+def begin_closing(closings: Iterable[tuple[Handle, SavedWindow | None]]) -> set[asyncio.Future[None]]:
+    """Stop handles at once, and have what is left of them kept: those of one store in one piece of work.
+
+    Returns:
+        Futures, done when the contexts are free again.
+    """
+    settled: set[asyncio.Future[None]] = set()
+    ending: dict[tuple[int, int], list[tuple[Handle, SavedWindow | None]]] = {}
+    for handle, window in closings:
+        if handle.closed is None:
+            ending.setdefault((id(handle.home), id(handle.loop)), []).append((handle, window))
+        else:
+            settled.add(handle.closed)
+    for several in ending.values():
+        settled.add(_close(several))
+    return settled
+
+
+def _close(closings: list[tuple[Handle, SavedWindow | None]]) -> asyncio.Future[None]:
+    """`begin_closing` for handles of one store and event loop, none of which is closed."""
+    home, loop = closings[0][0].home, closings[0][0].loop
+    closed: asyncio.Future[None] = loop.create_future()
+    handles = [handle for handle, _ in closings]
+    left = [handle.finish(window, closed) for handle, window in closings]
+
+    def done(outcome: list[StateError | None] | StateError) -> None:
+        faults = [outcome] * len(handles) if isinstance(outcome, StateError) else outcome
+        for handle, fault in zip(handles, faults, strict=True):
+            if fault is not None:
+                _log.warning("%s: its state could not be saved, a restart begins with Echo: %s", handle.label, fault)
+        lost()
+        closed.set_result(None)
+
+    def lost() -> None:
+        for handle in handles:
+            handle.ended()
+
+    home.worker.submit(
+        Job(
+            lambda: home.give_back([one() for one in left]),
+            done,
+            loop,
+            settle=lambda _committed: home.unlock([handle.backing for handle in handles]),
+            lost=lost,
+        )
+    )
+    return closed
+
+
 async def wait_closed(closings: Sequence[tuple[Handle, SavedWindow | None]]) -> None:
     """Give up handles, all before the first wait; cancelled, it leaves them to be closed all the same."""
-    closed = []
-    for handle, window in sorted(closings, key=_place):
+    last = []
+    for closing in closings:
+        handle = closing[0]
         handle.users -= 1
         if handle.users <= 0:
-            closed.append(handle.begin_close(window))
-    for future in closed:
+            last.append(closing)
+    for future in begin_closing(last):
         if not future.done():
             await asyncio.shield(future)
-
-
-def _place(closing: tuple[Handle, SavedWindow | None]) -> int:
-    return closing[0].place

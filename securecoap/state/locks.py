@@ -84,17 +84,18 @@ class RangeLocks:
             raise
         return True
 
-    def release(self, place: int) -> None:
-        """Unlock the byte at ``place``.
+    def release(self, place: int, count: int = 1) -> None:
+        """Unlock the byte at ``place``, and with a ``count`` as many from there on.
 
         Raises:
-            OSError: it was not locked.
+            OSError: one was not locked.
         """
         if sys.platform == "win32":
-            os.lseek(self._descriptor, place, os.SEEK_SET)
-            msvcrt.locking(self._descriptor, msvcrt.LK_UNLCK, 1)
+            for one in range(place, place + count):
+                os.lseek(self._descriptor, one, os.SEEK_SET)
+                msvcrt.locking(self._descriptor, msvcrt.LK_UNLCK, 1)
         else:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, place)
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, count, place)
 
     def in_place(self) -> bool:
         """Whether the path still leads to the locked file: otherwise others would lock another one."""

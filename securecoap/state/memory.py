@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from securecoap.errors import StateError
-from securecoap.state.handle import FIRST_CHUNK, Chunk, Claim, next_chunk, wait_closed
+from securecoap.state.handle import FIRST_CHUNK, Chunk, Claim, begin_closing, next_chunk, wait_closed
 from securecoap.state.protocol import DEFAULT_WAIT, MAX_SEQUENCE_NUMBER, StateRequest
 from securecoap.state.table import Table
 from securecoap.state.worker import ManualWorker
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from securecoap.state.handle import Handle
+    from securecoap.state.handle import Backing, Handle, Return
     from securecoap.state.protocol import ContextState, SavedWindow
     from securecoap.state.worker import Worker
 
@@ -38,8 +38,6 @@ class _Place:
     """An owned record: see `securecoap.state.handle.Backing`."""
 
     __slots__ = ("_label", "_record", "held")
-
-    place = 0  # in no order
 
     def __init__(self, record: _Record, label: str) -> None:
         self._record = record
@@ -105,7 +103,7 @@ class MemoryStateStore:
 
     @property
     def worker(self) -> Worker:
-        """See `securecoap.state.table.Home`."""
+        """See `securecoap.state.handle.Home`."""
         return self._worker
 
     async def close_many(self, closings: Sequence[tuple[ContextState, SavedWindow | None]]) -> None:
@@ -114,11 +112,10 @@ class MemoryStateStore:
 
     async def close(self) -> None:
         """Close the handles that are still open."""
-        for handle in self._table.of_home(self):
-            handle.begin_close()
+        begin_closing([(handle, None) for handle in self._table.of_home(self)])
 
     def claim(self, requests: Sequence[StateRequest]) -> list[Claim | None]:
-        """See `securecoap.state.table.Home`."""
+        """See `securecoap.state.handle.Home`."""
         claims: list[Claim | None] = []
         for request in requests:
             record = self._records.setdefault(request.fingerprint, _Record())
@@ -127,6 +124,17 @@ class MemoryStateStore:
             record.mark = chunk.end
             claims.append(Claim(_Place(record, request.label), chunk, window))
         return claims
+
+    def give_back(self, returns: Sequence[Return]) -> list[StateError | None]:
+        """See `securecoap.state.handle.Home`."""
+        for backing, unused, end, window in returns:
+            cast("_Place", backing).give_back(unused, end, window)
+        return [None] * len(returns)
+
+    def unlock(self, backings: Sequence[Backing]) -> None:
+        """See `securecoap.state.handle.Home`."""
+        for backing in backings:
+            backing.unlock()
 
     def hold(self) -> None:
         """Let no reservation, opening or closing come to an end before `release`."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 __all__ = ["DEFAULT_WAIT", "MAX_SEQUENCE_NUMBER", "ContextState", "SavedWindow", "StateRequest", "StateStore"]
@@ -52,11 +52,13 @@ class StateRequest:
         fingerprint: of the derived sender context, see `securecoap.state.fingerprint`.
         label: what messages to people call the context.
         basedir: the directory in aiocoap's form that has the state of this context, instead of the store.
+        former: tells the fingerprint that stores of earlier versions have; asked only where there are such.
     """
 
     fingerprint: bytes
     label: str
     basedir: Path | None = None
+    former: Callable[[], bytes] | None = None
 
 
 class ContextState(Protocol):

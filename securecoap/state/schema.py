@@ -60,6 +60,16 @@ STEPS: Sequence[Sequence[str]] = (
         )
         """,
     ),
+    (
+        # Form 1 are the fingerprints of versions 1 to 3. Their programs, if they still run, get no new context here: it
+        # would be unknown by that name to whoever has the other, and both would number from 0.
+        "ALTER TABLE contexts ADD COLUMN form INTEGER NOT NULL DEFAULT 1 CHECK (form IN (1, 2))",
+        "CREATE INDEX contexts_of_form_1 ON contexts (id) WHERE form = 1",
+        """
+        CREATE TRIGGER contexts_of_form_2 BEFORE INSERT ON contexts WHEN NEW.form = 1
+        BEGIN SELECT RAISE(ABORT, 'the state is that of a newer version'); END
+        """,
+    ),
 )
 
 _MIGRATIONS = """

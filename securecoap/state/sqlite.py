@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from securecoap.errors import StateError
 from securecoap.state.basedir import BasedirHome
 from securecoap.state.database import DATABASE, Database, connect
-from securecoap.state.handle import wait_closed
+from securecoap.state.handle import begin_closing, wait_closed
 from securecoap.state.location import default_state_directory
 from securecoap.state.protocol import DEFAULT_WAIT, StateRequest
 from securecoap.state.table import PROCESS, give_up
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Mapping, Sequence
 
-    from securecoap.state.handle import Claim, Handle
+    from securecoap.state.handle import Backing, Claim, Handle, Return
     from securecoap.state.protocol import ContextState, SavedWindow
 
 __all__ = ["SqliteStateStore"]
@@ -44,6 +44,12 @@ class _Home:
 
     def claim(self, requests: Sequence[StateRequest]) -> list[Claim | None]:
         return self.database.claim(requests)
+
+    def give_back(self, returns: Sequence[Return]) -> list[StateError | None]:
+        return self.database.give_back(returns)
+
+    def unlock(self, backings: Sequence[Backing]) -> None:
+        self.database.unlock(backings)
 
     def finish(self) -> None:
         self.database.close()
@@ -232,13 +238,13 @@ def _last_user(home: _Home | BasedirHome) -> bool:
 
 async def _finish(home: _Home | BasedirHome) -> None:
     loop = asyncio.get_running_loop()
-    closing = []
+    ours = []
     for handle in PROCESS.of_home(home):
         if handle.loop is loop:
-            closing.append(handle.begin_close())
+            ours.append((handle, None))
         else:
             PROCESS.evict(handle)
-    for closed in closing:
+    for closed in begin_closing(ours):
         await asyncio.shield(closed)
     await _perform(home.worker, home.finish)
     home.worker.close()

@@ -9,40 +9,22 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from securecoap.errors import ContextInUse, StateError
-from securecoap.state.handle import Handle
+from securecoap.state.handle import Handle, begin_closing
 from securecoap.state.worker import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from securecoap.state.handle import Backing, Claim
+    from securecoap.state.handle import Claim, Home
     from securecoap.state.protocol import StateRequest
-    from securecoap.state.worker import Worker
 
-__all__ = ["PROCESS", "Home", "Table", "give_up", "in_order"]
+__all__ = ["PROCESS", "Table", "give_up"]
 
 _TICK = 0.05
 """Seconds between two looks at a lock that another process holds: no system tells when it becomes free."""
-
-
-class Home(Protocol):
-    """Where the state of some contexts is: one object for each place."""
-
-    @property
-    def worker(self) -> Worker:
-        """Where the jobs of its contexts run."""
-
-    def claim(self, requests: Sequence[StateRequest]) -> list[Claim | None]:
-        """Lock each context, void its window and reserve its first numbers; ``None`` where another process owns it.
-
-        Runs in the worker's thread. Locks are given up by the caller if the transaction fails, here if this raises.
-
-        Raises:
-            StateError: nothing was changed.
-        """
 
 
 class _Pending:
@@ -82,8 +64,7 @@ class _Attempt:
         self._table.drop(self._requests, self._pending)
 
     def _unlock(self) -> None:
-        for backing in sorted((claim.backing for claim in self._claims if claim is not None), key=_place):
-            backing.unlock()
+        self._home.unlock([claim.backing for claim in self._claims if claim is not None])
         self._claims = []
 
     def _done(self, outcome: list[Claim | None] | StateError) -> None:
@@ -93,8 +74,7 @@ class _Attempt:
         self._table.drop(self._requests, self._pending)
         self._pending.settled.set_result(None)
         if self.outcome.cancelled():
-            for handle in in_order(handles):
-                handle.begin_close()
+            begin_closing([(handle, None) for handle in handles])
         elif isinstance(outcome, StateError):
             self.outcome.set_exception(outcome)
         else:
@@ -143,10 +123,9 @@ class Table:
         return [by_key[request.fingerprint] for request in requests]
 
     def of_home(self, home: Home) -> list[Handle]:
-        """The handles that are open there, in the order in which they are best given up."""
+        """The handles that are open there."""
         with self._mutex:
-            open_there = [one for one in self._entries.values() if isinstance(one, Handle) and one.home is home]
-        return in_order(open_there)
+            return [one for one in self._entries.values() if isinstance(one, Handle) and one.home is home]
 
     def enter(
         self, home: Home, requests: list[StateRequest], claims: list[Claim | None], loop: asyncio.AbstractEventLoop
@@ -158,9 +137,8 @@ class Table:
             for request, claim in zip(requests, claims, strict=True):
                 if claim is not None:
                     handle = Handle(
-                        request.fingerprint, request.label, claim,
-                        home=home, worker=home.worker, loop=loop, on_closed=on_closed,
-                    )  # fmt: skip
+                        request.fingerprint, request.label, claim, home=home, loop=loop, on_closed=on_closed
+                    )
                     self._entries[request.fingerprint] = handle
                     handles.append(handle)
         return handles
@@ -240,8 +218,7 @@ class Table:
         except asyncio.CancelledError:
             outcome = attempt.outcome
             if not outcome.cancelled() and outcome.exception() is None:  # cancelled after it was done
-                for handle in in_order(outcome.result()):
-                    handle.begin_close()
+                begin_closing([(handle, None) for handle in outcome.result()])
             raise
 
     def _remove(self, handle: Handle) -> None:
@@ -252,19 +229,12 @@ class Table:
 
 def give_up(handles: Iterable[Handle]) -> None:
     """Have one user less of each, and close those that have no other."""
-    for handle in in_order(handles):
+    last = []
+    for handle in handles:
         handle.users -= 1
         if handle.users == 0:
-            handle.begin_close()
-
-
-def in_order(handles: Iterable[Handle]) -> list[Handle]:
-    """By their places: locks that are given up here and there leave as many pieces to the system as contexts."""
-    return sorted(handles, key=_place)
-
-
-def _place(one: Handle | Backing) -> int:
-    return one.place
+            last.append((handle, None))
+    begin_closing(last)
 
 
 PROCESS = Table()

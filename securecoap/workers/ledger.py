@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 from securecoap.collection import uncollected
 from securecoap.credentials.models import OscoreContext
-from securecoap.derivation import derive, restore_window, saved_window
+from securecoap.derivation import derive, name_of, request_of, restore_window, saved_window
 from securecoap.errors import ConfigurationError, StateError
-from securecoap.state import SqliteStateStore, StateRequest
+from securecoap.state import SqliteStateStore
 from securecoap.workers.numbers import Slot
 from securecoap.workers.window import END, GRANT, NEXT, SharedWindow, mend, slot_words
 
@@ -42,10 +42,10 @@ _log = logging.getLogger(__name__)
 class _Account:
     """One context."""
 
-    __slots__ = ("context", "handle", "is_rederived", "slot", "task")
+    __slots__ = ("context", "handle", "is_renamed", "slot", "task")
 
-    def __init__(self, handle: Handle, slot: Slot, context: SecurityContext, is_rederived: bool) -> None:
-        self.is_rederived = is_rederived
+    def __init__(self, handle: Handle, slot: Slot, context: SecurityContext, is_renamed: bool) -> None:
+        self.is_renamed = is_renamed
         self.handle = handle
         self.slot = slot
         self.context = context
@@ -93,21 +93,22 @@ class Ledger:
             ConfigurationError: a context that is owned has other rules now.
         """
         with uncollected():
-            derived = [(one, *derive(one)) for one in credentials.credentials() if isinstance(one, OscoreContext)]
-            for one, _, name in derived:
+            named = [(one, name_of(one)) for one in credentials.credentials() if isinstance(one, OscoreContext)]
+            for one, name in named:
                 known = self._accounts.get(name)
-                if known is not None and known.is_rederived != one.rederive:
+                if known is not None and known.is_renamed != one.rederive:
                     raise ConfigurationError(f"{one.label}: 'rederive' takes effect with the next start only")
-            new = {name: (one, context) for one, context, name in derived if name not in self._accounts}
+            new = {name: one for one, name in named if name not in self._accounts}
             if not new:
                 return
             if self._store is None:
                 self._store = SqliteStateStore(self._state, strict=self._strict)
-            requests = [StateRequest(name, one.label, one.basedir) for name, (one, _) in new.items()]
+            requests = [request_of(one, name) for name, one in new.items()]
             handles = await self._store.open_many(requests, wait=self._wait)
             accounts: dict[bytes, _Account] = {}
             try:
-                for (name, (one, context)), handle in zip(new.items(), handles, strict=True):
+                for (name, one), handle in zip(new.items(), handles, strict=True):
+                    context = derive(one)
                     slot = Slot(self._memory.allocate(slot_words(one.window)), one.window)
                     accounts[name] = account = _Account(handle, slot, context, one.rederive)
                     context.window = SharedWindow(self._memory, *slot)
@@ -123,7 +124,7 @@ class Ledger:
     async def release(self, credentials: CredentialsMap) -> None:
         """Give up the contexts that a map does not have; no worker may use them any more."""
         found = credentials.credentials()
-        names = {derive(one)[1] for one in found if isinstance(one, OscoreContext)}
+        names = {name_of(one) for one in found if isinstance(one, OscoreContext)}
         await self._close([name for name in self._accounts if name not in names])
 
     def replenish(self, fingerprint: bytes) -> None:

@@ -1,14 +1,18 @@
 """Many contexts in one claim: by runs of locks and of rows, and what another process holds is left out."""
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from functools import partial
 
 import pytest
 
 from securecoap.state import database as module
+from securecoap.state import schema
 from securecoap.state.database import LOCKS, Database, _runs
-from securecoap.state.handle import FIRST_CHUNK, Chunk
-from securecoap.state.protocol import MAX_SEQUENCE_NUMBER, StateRequest
+from securecoap.state.handle import FIRST_CHUNK, Chunk, Return
+from securecoap.state.protocol import MAX_SEQUENCE_NUMBER, SavedWindow, StateRequest
 
 HOLDER = "import fcntl, os, sys; d = os.open(sys.argv[1], os.O_RDWR); {}; print(flush=True); sys.stdin.read()"
 
@@ -84,6 +88,69 @@ def test_the_last_numbers_are_no_more_than_there_are(database):
     one.backing.unlock()
     (one,) = claim(database, requests(1))
     assert one.chunk == Chunk(MAX_SEQUENCE_NUMBER + 1, MAX_SEQUENCE_NUMBER + 1)
+
+
+def former(name):
+    return b"former " + name[:2]
+
+
+def in_an_earlier_version(path, names):
+    with closing(sqlite3.connect(path / "state.sqlite3")) as connection, connection:
+        schema.migrate(connection, schema.STEPS[:3])
+        rows = [(former(name), 7 + place) for place, name in enumerate(names)]
+        connection.executemany("INSERT INTO contexts (fingerprint, next) VALUES (?, ?)", rows)
+
+
+@pytest.mark.parametrize("count", [1, 250])
+def test_contexts_of_an_earlier_version_go_on_where_they_were(tmp_path, count):
+    wanted = [
+        StateRequest(one.fingerprint, one.label, None, partial(former, one.fingerprint)) for one in requests(count)
+    ]
+    # The last of them is new, and one that nobody asks for keeps its name.
+    in_an_earlier_version(tmp_path, [one.fingerprint for one in wanted[:-1]] + [b"x"])
+    database = Database(tmp_path)
+    database.ensure([], strict=True)
+    for round_number in range(2):
+        claims = claim(database, wanted)
+        begin = round_number * FIRST_CHUNK
+        assert [one.chunk.first - begin for one in claims] == [*range(7, 6 + count), 0]
+        database.unlock([one.backing for one in claims])
+    left = database.connection.execute("SELECT fingerprint FROM contexts WHERE form = 1").fetchall()
+    assert left == [(former(b"x"),)]
+    database.close()
+
+
+def test_a_former_name_costs_a_derivation_and_is_asked_for_only_where_there_is_one(database):
+    def fail():
+        raise AssertionError("not needed")
+
+    assert claim(database, [StateRequest(b"new", "c", None, fail)])[0].chunk.first == 0
+
+
+def test_a_program_of_an_earlier_version_that_still_runs_gets_no_new_context(database):
+    with pytest.raises(module.StateError, match="newer version"), database.transaction():
+        database.connection.execute("INSERT INTO contexts (fingerprint, next) VALUES (?, 0)", (b"name",))
+    assert claim(database, requests(1))[0].chunk.first == 0
+
+
+def test_what_is_given_back_of_one_that_is_gone_or_not_owned_is_a_fault_of_its_own(database):
+    claims = claim(database, requests(4))
+    claims[1].backing.unlock()
+    with database.transaction():
+        row = claims[2].backing.place
+        database.connection.execute("DELETE FROM contexts WHERE id = ?", (row,))
+        # Somebody else has given numbers away: the mark stays.
+        database.connection.execute("UPDATE contexts SET next = 500 WHERE id = ?", (claims[3].backing.place,))
+    window = SavedWindow(5, 1, 32)
+    with database.transaction():
+        faults = database.give_back([Return(one.backing, 3, one.chunk.end, window) for one in claims])
+    assert [str(fault) for fault in faults] == [
+        "None", "c1: no longer owned by this process", "c2: its row is gone from the state", "None",
+    ]  # fmt: skip
+    database.unlock([one.backing for one in claims])
+    again = claim(database, requests(4))
+    assert [one.chunk.first for one in again] == [3, FIRST_CHUNK, 0, 500]
+    assert [one.window for one in again] == [window, None, None, window]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="locks of POSIX")

@@ -1,5 +1,6 @@
 """The saved window's change of size, the fingerprint, and that every store is one."""
 
+import hashlib
 import hmac
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from securecoap.oscore.window import ReplayWindow
 from securecoap.state import MemoryStateStore, NullStateStore, SqliteStateStore
-from securecoap.state.fingerprint import fingerprint
+from securecoap.state.fingerprint import fingerprint, former_fingerprint
 from securecoap.state.protocol import ContextState, SavedWindow, StateStore
 
 _stores: list[type[StateStore]] = [MemoryStateStore, NullStateStore, SqliteStateStore]
@@ -49,25 +50,29 @@ def test_fit_of_an_empty_window():
 
 
 def test_fingerprint_depends_on_everything_the_nonce_does_and_shows_nothing():
-    key, iv, sender = b"k" * 16, b"i" * 13, b"\x01"
-    base = fingerprint(key, iv, sender, 10)
+    extracted, sender = b"k" * 32, b"\x85\x41\x01"
+    base = fingerprint(extracted, sender)
     assert len(base) == 32
-    assert base == fingerprint(key, iv, sender, 10)
+    assert base == fingerprint(extracted, sender)
     others = {
-        fingerprint(b"l" * 16, iv, sender, 10),
-        fingerprint(key, b"j" * 13, sender, 10),
-        fingerprint(key, iv, b"", 10),
-        fingerprint(key, iv, b"\x02", 10),
-        fingerprint(key, iv, sender, 1),
-        fingerprint(key, iv[:12], iv[12:] + sender, 10),
+        fingerprint(b"l" * 32, sender),
+        fingerprint(extracted, b"\x85\x41\x02"),
+        fingerprint(extracted[:-1], extracted[-1:] + sender),
+        fingerprint(extracted + sender[:1], sender[1:]),
     }
-    assert len(others) == 6
+    assert len(others) == 4
     assert base not in others
-    assert key not in base
+    assert extracted not in base
+
+
+def test_a_fingerprint_is_what_it_was_for_every_store_that_exists():
+    text = b"\x20" + bytes(range(32)) + b"info"
+    expected = hashlib.blake2b(text, digest_size=32, person=b"securecoap ctx 2").digest()
+    assert fingerprint(bytes(range(32)), b"info") == expected
 
 
 @pytest.mark.parametrize("length", [16, 24, 32])
-def test_a_fingerprint_is_what_it_was_for_every_store_that_exists(length):
+def test_a_former_fingerprint_is_what_it_was_for_every_store_that_exists(length):
     key, iv, sender = bytes(range(length)), bytes(range(50, 63)), b"\x01\x02"
     text = b"securecoap sender context 1|30|13|" + iv + b"|" + sender
-    assert fingerprint(key, iv, sender, 30) == hmac.digest(key, text, "sha256")
+    assert former_fingerprint(key, iv, sender, 30) == hmac.digest(key, text, "sha256")

@@ -2,15 +2,17 @@
 
 import asyncio
 import sqlite3
+from contextlib import closing
 
 import pytest
 
 from securecoap.errors import StateError
-from securecoap.state import schema
+from securecoap.state import StateRequest, schema
 from securecoap.state.sightings import read_sightings
 from securecoap.state.sqlite import SqliteStateStore
 
 FP = bytes(range(32))
+FORMER = bytes(range(32, 64))
 
 
 def save(directory, *written, forget_before=0):
@@ -51,19 +53,19 @@ def test_nothing_is_made_by_reading(tmp_path):
         read_sightings(tmp_path)
 
 
-def test_a_store_of_an_earlier_version(tmp_path, monkeypatch):
+def test_a_store_of_an_earlier_version(tmp_path):
     """It has none; with the next start of a server it can have some, and has kept its numbers."""
 
     async def use(expected):
         store = SqliteStateStore(tmp_path)
-        state = await store.open(FP, label=":a")
+        (state,) = await store.open_many([StateRequest(FP, ":a", None, lambda: FORMER)])
         assert state.next_number() == expected
         await state.close()
         await store.close()
 
-    monkeypatch.setattr(schema.migrate, "__defaults__", (schema.STEPS[:2],))
-    asyncio.run(use(0))
+    with closing(sqlite3.connect(tmp_path / "state.sqlite3")) as connection, connection:
+        schema.migrate(connection, schema.STEPS[:2])
+        connection.execute("INSERT INTO contexts (fingerprint, next) VALUES (?, 1)", (FORMER,))
     assert read_sightings(tmp_path) == {}
-    monkeypatch.undo()
     assert save(tmp_path, {":a": 1}) == {":a": 1}
     asyncio.run(use(1))

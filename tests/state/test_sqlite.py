@@ -474,11 +474,12 @@ class Pieces:
             self.count += 1
             return acquire(locks, place, count)
 
-        def released(locks, place):
-            self.held.remove(place)
-            self.count += (place - 1 in self.held) + (place + 1 in self.held) - 1
+        def released(locks, place, count=1):
+            assert self.held.issuperset(range(place, place + count))
+            self.held.difference_update(range(place, place + count))
+            self.count += (place - 1 in self.held) + (place + count in self.held) - 1
             self.most = max(self.most, self.count)
-            release(locks, place)
+            release(locks, place, count)
 
         monkeypatch.setattr(RangeLocks, "acquire", acquired)
         monkeypatch.setattr(RangeLocks, "release", released)

@@ -194,10 +194,10 @@ async def test_contexts_come_and_go(books: Books) -> None:
 
 @real
 async def test_another_programs_context_is_not_had_and_nothing_is_kept(books: Books, tmp_path: Path) -> None:
-    from securecoap.derivation import derive
+    from securecoap.derivation import name_of
 
     both = credentials(1, 2)
-    (_, name), *_ = [derive(one) for one in both.credentials()]  # type: ignore[arg-type]  # they are OSCORE contexts
+    name, *_ = [name_of(one) for one in both.credentials()]  # type: ignore[arg-type]  # they are OSCORE contexts
     other = SqliteStateStore(tmp_path / "elsewhere")
     handle = await other.open(name, label="another's")
     with pytest.raises(ContextInUse):

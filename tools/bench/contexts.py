@@ -77,7 +77,7 @@ async def _load(file: Path, state: Path, count: int) -> dict[str, float]:
 
 def _derive_some() -> None:
     for credential in _some:
-        context, _ = derive(credential)
+        context = derive(credential)
         assert context.aead_sender is not context.aead_recipient  # both are made when they are first used
 
 

@@ -23,7 +23,7 @@ RANKS = {
     "interfaces": 2,
     "credentials": 3,
     "core": 4, "oscore": 4, "dtls": 4, "state": 4, "access": 4, "expiry": 4,
-    "edhoc": 5, "tracing": 5, "derivation": 5, "sightings": 5,
+    "edhoc": 5, "tracing": 5, "derivation": 5, "companions": 5, "sightings": 5,
     "transports": 6, "resources": 6, "keyring": 6, "security_contexts": 6, "binds": 6, "streaming": 6, "calls": 6,
     "settings": 6, "saved_sessions": 6, "workers": 6,
     "stacks": 7, "reloading": 7, "statistics": 7, "context": 7,
@@ -33,7 +33,7 @@ RANKS = {
 }  # fmt: skip
 SAME_RANK = {
     ("config", "errors"), ("events", "config"), ("oscore", "state"), ("dtls", "state"), ("core", "state"),
-    ("calls", "streaming"),
+    ("calls", "streaming"), ("companions", "derivation"),
     ("context", "stacks"), ("keyring", "security_contexts"), ("context", "reloading"), ("reloading", "stacks"),
     ("context", "statistics"), ("statistics", "stacks"),
     ("saved_sessions", "settings"), ("settings", "workers"), ("workers", "transports"), ("workers", "resources"),
