@@ -10,7 +10,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from securecoap.wire.operation import blockwise
 from securecoap.core.response_body import ResponseBody, cut
 from securecoap.errors import (
     BadRequest,
@@ -23,6 +22,7 @@ from securecoap.wire import numbers
 from securecoap.wire.block import BERT_EXPONENT, Block
 from securecoap.wire.codes import SAFE_METHODS, Code
 from securecoap.wire.message import Message
+from securecoap.wire.operation import blockwise
 from securecoap.wire.options import Options
 from securecoap.wire.template import OptionTemplate
 
