@@ -11,7 +11,7 @@ from securecoap.wire.uri import ParsedUri, is_ip_literal, parse_uri
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["SCHEMES", "default_binds", "parse_bind", "require_dtls", "require_loopback"]
+__all__ = ["SCHEMES", "default_binds", "not_bound", "parse_bind", "require_dtls", "require_loopback"]
 
 SCHEMES: Final = ("coap", "coaps")
 """What can be listened on and requested."""
@@ -37,6 +37,16 @@ def parse_bind(text: str) -> ParsedUri:
     if uri.path or uri.query:
         raise ConfigurationError(f"{text}: a bind has no path and no query")
     return uri._replace(host="::1") if uri.host == "localhost" else uri
+
+
+def not_bound(binds: Iterable[str], bound: Iterable[str]) -> tuple[str, ...]:
+    """Those of ``binds`` for which a service manager has not bound a socket, however either writes an address.
+
+    Raises:
+        ConfigurationError, UriError: see `parse_bind`.
+    """
+    there = {parse_bind(uri) for uri in bound}
+    return tuple(uri for uri in binds if parse_bind(uri) not in there)
 
 
 def require_dtls(binds: Iterable[ParsedUri], *, serves_dtls: bool) -> None:

@@ -231,6 +231,7 @@ def prepare(settings: Settings, place: Place | None = None) -> tuple[Context, Me
     credentials = _credentials(settings) if place is None else place.credentials
     site = _site(settings)
     # When it is used, not when the command line is parsed: it is all of the library.
+    from securecoap.binds import not_bound
     from securecoap.context import Context
 
     config = settings["config"]
@@ -242,7 +243,7 @@ def prepare(settings: Settings, place: Place | None = None) -> tuple[Context, Me
         site,
         limits=Limits() if config is None else config.limits,
         parameters=TransportParameters() if config is None else config.parameters,
-        bind=(*sockets, *settings["bind"]) or None,
+        bind=(*sockets, *not_bound(settings["bind"], sockets)) or None,
         sockets=sockets,
         seat=None if place is None else place.seat,
         credentials=credentials,

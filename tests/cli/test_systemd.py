@@ -147,6 +147,23 @@ def test_it_serves_on_sockets_that_were_bound_for_it(tmp_path, run):
         server.communicate()
 
 
+def test_what_is_bound_already_is_not_bound_again(tmp_path, run):
+    """The configuration names the very addresses that the socket unit has, as the samples in deploy/ do."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as given:
+        given.bind(("::1", 0))
+        port = given.getsockname()[1]
+        server = activate(tmp_path, [given], "coap", "--demo", "--bind", f"coap://[0::1]:{port}", "coap://127.0.0.1:0")
+    try:
+        assert server.stderr.readline().strip() == f"listening coap://[::1]:{port}"
+        assert server.stderr.readline().startswith("listening coap://127.0.0.1:")
+        assert run("get", f"coap://[::1]:{port}/hello").out == b"hello"
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(20) == 0
+    finally:
+        server.kill()
+        server.communicate()
+
+
 def test_sockets_are_taken_once_and_by_whom_they_are_for():
     assert take_sockets({}) == {}
     others = {"LISTEN_PID": "1", "LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b"}
