@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.config import Limits, TransportParameters
+from securecoap.core.clock import clock_of
 from securecoap.dtls.engine import EndReason
 from securecoap.dtls.parameters import DtlsParameters
 from securecoap.dtls.records import SequenceExhausted
@@ -105,7 +106,7 @@ class DtlsInterface:
     ) -> None:
         self._above = above
         self._loop = loop
-        self._time = loop.time
+        self._time = clock_of(loop)
         self._select = select
         self._limits = limits or Limits()
         self._store: ServerStore | None = None
