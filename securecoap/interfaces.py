@@ -158,8 +158,7 @@ class ResponseSlot(Exchange):
     """The exchange of a request that came in: where its responses belong, by identity and never by token.
 
     Every response (and notification) has its request's slot as ``message.exchange``. A layer that changes messages
-    (OSCORE) hands up a slot of its own around the one from below, and unwraps it on the way down. Whoever wants to know
-    what became of the responses calls `tell`.
+    (OSCORE) hands up a slot of its own around the one from below, and unwraps it on the way down.
     """
 
     __slots__ = ("fate",)
@@ -169,8 +168,7 @@ class ResponseSlot(Exchange):
     def tell(self, fate: Exchange) -> None:
         """From now on ``fate`` hears what becomes of the responses.
 
-        A slot around another one tells that, too; not before, because most requests are answered at once and nobody has
-        to hear of it.
+        A slot around another one tells that, too, and not before: of most requests nobody has to hear what became.
         """
         self.fate = fate
 
@@ -290,13 +288,15 @@ class RequestInterface(Protocol):
 class IncomingPlumbing(PlumbingRequest, Protocol):
     """A `PlumbingRequest` that came from a peer."""
 
-    @property
-    def was_answered(self) -> bool:
-        """Whether a response was sent already."""
+    was_answered: bool
+    """Whether a response was sent already."""
 
     @property
     def is_confirmable(self) -> bool:
         """Whether it came as a Confirmable message; separate responses then do too."""
+
+    def on_interest_end(self, callback: Cancel, fate: Exchange | None = None) -> None:
+        """As that of every `PlumbingRequest`; ``fate`` of the first one hears what becomes of the responses."""
 
     def suppress_response(self) -> None:
         """There will be no response; an acknowledgement that is due still goes out."""

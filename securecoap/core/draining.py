@@ -18,8 +18,8 @@ from securecoap.errors import ServiceUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from securecoap.core.answering import IncomingRequest
     from securecoap.core.serving import Server
-    from securecoap.core.tokens import IncomingRequest
 
 __all__ = ["RETRY_AFTER", "drain"]
 

@@ -12,6 +12,7 @@ from securecoap.core.response_body import cut, first_block
 from securecoap.wire import numbers
 from securecoap.wire.codes import Code
 from securecoap.wire.message import Message
+from securecoap.wire.options import Options
 from securecoap.wire.template import OptionTemplate
 
 if TYPE_CHECKING:
@@ -32,23 +33,22 @@ _BLOCK2: Final = 1 << numbers.BLOCK2
 _REFRESHED: Final = frozenset({numbers.ETAG, numbers.MAX_AGE})
 
 
-class Notification:
+class Notification(Message):
     """What each observation of an audience is sent: a response that is ready but for Message ID and token.
 
+    With the Observe option, unless it is an error.
+
     Attributes:
-        message: with the Observe option, unless it is an error.
         number: its sequence number, as it grows (section 4.4 sends the lower 24 bits).
         content_format: what section 4.2 compares; -1 where it does not matter.
         is_last: whether it is an error, which ends observations.
     """
 
-    __slots__ = ("content_format", "is_last", "message", "number")
+    __slots__ = ("content_format", "is_last", "number")
 
-    def __init__(self, message: Message, number: int, content_format: int | None, *, is_last: bool) -> None:
-        self.message = message
-        self.number = number
-        self.content_format = content_format
-        self.is_last = is_last
+    content_format: int | None
+    is_last: bool
+    number: int
 
 
 def make(request: Message, response: Message, number: int, exponent: int) -> Notification:
@@ -64,16 +64,18 @@ def make(request: Message, response: Message, number: int, exponent: int) -> Not
         exponent: of the largest block that is sent (6: 1024 bytes).
     """
     code = response.code or _CONTENT
-    if not 64 <= code < 96:
-        return Notification(response, number, UNKNOWN, is_last=True)
-    options = request.options
     found = response.options
+    if not 64 <= code < 96:
+        error = Notification.inner(code, found, response.payload, None, b"")
+        error.confirmable = response.confirmable
+        error.number = number
+        error.content_format = UNKNOWN
+        error.is_last = True
+        return error
+    options = request.options
     pairs, payload = found.pairs, response.payload
-    content_format: int | None = UNKNOWN
-    if code == _CONTENT:
-        content_format = found.content_format if pairs else None
     if options.present & found.present & _ETAG and code == _CONTENT and found.etag in options.etags:
-        code, payload, content_format = Code.VALID, b"", UNKNOWN
+        code, payload = Code.VALID, b""
         pairs = tuple([pair for pair in pairs if pair[0] in _REFRESHED])
     elif not found.present & _BLOCK2 and (len(payload) > 16 << exponent or options.present & _BLOCK2):
         block2 = options.block2
@@ -84,17 +86,23 @@ def make(request: Message, response: Message, number: int, exponent: int) -> Not
     elif found.present & _BLOCK2:
         part = cut(response, exponent)
         pairs, payload = part.options.pairs, part.payload
-    value = number & _SEQUENCE_MASK
-    observed = _with_observe(pairs).options(value.to_bytes((value.bit_length() + 7) // 8, "big"))
-    message = Message.inner(code, observed, payload, None, b"")
-    message.confirmable = response.confirmable
-    return Notification(message, number, content_format, is_last=False)
+    with_observe, content_format = _form(code, pairs)
+    value = (number & _SEQUENCE_MASK).to_bytes(3, "big")
+    if not value[0]:
+        value = value.lstrip(b"\0")
+    notification = Notification.inner(code, with_observe.options(value), payload, None, b"")
+    notification.confirmable = response.confirmable
+    notification.number = number
+    notification.content_format = content_format
+    notification.is_last = False
+    return notification
 
 
 @lru_cache(maxsize=64)
-def _with_observe(pairs: tuple[tuple[int, bytes], ...]) -> OptionTemplate:
-    """What a resource answers, again and again, with the same options."""
-    return OptionTemplate(pairs, numbers.OBSERVE)
+def _form(code: int, pairs: tuple[tuple[int, bytes], ...]) -> tuple[OptionTemplate, int | None]:
+    """What a resource answers, again and again, with the same options: how they are sent, and its content format."""
+    content_format = Options.received(pairs).content_format if code == _CONTENT else UNKNOWN
+    return OptionTemplate(pairs, numbers.OBSERVE), content_format
 
 
 def as_confirmable(message: Message) -> Message:

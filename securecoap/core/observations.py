@@ -6,11 +6,10 @@ What an observation does is in `securecoap.core.observe`.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-from weakref import WeakValueDictionary
 
 from securecoap.core.deadlines import Deadlines
 from securecoap.core.notifications import SequenceNumbers, make
-from securecoap.core.observe import Audience
+from securecoap.core.observe import Audience, observe
 from securecoap.wire import numbers
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from securecoap.config import Limits, TransportParameters
     from securecoap.core.notifications import Notification
     from securecoap.core.observe import Observation, Rendering
-    from securecoap.interfaces import EndpointAddress, Resource, Scheduler
+    from securecoap.interfaces import IncomingPlumbing, Resource, Scheduler
     from securecoap.wire.message import Message
 
     Render: TypeAlias = "Callable[[Rendering, Resource], object]"
@@ -28,10 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["Observations"]
 
 _STRANGERS_PART: Final = 0.9  # of all observations: the rest is for addresses that were shown to be real
-# What does not change how a registration is answered.
-_NOT_IN_AUDIENCE: Final = frozenset(
-    {numbers.OBSERVE, numbers.OSCORE, numbers.ECHO, numbers.NO_RESPONSE, numbers.REQUEST_TAG}
-)
+# What does not change how a registration is answered. Most have none of these.
+_NOT_IN_AUDIENCE: Final = frozenset({numbers.OSCORE, numbers.ECHO, numbers.NO_RESPONSE, numbers.REQUEST_TAG})
+_THEIR_BITS: Final = sum(1 << number for number in _NOT_IN_AUDIENCE)
 
 
 class Observations:
@@ -59,66 +57,80 @@ class Observations:
         self._numbers = SequenceNumbers(first_number, scheduler.time)
         self._total = self._strangers = 0
         self._of: dict[Hashable, int] = {}  # by address, and by identity
-        self._audiences: WeakValueDictionary[Hashable, Audience] = WeakValueDictionary()
+        self._audiences: dict[Hashable, Audience] = {}  # those that have members
         self._waiting: Deadlines[Observation] = Deadlines(scheduler, _wake)
 
     def __len__(self) -> int:
         return self._total
 
-    def has_room(self, remote: EndpointAddress) -> bool:
-        """Whether one more may be registered from there."""
-        limits = self._limits
+    def register(self, incoming: IncomingPlumbing, resource: Resource) -> Observation | None:
+        """An observation, counted until it ends; ``None`` if that would be one too many."""
+        request = incoming.request
+        remote = request.remote
+        is_stranger = not remote.confirmed
         identity = remote.authenticated_claims
+        limits = self._limits
+        of = self._of
+        from_there = of.get(remote, 0)
         if self._total >= limits.observations or (
-            not remote.confirmed and self._strangers >= limits.observations * _STRANGERS_PART
+            is_stranger and self._strangers >= limits.observations * _STRANGERS_PART
         ):
             limits.reached("observations")
-        elif self._of.get(remote, 0) >= limits.observations_per_peer:
+            return None
+        if from_there >= limits.observations_per_peer:
             limits.reached("observations_per_peer")
-        elif identity and self._of.get(identity, 0) >= limits.observations_per_identity:
-            limits.reached("observations_per_identity")
-        else:
-            return True
-        return False
+            return None
+        if identity:
+            of_them = of.get(identity, 0)
+            if of_them >= limits.observations_per_identity:
+                limits.reached("observations_per_identity")
+                return None
+            of[identity] = of_them + 1
+        of[remote] = from_there + 1
+        self._total += 1
+        self._strangers += is_stranger
+        audience = self._audience(resource, request)
+        audience.members += 1
+        return observe(incoming, audience, identity, is_stranger=is_stranger)
 
-    def add(self, observation: Observation) -> None:
-        """Count an accepted observation."""
-        self._count(observation, 1)
-
-    def remove(self, observation: Observation) -> None:
-        """Count one less."""
-        self._count(observation, -1)
-
-    def _count(self, observation: Observation, change: int) -> None:
-        remote, identity = observation.request.remote, observation.identity
-        self._total += change
-        self._strangers += change * observation.is_stranger
-        for owner in (remote, identity) if identity else (remote,):
-            number = self._of.get(owner, 0) + change
-            if number:
-                self._of[owner] = number
-            else:
-                del self._of[owner]
-
-    def audience(self, resource: Resource, request: Message) -> Audience:
+    def _audience(self, resource: Resource, request: Message) -> Audience:
         """Those who get the same notifications as this registration.
 
         They ask the same of the same resource and have proved the same; what they have proved does not matter where the
         resource says that it is `same_for_all`.
         """
-        remote = request.remote
-        same = getattr(resource, "same_for_all", False)
-        key = (
-            id(resource),  # which the audience keeps
-            request.code,
-            request.payload,
-            tuple([pair for pair in request.options.pairs if pair[0] not in _NOT_IN_AUDIENCE]),
-            None if same else (remote.authenticated_claims, remote.scheme, remote.security),
-        )
+        options = request.options
+        asked = options.pairs
+        if options.present & _THEIR_BITS:
+            asked = tuple([pair for pair in asked if pair[0] not in _NOT_IN_AUDIENCE])
+        proved = None
+        if not getattr(resource, "same_for_all", False):
+            remote = request.remote
+            proved = (remote.authenticated_claims, remote.scheme, remote.security)
+        key = (id(resource), request.code, request.payload, asked, proved)  # the audience keeps the resource
         audience = self._audiences.get(key)
         if audience is None:
-            audience = self._audiences[key] = Audience(self, resource, self._render)
+            audience = self._audiences[key] = Audience(self, key, resource, self._render)
         return audience
+
+    def forget(self, observation: Observation) -> None:
+        """One that `register` has counted has ended."""
+        identity, audience = observation.identity, observation.audience
+        self._total -= 1
+        self._strangers -= observation.is_stranger
+        self._forget_one(observation.incoming.request.remote)
+        if identity:
+            self._forget_one(identity)
+        audience.members -= 1
+        if not audience.members:
+            del self._audiences[audience.key]
+
+    def _forget_one(self, owner: Hashable) -> None:
+        left = self._of[owner] - 1
+        if left:
+            self._of[owner] = left
+        else:
+            del self._of[owner]
 
     def notification(self, request: Message, response: Message) -> Notification:
         """See `notifications.make`."""

@@ -9,7 +9,7 @@ table's (`securecoap.core.observations`). The client's side is in `securecoap.co
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from securecoap.core.notifications import UNKNOWN, as_confirmable, without_observe
 from securecoap.core.pace import Pace
@@ -18,7 +18,7 @@ from securecoap.wire.codes import Code
 from securecoap.wire.message import Message, NoResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
     from typing import TypeAlias
 
     from securecoap.core.notifications import Notification
@@ -27,45 +27,42 @@ if TYPE_CHECKING:
 
     Render: TypeAlias = "Callable[[Rendering, Resource], object]"
 
-__all__ = ["Audience", "Observation", "Rendering"]
+__all__ = ["Audience", "Observation", "Rendering", "observe"]
 
 
 class Observation(Exchange):
     """One client's registration, as the resource and the message layer see it; a `DirectObservation`.
 
-    Args:
-        incoming: the registration; notifications are responses to it.
-        audience: renders the resource for this registration and others like it.
+    It begins when a client asks for it, and ends, once, with the interest of that client, or where the resource does
+    not accept it.
 
     Attributes:
+        incoming: the registration; notifications are responses to it.
+        audience: renders the resource for this registration and others like it.
+        identity: what its address claimed when it registered.
+        is_stranger: whether nobody had shown that address to be real then.
+        callback: what the resource wants to be called at the end; ``None`` unless it has accepted, and this goes on.
         is_outstanding: whether a notification is still to be acknowledged.
-        is_stranger, identity: whether nobody had shown the address to be real when it registered, and what it claimed.
         ended: whether nothing is sent any more.
     """
 
     __slots__ = (
-        "_audience", "_callback", "_format", "_number", "_pace", "_rendering", "_wanted", "ended", "identity",
+        "_format", "_number", "_pace", "_rendering", "_wanted", "audience", "callback", "ended", "identity",
         "incoming", "is_outstanding", "is_stranger",
     )  # fmt: skip
 
-    def __init__(self, incoming: IncomingPlumbing, audience: Audience) -> None:
-        remote = incoming.request.remote
-        self.incoming = incoming
-        self.is_outstanding = self.ended = False
-        self.is_stranger = not remote.confirmed
-        self.identity = remote.authenticated_claims
-        self._audience = audience
-        self._callback: Cancel | None = None
-        self._rendering: Rendering | None = None  # the one that is waited for
-        self._wanted: object | None = None  # the change of which it is still to be told
-        self._format: int | None = UNKNOWN
-        self._number = -1
-        self._pace: Pace | None = None  # of who gets Non-confirmable notifications
-
-    @property
-    def is_accepted(self) -> bool:
-        """Whether the resource has taken it, and it goes on."""
-        return self._callback is not None
+    incoming: IncomingPlumbing
+    audience: Audience
+    identity: tuple[str, ...]
+    is_stranger: bool
+    is_outstanding: bool
+    ended: bool
+    callback: Cancel | None
+    _rendering: Rendering | None  # the one that is waited for
+    _wanted: object | None  # the change of which it is still to be told
+    _format: int | None
+    _number: int
+    _pace: Pace | None  # of who gets Non-confirmable notifications
 
     @property
     def is_new(self) -> bool:
@@ -79,17 +76,17 @@ class Observation(Exchange):
 
     def accept(self, cancellation_callback: Cancel) -> None:
         """Take the registration; the callback is called once when it ends. See `ServerObservation.accept`."""
-        self._callback = cancellation_callback
-        self._audience.table.add(self)
-        self.incoming.on_interest_end(self)
-        self.incoming.request.exchange.tell(self)
+        if self.ended:
+            cancellation_callback()
+        else:
+            self.callback = cancellation_callback
 
     def trigger(self, response: Message | None = None, *, is_last: bool = False) -> None:
         """Notify of the newest state, rendered for this client alone; or send the response given."""
         if response is None:
             self.notify(object())  # a change that nobody else is told of
         elif not self.ended:
-            self._send(self._audience.table.notification(self.request, response), is_last=is_last)
+            self._send(self.audience.table.notification(self.request, response), is_last=is_last)
 
     def notify(self, change: object) -> None:
         """Notify of a change; see `DirectObservation.notify`."""
@@ -102,10 +99,10 @@ class Observation(Exchange):
         ):
             self._wanted = change  # section 4.5.1: states in between need not be sent, and none after a newer one
             return
-        rendering = self._audience.current
+        rendering = self.audience.current
         if rendering is None or rendering.change is not change or rendering.number <= self._number:
-            rendering = self._rendering = Rendering(self._audience.table, self, change)
-            self._audience.render(rendering)
+            rendering = self._rendering = Rendering(self.audience.table, self, change)
+            self.audience.render(rendering)
         elif rendering.is_done:
             if rendering.notification is not None:
                 self._send(rendering.notification)
@@ -114,7 +111,7 @@ class Observation(Exchange):
             rendering.add(self)
 
     def _is_too_early(self, pace: Pace) -> bool:
-        table = self._audience.table
+        table = self.audience.table
         if table.time() >= pace.next_at:
             return False
         if self._wanted is None:
@@ -142,20 +139,20 @@ class Observation(Exchange):
         incoming = self.incoming
         if notification.content_format != self._format and notification.content_format != UNKNOWN:
             if self._format != UNKNOWN:  # section 4.2
-                notification = self._audience.table.notification(self.request, Message(Code.NOT_ACCEPTABLE))
+                notification = self.audience.table.notification(self.request, Message(Code.NOT_ACCEPTABLE))
             self._format = notification.content_format
-        message = notification.message
         if is_last or notification.is_last:
             self.end()
-            incoming.add_response(message if notification.is_last else without_observe(message))
+            incoming.add_response(notification if notification.is_last else without_observe(notification))
             return
+        message: Message = notification
         self._number = notification.number
         if incoming.was_answered:
             confirmable = message.confirmable
             if confirmable is None:
                 confirmable = incoming.is_confirmable
             if not confirmable:
-                table = self._audience.table
+                table = self.audience.table
                 pace = self._pace
                 if pace is None:
                     pace = self._pace = Pace(table.most_unheard)
@@ -171,7 +168,7 @@ class Observation(Exchange):
             return
         self.is_outstanding = False
         if self._pace is not None:
-            self._pace.acknowledged(self._audience.table.time())
+            self._pace.acknowledged(self.audience.table.time())
         if self._wanted is not None:
             self.go_on()
 
@@ -188,15 +185,15 @@ class Observation(Exchange):
         self.incoming.failed(error)
 
     def end(self) -> None:
-        """Tell the resource, once."""
+        """It is over; the resource is told, once, if it had accepted."""
         if self.ended:
             return
         self.ended = True
-        callback, self._callback = self._callback, None
+        callback, self.callback = self.callback, None
         rendering, self._rendering = self._rendering, None
         self._wanted = None
+        self.audience.table.forget(self)
         if callback is not None:
-            self._audience.table.remove(self)
             callback()
         if rendering is not None:
             rendering.leave(self)
@@ -209,17 +206,49 @@ class Observation(Exchange):
 
     def respond(self, response: Message) -> None:
         """The first state is rendered."""
-        self.rendered(None if response is NoResponse else self._audience.table.notification(self.request, response))
+        self._rendering = None
+        if response is not NoResponse:
+            request = self.incoming.request
+            notification = self.audience.table.notification(request, response)
+            notification.exchange = request.exchange  # it is for this registration alone
+            self._send(notification)
+        if self._wanted is not None:
+            self.go_on()
+
+    def decline(self, response: Message) -> None:
+        """It does not come about: the resource has failed with this response."""
+        self.end()
+        self.incoming.add_response(response)
 
     def on_interest_end(self, callback: Cancel) -> None:
         """What stops the work on it."""
-        self._rendering = Rendering(self._audience.table, self, None)
+        self._rendering = Rendering(self.audience.table, self, None)
         self._rendering.on_interest_end(callback)
 
     def suppress_response(self) -> None:
         """It ends without another word."""
         self.end()
         self.incoming.suppress_response()
+
+
+_new: Final = Observation.__new__
+
+
+def observe(
+    incoming: IncomingPlumbing, audience: Audience, identity: tuple[str, ...], *, is_stranger: bool
+) -> Observation:
+    """Begin an observation; as a function it takes half the time of a class's call."""
+    observation = _new(Observation)
+    observation.incoming = incoming
+    observation.audience = audience
+    observation.identity = identity
+    observation.is_stranger = is_stranger
+    observation.is_outstanding = observation.ended = False
+    observation.callback = observation._rendering = observation._wanted = observation._pace = None  # noqa: SLF001  # it is made here only
+    observation._format = UNKNOWN  # noqa: SLF001  # likewise
+    observation._number = -1  # noqa: SLF001  # likewise
+    incoming.on_interest_end(observation, observation)
+    return observation
 
 
 class Rendering:
@@ -293,13 +322,17 @@ class Audience:
 
     Attributes:
         table: counts them and makes notifications.
+        key: by which the table finds it.
+        members: how many there are; the table's to count.
         current: the rendering that was begun last.
     """
 
-    __slots__ = ("__weakref__", "_render", "_resource", "current", "table")
+    __slots__ = ("_render", "_resource", "current", "key", "members", "table")
 
-    def __init__(self, table: Observations, resource: Resource, render: Render) -> None:
+    def __init__(self, table: Observations, key: Hashable, resource: Resource, render: Render) -> None:
         self.table = table
+        self.key = key
+        self.members = 0
         self.current: Rendering | None = None
         self._resource = resource
         self._render = render

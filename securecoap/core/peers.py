@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from securecoap.core.transmission import Outgoing
     from securecoap.interfaces import EndpointAddress, Exchange, Randomness
 
-__all__ = ["ENTRY_BYTES", "MessageIds", "Peer", "PeerTable"]
+__all__ = ["ENTRY_BYTES", "MessageIds", "Peer", "PeerTable", "make_peer"]
 
 ENTRY_BYTES: Final = 160
 """What one remembered message costs beside its answer: key, table entry and the answer's own header, rounded up."""
@@ -84,19 +84,19 @@ class Peer:
         "superseded", "touched", "unanswered", "unanswered_at",
     )  # fmt: skip
 
-    def __init__(self, address: EndpointAddress, rotates_at: float) -> None:
-        self.address = address
-        self.ids: MessageIds | None = None
-        self.recent: dict[int, bytes] = {}
-        self.older: dict[int, bytes] | None = None
-        self.rotates_at = rotates_at
-        self.outstanding: dict[int, Outgoing] | None = None
-        self.interactions = 0
-        self.queue: deque[Outgoing] | None = None
-        self.non_confirmable: dict[int, Exchange] | None = None
-        self.superseded: dict[Exchange, Outgoing] | None = None
-        self.unanswered = self.unanswered_at = 0.0
-        self.touched = True
+    address: EndpointAddress
+    ids: MessageIds | None
+    recent: dict[int, bytes]
+    older: dict[int, bytes] | None
+    rotates_at: float
+    outstanding: dict[int, Outgoing] | None
+    interactions: int
+    queue: deque[Outgoing] | None
+    non_confirmable: dict[int, Exchange] | None
+    superseded: dict[Exchange, Outgoing] | None
+    unanswered: float
+    unanswered_at: float
+    touched: bool
 
     def allocate_mid(self, now: float, randomness: Randomness, lifetime: float) -> int | None:
         """A Message ID for a message to this peer; see `MessageIds.allocate`."""
@@ -160,6 +160,22 @@ def _bytes_of(generation: dict[int, bytes] | None) -> int:
     return sum(map(len, generation.values())) + ENTRY_BYTES * len(generation) if generation else 0
 
 
+_new: Final = Peer.__new__
+
+
+def make_peer(address: EndpointAddress, rotates_at: float) -> Peer:
+    """One that was not heard of before; as a function it takes half the time of a class's call."""
+    peer = _new(Peer)
+    peer.address = address
+    peer.ids = peer.older = peer.outstanding = peer.queue = peer.non_confirmable = peer.superseded = None
+    peer.recent = {}
+    peer.rotates_at = rotates_at
+    peer.interactions = 0
+    peer.unanswered = peer.unanswered_at = 0.0
+    peer.touched = True
+    return peer
+
+
 class PeerTable(dict["EndpointAddress", Peer]):
     """Every peer by its address, bounded by ``Limits.peers``.
 
@@ -190,7 +206,7 @@ class PeerTable(dict["EndpointAddress", Peer]):
             self._limits.reached("peers")
             if not self._evict(address):
                 return None
-        peer = self[address] = Peer(address, now + self._lifetime)
+        peer = self[address] = make_peer(address, now + self._lifetime)
         return peer
 
     def store_answer(self, peer: Peer, key: int, answer: bytes) -> None:

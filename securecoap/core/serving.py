@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import TypeAlias
 
+    from securecoap.core.answering import IncomingRequest
     from securecoap.core.echo import EchoValues
-    from securecoap.core.tokens import IncomingRequest
     from securecoap.interfaces import EndpointAddress, IncomingPlumbing, Randomness, Resource, ResourceTree, Scheduler
 
     _Answered: TypeAlias = IncomingPlumbing | Observation | Rendering  # what a resource is rendered for
@@ -139,10 +139,12 @@ class Server:
                 request.payload = b""  # section 5.5: it means nothing, so no handler gets to see it
             if present & _SPECIAL:
                 admit(resource, request)
-                if present & _BLOCKS:
-                    self._handle_special(incoming, resource)
-                else:
+                if not present & _BLOCKS:
                     self._observed(incoming, resource)
+                elif getattr(resource, "assembles_bodies", None) is True:
+                    self._assembled(incoming, resource)
+                else:
+                    self._handle_blocks(incoming, resource)
                 return
             dispatch = getattr(resource, "dispatch", None)
             result = resource.render(request) if dispatch is None else dispatch(request)
@@ -158,18 +160,15 @@ class Server:
 
     # The longer way.
 
-    def _handle_special(self, incoming: IncomingPlumbing, resource: Resource) -> None:
-        assembles = getattr(resource, "assembles_bodies", None)
-        if assembles is True:
-            self._assembled(incoming, resource)
-            return
+    def _handle_blocks(self, incoming: IncomingPlumbing, resource: Resource) -> None:
+        """A resource that wants each block by itself, or that has to be asked about it."""
         request = incoming.request
         block1, block2 = request.options.block1, request.options.block2
         if block2 is not None and block2.size_exponent == BERT_EXPONENT:
             raise BadRequest("block size exponent 7 is not for this transport")
         if block1 is None and (block2 is None or block2.number == 0):
             self._assembled(incoming, resource)
-        elif assembles is False:
+        elif getattr(resource, "assembles_bodies", None) is False:
             self._observed(incoming, resource)
         else:
 
@@ -197,21 +196,35 @@ class Server:
             and request.code in SAFE_METHODS
             and _is_observable(resource)
             and (not present & _BLOCKS or (block2 := options.block2) is None or block2.number == 0)
-            and self._observations.has_room(request.remote)
             and not (present & _NO_RESPONSE and unwanted_classes(request) & SUCCESS)  # nobody would hear of it
+            and (observation := self._observations.register(incoming, resource)) is not None
         ):
-            observation = Observation(incoming, self._observations.audience(resource, request))
-            at_once = getattr(resource, "dispatch_observation", None) or resource.add_observation  # type: ignore[attr-defined]  # it is_observable
-            registration = at_once(request, observation)
+            try:
+                at_once = getattr(resource, "dispatch_observation", None) or resource.add_observation  # type: ignore[attr-defined]  # it is_observable
+                registration = at_once(request, observation)
+            except BaseException:
+                observation.end()
+                raise
             if registration is None:
                 self._registered(observation, resource)
             else:
-                self._run(incoming, registration, lambda _: self._registered(observation, resource))
+                self._register_later(observation, resource, registration)
         else:
             self._render(incoming, resource, self._respond)
 
+    def _register_later(
+        self, observation: Observation, resource: Resource, registration: Coroutine[Any, Any, Any]
+    ) -> None:
+        self._run(
+            observation.incoming,
+            registration,
+            lambda _: self._registered(observation, resource),
+            lambda _, response: observation.decline(response),
+        )
+
     def _registered(self, observation: Observation, resource: Resource) -> None:
-        if not observation.is_accepted:
+        if observation.callback is None:  # it was not accepted, or has ended already
+            observation.end()
             self._render(observation.incoming, resource, self._respond)
         elif observation.is_new:
             self._render(observation, resource, Observation.respond)
@@ -235,7 +248,10 @@ class Server:
         except Exception as error:  # noqa: BLE001  # a handler may raise anything, and the server goes on
             self._crashed(incoming, error, respond)
         else:
-            self._finish(incoming, result, respond)
+            if type(result) is Message:
+                respond(incoming, result)
+            else:
+                self._finish(incoming, result, respond)
 
     def _finish(
         self,

@@ -2,7 +2,7 @@
 
 The option's bits name the classes of responses that are not wanted. Where none is wanted, a Non-confirmable request is
 done when it is on its way; its token stays taken for as long as a response may come all the same (section 4.1), so that
-such a response is no stranger's. What a server leaves out is the business of `securecoap.core.tokens`.
+such a response is no stranger's. What a server leaves out is the business of `securecoap.core.answering`.
 """
 
 from __future__ import annotations

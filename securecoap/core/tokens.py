@@ -11,134 +11,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from securecoap.config import Limits
+from securecoap.core.answering import IncomingRequest, incoming_request, is_suppressed
 from securecoap.core.by_address import ByAddress
-from securecoap.core.outgoing import OutgoingRequest, QuietRequest
+from securecoap.core.outgoing import OutgoingRequest, outgoing_request
 from securecoap.core.problems import bad_option
-from securecoap.core.silence import QuietExchange, unwanted_classes
 from securecoap.errors import RequestFailed, SessionEnded, Unreachable
-from securecoap.interfaces import EndpointAddress, Exchange
 from securecoap.wire import numbers
-from securecoap.wire.codes import DEFAULT_RESPONSE_CODES, SAFE_METHODS, Code
+from securecoap.wire.codes import SAFE_METHODS, Code
 from securecoap.wire.message import ACK, CON, NON, Message
 
 if TYPE_CHECKING:
     from securecoap.core.cache import ResponseCache
     from securecoap.core.echo import EchoValues
-    from securecoap.interfaces import Cancel, PlumbingRequest, Randomness, RequestHandler, TokenInterface
+    from securecoap.interfaces import EndpointAddress, PlumbingRequest, Randomness, RequestHandler, TokenInterface
 
-__all__ = ["IncomingRequest", "TokenManager"]
+__all__ = ["TokenManager"]
 
 _TOKEN_LENGTH: Final = 8
 """64 random bits: more than the 32 of section 5.3.1, so that no off-path attacker guesses one."""
-_CONTENT: Final = Code.CONTENT
 _NO_RESPONSE_BIT: Final = 1 << numbers.NO_RESPONSE
 _OBSERVE_BIT: Final = 1 << numbers.OBSERVE
 _ECHO_BIT: Final = 1 << numbers.ECHO
-_SMALL: Final = 64  # bytes that header, token and options of a response rarely exceed
 _LATER_BLOCKS: Final = 10  # bytes that a later block pays more (Block2 in the request) and takes less (no Size2)
 _RANDOM_POOL: Final = 2048
-_make_message: Final = Message.inner  # bound once: to look up a class method takes as long as to call it
-
-
-class IncomingRequest(Exchange):
-    """A `PlumbingRequest` that came from a peer; its responses go back there."""
-
-    __slots__ = ("_callbacks", "_manager", "ended", "is_listed", "request", "was_answered")
-
-    def __init__(self, manager: TokenManager, request: Message) -> None:
-        self.request = request
-        self.ended = self.was_answered = self.is_listed = False
-        self._manager = manager
-        self._callbacks: Cancel | list[Cancel] | None = None  # mostly one, and there may be very many observers
-
-    def add_response(self, message: Message, *, is_last: bool = True) -> None:
-        """Send a response (or notification). Without a code it has the method's.
-
-        The message given is not changed, unless it was made for this request alone: then it has its exchange already.
-        """
-        if self.ended:
-            return
-        request = self.request
-        exchange = request.exchange
-        code = message.code or DEFAULT_RESPONSE_CODES.get(request.code or 0, _CONTENT)
-        if is_last:
-            self.ended = True
-            if self.is_listed:
-                self._manager.forget_incoming(self)
-        if request.options.present & _NO_RESPONSE_BIT and _is_suppressed(request, code):
-            exchange.no_response()
-            return
-        remote = request.remote
-        if (
-            not (remote.confirmed or self.was_answered)
-            and len(message.payload) + _SMALL > remote.budget
-            and self._manager.is_beyond_budget(request, message)
-        ):
-            smaller = self._manager.smaller(request, message) if is_last else None
-            if smaller is None:
-                self._manager.challenge(request)
-                self.end_interest()
-                return
-            message = smaller
-        if message.exchange is exchange and message is not request:
-            response = message
-            response.code, response.remote, response.token = code, remote, request.token
-        else:
-            response = _make_message(code, message.options, message.payload, remote, request.token)
-            response.exchange = exchange
-            response.confirmable = message.confirmable
-        self.was_answered = True
-        manager = self._manager
-        (manager.below if remote.security == "oscore" else manager.below_plain).send_message(response)
-
-    @property
-    def token(self) -> bytes:
-        """The request's."""
-        return self.request.token
-
-    @property
-    def is_confirmable(self) -> bool:
-        """Whether it came as a Confirmable message; separate responses then do too."""
-        return self.request.mtype in (CON, None)
-
-    def suppress_response(self) -> None:
-        """There will be no response; an acknowledgement that is due still goes out (RFC 7967 section 2)."""
-        if not self.ended:
-            self.ended = True
-            self._manager.forget_incoming(self)
-            self.request.exchange.no_response()
-
-    def add_exception(self, error: Exception) -> None:  # noqa: ARG002  # the cause is the handler's to log
-        """Answer 5.00; nothing of the error leaves the server."""
-        self.add_response(Message(Code.INTERNAL_SERVER_ERROR))
-
-    def on_interest_end(self, callback: Cancel, fate: Exchange | None = None) -> None:
-        """Call this when the client is gone, rejects a notification, or uses its token for another request.
-
-        What becomes of the responses is told to ``fate``, if the first who wants to be called has one.
-        """
-        if self._callbacks is None:
-            self._callbacks = callback
-            self.request.exchange.tell(fate or self)
-        elif isinstance(self._callbacks, list):
-            self._callbacks.append(callback)
-        else:
-            self._callbacks = [self._callbacks, callback]
-
-    def failed(self, error: Exception) -> None:  # noqa: ARG002  # whatever it was, nobody listens any more
-        """A response was rejected or never acknowledged."""
-        self.end_interest()
-
-    def end_interest(self) -> None:
-        """Nothing is sent any more, and the work for it is cancelled."""
-        self.ended = True
-        self._manager.forget_incoming(self)
-        callbacks, self._callbacks = self._callbacks, None
-        if isinstance(callbacks, list):
-            for callback in callbacks:
-                callback()
-        elif callbacks is not None:
-            callbacks()
 
 
 class TokenManager:
@@ -189,7 +84,7 @@ class TokenManager:
         code = message.code or 0
         if code >= 64:
             return self._dispatch_response(message)
-        incoming = IncomingRequest(self, message)
+        incoming = incoming_request(self, message)
         options = message.options
         if not options.is_sound_request and (fault := options.request_fault) is not None:
             return self._refuse(incoming, fault)
@@ -222,7 +117,7 @@ class TokenManager:
 
     def challenge(self, request: Message) -> None:
         """Answer with 4.01 and an Echo value."""
-        if request.options.present & _NO_RESPONSE_BIT and _is_suppressed(request, Code.UNAUTHORIZED):
+        if request.options.present & _NO_RESPONSE_BIT and is_suppressed(request, Code.UNAUTHORIZED):
             request.exchange.no_response()
             return
         self.below.send_message(self._echo.challenge(request))
@@ -332,9 +227,8 @@ class TokenManager:
         remote = message.remote
         token = message.token
         if not token:
-            token = message.token = self.allocate_token()
-        kind = QuietRequest if type(request) is QuietExchange else OutgoingRequest
-        outgoing = kind(self, request, token)
+            token = message.token = self._tokens.pop() if self._tokens else self.allocate_token()
+        outgoing = outgoing_request(self, request, token)
         if remote.is_multicast:
             self._to_groups[token] = outgoing
         else:
@@ -376,14 +270,6 @@ class TokenManager:
         for remote in list(self._outgoing):
             for outgoing in self._outgoing.of(remote):
                 outgoing.failed(error)
-
-
-def _is_suppressed(request: Message, code: int) -> bool:
-    """Whether the client does not want responses of this class (RFC 7967 section 2.1).
-
-    2.31 is none: without it no body would ever arrive whose response is not wanted.
-    """
-    return code != Code.CONTINUE and bool(unwanted_classes(request) >> ((code >> 5) - 1) & 1)
 
 
 def _length(request: Message, response: Message) -> int:

@@ -17,6 +17,7 @@ from securecoap.wire.message import Message
 __all__ = ["check_preconditions", "etag_for", "require_accept", "require_content_format", "validated"]
 
 _ETAG_LENGTH: Final = 8  # the longest there is (section 5.10)
+_ETAG: Final = 1 << numbers.ETAG
 # What a 2.03 tells anew of a stored response (section 5.9.1.3).
 _REFRESHED: Final = frozenset({numbers.ETAG, numbers.MAX_AGE})
 
@@ -64,7 +65,7 @@ def validated(request: Message, response: Message) -> Message:
         request: a GET or FETCH.
         response: a 2.05 (or one without code) that has an ETag; any other is returned as it is.
     """
-    if response.code is not None and response.code != Code.CONTENT:
+    if not request.options.present & _ETAG or (response.code is not None and response.code != Code.CONTENT):
         return response
     etag = response.options.etag
     if etag is None or etag not in request.options.etags:

@@ -185,7 +185,8 @@ class ObservableResource(Resource):
         """As `add_observation`, at once (``None``) unless that is overridden, so that accepting costs no task."""
         if type(self).add_observation is not ObservableResource.add_observation:
             return self.add_observation(request, server_observation)
-        self.observations.accept(server_observation)
+        found = self._observation_set
+        (self.observations if found is None else found).accept(server_observation)
         return None
 
     @property
@@ -193,7 +194,9 @@ class ObservableResource(Resource):
         """Those that the default `add_observation` has accepted and that have not ended."""
         found = self._observation_set
         if found is None:
-            found = self._observation_set = ObservationSet(self.update_observation_count, self.scheduler)
+            is_counted = type(self).update_observation_count is not ObservableResource.update_observation_count
+            count_changed = self.update_observation_count if is_counted else None
+            found = self._observation_set = ObservationSet(count_changed, self.scheduler)
         return found
 
     @property

@@ -136,8 +136,9 @@ class Resource:
             Unauthorized: nothing was proved (4.01).
             Forbidden: something else was (4.03).
         """
-        for demand in self._demands.get(request.code, ()):  # type: ignore[arg-type]  # no code: no handler
-            demand.check(request)
+        if self._demands:
+            for demand in self._demands.get(request.code, ()):  # type: ignore[arg-type]  # no code: no handler
+                demand.check(request)
 
     async def render(self, request: Message) -> Message:
         """The response to a request, of any method; override it to see them all.

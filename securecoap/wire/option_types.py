@@ -92,8 +92,13 @@ class UintOption(OptionAttribute):
     def __get__(self, instance: Options | None, owner: type[Options]) -> UintOption | int | None:
         if instance is None:
             return self
-        value = self.first(instance)
-        return None if value is None else int.from_bytes(value, "big")
+        if not instance.present & self.bit:
+            return None
+        number = self.number
+        for found, value in instance.pairs:  # as `first`, for what is asked of many messages
+            if found == number and self.minimum <= len(value) <= self.maximum:
+                return int.from_bytes(value, "big")
+        return None
 
     def __set__(self, instance: Options, value: int | None) -> None:
         if value is not None and not isinstance(value, int):

@@ -13,9 +13,9 @@ from securecoap.wire.message import Message
 def test_a_representation_with_its_number() -> None:
     response = Message(payload=b"1", content_format=50, max_age=9, etag=b"e", observe=7)
     made = make(Message(Code.GET, observe=0), response, (5 << 24) + 258, 6)
-    assert (made.message.code, made.message.payload, made.content_format) == (Code.CONTENT, b"1", 50)
-    assert [number for number, _ in made.message.options] == [4, 6, 12, 14]
-    assert made.message.options.observe == 258
+    assert (made.code, made.payload, made.content_format) == (Code.CONTENT, b"1", 50)
+    assert [number for number, _ in made.options] == [4, 6, 12, 14]
+    assert made.options.observe == 258
     assert made.number == (5 << 24) + 258
     assert not made.is_last
     assert response.options.observe == 7  # what the handler made is its own
@@ -24,23 +24,23 @@ def test_a_representation_with_its_number() -> None:
 @pytest.mark.parametrize(("number", "encoded"), [(0, b""), (1, b"\1"), (1 << 24, b""), (0xFFFFFF, b"\xff\xff\xff")])
 def test_r094_three_bytes_at_most(number: int, encoded: bytes) -> None:
     made = make(Message(Code.GET), Message(), number, 6)
-    assert made.message.options.get(6) == encoded
+    assert made.options.get(6) == encoded
 
 
 @pytest.mark.parametrize("code", [Code.NOT_FOUND, Code.INTERNAL_SERVER_ERROR])
 def test_r104_an_error_has_no_observe(code: Code) -> None:
     made = make(Message(Code.GET, observe=0), Message(code), 1, 6)
     assert made.is_last
-    assert made.message.options.observe is None
+    assert made.options.observe is None
 
 
 def test_who_has_the_representation_gets_2_03() -> None:
     request = Message(Code.GET, observe=0, etags=(b"a", b"b"))
     made = make(request, Message(payload=b"x" * 3000, etag=b"b", content_format=0, max_age=5), 1, 6)
-    assert (made.message.code, made.message.payload, made.content_format) == (Code.VALID, b"", UNKNOWN)
-    assert [number for number, _ in made.message.options] == [4, 6, 14]
+    assert (made.code, made.payload, made.content_format) == (Code.VALID, b"", UNKNOWN)
+    assert [number for number, _ in made.options] == [4, 6, 14]
     for response in (Message(payload=b"x", etag=b"c"), Message(payload=b"x"), Message(Code.CHANGED, etag=b"a")):
-        assert make(request, response, 1, 6).message.code != Code.VALID
+        assert make(request, response, 1, 6).code != Code.VALID
 
 
 @pytest.mark.parametrize(("asked", "largest", "size"), [(None, 6, 1024), (None, 3, 128), (2, 6, 64), (6, 3, 128)])
@@ -49,15 +49,15 @@ def test_r086_only_the_first_block_of_a_large_one(asked: int | None, largest: in
     if asked is not None:
         request.options.block2 = Block(0, more=False, size_exponent=asked)
     made = make(request, Message(payload=bytes(3000)), 1, largest)
-    block2 = made.message.options.block2
+    block2 = made.options.block2
     assert block2 is not None
-    assert (block2.number, block2.more, block2.size, len(made.message.payload)) == (0, True, size, size)
-    assert made.message.options.etag
-    assert make(request, Message(payload=bytes(16)), 1, largest).message.options.block2 is None
+    assert (block2.number, block2.more, block2.size, len(made.payload)) == (0, True, size, size)
+    assert made.options.etag
+    assert make(request, Message(payload=bytes(16)), 1, largest).options.block2 is None
 
 
 def test_variants_leave_the_shared_one_alone() -> None:
-    made = make(Message(Code.GET), Message(payload=b"1"), 1, 6).message
+    made = make(Message(Code.GET), Message(payload=b"1"), 1, 6)
     again = as_confirmable(made)
     assert (again.confirmable, again.payload, again.options) == (True, b"1", made.options)
     last = without_observe(made)

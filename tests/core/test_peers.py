@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from securecoap.config import TransportParameters
-from securecoap.core.peers import MessageIds, Peer
+from securecoap.core.peers import MessageIds, make_peer
 from securecoap.errors import RequestFailed
 from securecoap.interfaces import Exchange
 from securecoap.wire.codes import Code
@@ -44,7 +44,7 @@ def test_none_comes_twice_within_a_lifetime(rate: float, first: int) -> None:
 
 
 def test_they_begin_at_random_and_ascend() -> None:
-    peer = Peer(object(), LIFETIME)  # type: ignore[arg-type]  # any object is an address here
+    peer = make_peer(object(), LIFETIME)  # type: ignore[arg-type]  # any object is an address here
     first = set()
     for seed in range(50):
         peer.ids = None

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from securecoap.config import TransportParameters
+from securecoap.core.answering import incoming_request
 from securecoap.core.plumbing import Ping, RequestPipe
-from securecoap.core.tokens import IncomingRequest
 from securecoap.errors import SessionEnded
 from securecoap.wire.codes import Code
 from securecoap.wire.message import Message
@@ -149,7 +149,7 @@ async def test_a_response_goes_the_way_of_its_request(security: str, way: str) -
         tokens.below, tokens.below_plain = Below("below"), Below("plain")  # type: ignore[assignment]  # stand-ins
         request = Message(Code.GET)
         request.remote = Security(security)
-        IncomingRequest(tokens, request).add_response(Message(payload=b"hello"))
+        incoming_request(tokens, request).add_response(Message(payload=b"hello"))
         assert sent == [(way, b"hello")]
 
 
