@@ -2,8 +2,8 @@
 
 A worker is a new program that gets everything over its `Channel`. One that says nothing for too long is ended; one
 that ended is begun anew after a pause that grows as long as it does not live. One that cannot go on with other
-credentials, or was not ready for them, is ended, too, and begins anew with those: nobody serves with old ones. What a
-worker does is not known here.
+credentials is ended, too, and begins anew with those: nobody serves with old ones. One that is about to begin gets them
+as soon as it has begun: reloads in quick succession do not end it each time. What a worker does is not known here.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class Worker:
     Attributes:
         number: from 0.
         is_ready: whether it serves.
+        settled: set while it serves, or is to begin anew; not while it begins or ends.
         endpoints: what it serves.
         ends: how often it ended by itself.
     """
@@ -65,6 +66,7 @@ class Worker:
     def __init__(self, number: int) -> None:
         self.number = number
         self.is_ready = False
+        self.settled = asyncio.Event()
         self.endpoints: tuple[str, ...] = ()
         self.ends = 0
         self.process: asyncio.subprocess.Process | None = None
@@ -82,6 +84,7 @@ class Worker:
     def kill(self) -> None:
         """End its process at once."""
         self.is_ready = False
+        self.settled.clear()
         if self.process is not None:
             with suppress(ProcessLookupError):
                 self.process.kill()
@@ -172,12 +175,17 @@ class Supervisor:
             await asyncio.gather(*(self._switch(worker, packed) for worker in self.workers))
 
     async def _switch(self, worker: Worker, packed: bytes) -> None:
-        if worker.is_ready:
-            answer = await self._ask(worker, packed, _ANSWER)
-            if isinstance(answer, Switched) and not answer.faults:
-                return
-            faults = answer.faults if isinstance(answer, Switched) else ("it did not answer",)
-            _log.error("worker %d cannot go on with the other credentials: %s", worker.number, "; ".join(faults))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ANSWER):
+                while worker.channel is not None and not worker.is_ready:
+                    await worker.settled.wait()
+        if worker.channel is None:
+            return  # what it will be told when it begins are the credentials that are in force by now
+        answer = await self._ask(worker, packed, _ANSWER)
+        if isinstance(answer, Switched) and not answer.faults:
+            return
+        faults = answer.faults if isinstance(answer, Switched) else ("it did not answer",)
+        _log.error("worker %d cannot go on with the other credentials: %s", worker.number, "; ".join(faults))
         # It begins anew, with the credentials that are in force by now.
         process = worker.process
         if process is not None:
@@ -248,6 +256,7 @@ class Supervisor:
     async def _live(self, worker: Worker) -> None:
         """Start its process, and listen to it until it has ended."""
         worker.faults = ()
+        worker.settled.clear()
         ours, theirs = socket.socketpair()
         command = f"import sys; sys.path[:] = {sys.path!r}; from {self._module} import main; main({theirs.fileno()})"
         with theirs:
@@ -278,6 +287,7 @@ class Supervisor:
             channel.close()
             await process.wait()  # before this nobody may take over what it has
             worker.channel = worker.process = None
+            worker.settled.set()
 
     def _hear(self, worker: Worker, message: object) -> None:
         if isinstance(message, Beat):
@@ -286,6 +296,7 @@ class Supervisor:
             self._need(message.fingerprint)
         elif isinstance(message, Ready):
             worker.is_ready, worker.endpoints = True, message.endpoints
+            worker.settled.set()
             self._changed()
             self._started.set()
         elif isinstance(message, Failed):

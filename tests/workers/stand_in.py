@@ -27,6 +27,9 @@ def main(descriptor: int) -> None:
         sys.exit(2)
     if how == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
+    if how == "slow":
+        tell(Need(b"a sign"))
+        receive_first(sock)
     tell(Ready((f"coap://[::1]:{os.getpid()}",)))
     tell(Need(b"a name"))
     if how == "silent" and boot.number == 0:

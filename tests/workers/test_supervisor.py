@@ -133,6 +133,45 @@ async def test_one_that_does_not_take_other_credentials_begins_anew_with_them() 
 
 
 @real
+async def test_one_that_is_about_to_begin_gets_other_credentials_as_soon_as_it_has_begun() -> None:
+    """However many come meanwhile: it is not ended for them, or it would never begin."""
+    parent = Parent()
+    async with running(parent) as supervisor:
+        parent.how = "slow"
+        first = pids(supervisor)[0]
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: b"a sign" in parent.needs)
+        begins = pids(supervisor)[0]
+        switches = [asyncio.create_task(supervisor.switch(OTHERS)) for _ in range(5)]
+        await asyncio.sleep(0)
+        assert not any(one.done() for one in switches)  # it might serve with those before
+        supervisor.granted(b"the sign", None)
+        await asyncio.gather(*switches)
+        assert (pids(supervisor)[0], supervisor.ready, supervisor.restarts) == (begins, 2, 1)
+
+
+@real
+async def test_one_that_ends_instead_of_beginning_keeps_no_reload_waiting() -> None:
+    parent = Parent()
+    async with running(parent) as supervisor:
+        parent.how = "slow"
+        first = pids(supervisor)[0]
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: b"a sign" in parent.needs)
+        switch = asyncio.create_task(supervisor.switch(OTHERS))
+        await asyncio.sleep(0)
+        parent.how = "good"
+        second = pids(supervisor)[0]
+        assert second is not None
+        os.kill(second, signal.SIGKILL)
+        await switch
+        await until(lambda: supervisor.ready == 2)
+        assert supervisor.restarts == 2
+
+
+@real
 async def test_what_they_need_and_count() -> None:
     parent = Parent()
     async with running(parent) as supervisor:
