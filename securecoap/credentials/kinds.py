@@ -197,7 +197,7 @@ def oscore_context(
         place: of the entry's kind.
         common: the fields that every credential has.
         basedir: the directory from which the members are, or ``None``.
-        written: the secret as it is written, which says whence it is.
+        written: the secret as it is written, which says whence it is; ``None`` for hexadecimal digits.
     """
     algorithm: AeadParameters = got.get("algorithm", DEFAULT_ALGORITHM)
     secret: bytes = got["secret"]
@@ -206,11 +206,12 @@ def oscore_context(
     id_context: bytes | None = got.get("id-context")
     longest = algorithm.nonce_length - 6
     sound = True
-    for name, identifier in (("sender-id", sender_id), ("recipient-id", recipient_id)):
-        if len(identifier) > longest:
-            shown = f"{longest} byte" + ("s" if longest > 1 else "")
-            reading.fault(place / name, f"longer than {algorithm.name} allows ({shown}, RFC 8613 section 3.3)")
-            sound = False
+    if len(sender_id) > longest or len(recipient_id) > longest:
+        for name, identifier in (("sender-id", sender_id), ("recipient-id", recipient_id)):
+            if len(identifier) > longest:
+                shown = f"{longest} byte" + ("s" if longest > 1 else "")
+                reading.fault(place / name, f"longer than {algorithm.name} allows ({shown}, RFC 8613 section 3.3)")
+        sound = False
     if sender_id == recipient_id:
         reading.fault(place / "recipient-id", "the same as sender-id: both sides would use the same key and nonces")
         sound = False
@@ -226,7 +227,8 @@ def oscore_context(
         sound = False
     if not sound:
         return None
-    _warn_of_weakness(reading, secret, place, "secret", written)
+    if written is not None or len(secret) < SHORT_KEY:
+        _warn_of_weakness(reading, secret, place, "secret", written)
     hash_name: str = got.get("kdf-hashfun", DEFAULT_HASH)
     salt: bytes = got.get("salt", b"")
     variant = _variant(algorithm.name, hash_name, rederive, id_context is None)

@@ -11,6 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -177,14 +178,14 @@ def _read(source: str | os.PathLike[str], report: Report, *, entries: bool = Fal
     document = Document(name, path.parent, text)
     top = Place(document)
     is_open, exposed = is_open_to_others(mode), False
+    take = partial(uniform_entry, top=top)
 
-    def take(label: str, value: Written) -> Entry | None:
+    def look(label: str, value: Written) -> Entry | None:
         nonlocal exposed
-        if is_open and not exposed:
-            exposed = has_secrets(plain(value))
-        return uniform_entry(label, value, top)
+        exposed = exposed or has_secrets(plain(value))
+        return take(label, value)
 
-    content: Any = read_members(text, take) if entries else None
+    content: Any = read_members(text, look if is_open else take) if entries else None
     if content is None:
         found = _parse(document, text, nowhere, report)
         if found is None:

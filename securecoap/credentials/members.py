@@ -18,10 +18,10 @@ __all__ = ["Written", "plain", "read_members"]
 Written: TypeAlias = Any
 """A JSON value, of which an object is a tuple of its members: pairs of name and value, with names that are repeated."""
 
-_BEGIN: Final = re.compile(r"[ \t\n\r]*\{")
-_NAME: Final = re.compile(r'[ \t\n\r]*"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*')
-_NEXT: Final = re.compile(r"[ \t\n\r]*([,}])")
-_END: Final = re.compile(r"[ \t\n\r]*")
+_NAME: Final = r'[ \t\n\r]*"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*'
+_FIRST: Final = re.compile(r"[ \t\n\r]*\{" + _NAME)
+_NEXT: Final = re.compile(r"[ \t\n\r]*," + _NAME)
+_END: Final = re.compile(r"[ \t\n\r]*\}[ \t\n\r]*")
 
 
 class _Unusual(ValueError):
@@ -49,28 +49,20 @@ def read_members(text: str, take: Callable[[str, Written], object | None]) -> di
 
 
 def _members(text: str, take: Callable[[str, Written], object | None]) -> dict[str, Any]:
-    begin = _BEGIN.match(text)
-    if begin is None:
-        raise _Unusual
     found: dict[str, Any] = {}
-    position, count = begin.end(), 0
-    name_at, next_at, value_at = _NAME.match, _NEXT.match, _DECODER.raw_decode
-    while (name := name_at(text, position)) is not None:
+    position = count = 0
+    name_at, value_at = _NEXT.match, _DECODER.raw_decode
+    name = _FIRST.match(text)
+    while name is not None:
         label = name[1]
         value, position = value_at(text, name.end())
         taken = take(label, value)
         found[label] = plain(value) if taken is None else taken
         count += 1
-        following = next_at(text, position)
-        if following is None:
-            raise _Unusual
-        position = following.end()
-        if following[1] == "}":
-            end = _END.match(text, position)
-            if len(found) != count or end is None or end.end() != len(text):
-                raise _Unusual
-            return found
-    raise _Unusual
+        name = name_at(text, position)
+    if len(found) != count or not count or _END.fullmatch(text, position) is None:
+        raise _Unusual
+    return found
 
 
 def plain(value: Written) -> Any:

@@ -188,10 +188,30 @@ def _check_groups(entries: dict[str, Entry], report: Report, role: Role | None) 
 def _check_identities(found: Leaves, report: Report) -> None:
     identities: dict[bytes, Place] = {}
     # By the secret itself, as nobody else asks this table, and it is gone in a moment.
-    senders: dict[tuple[bytes, bytes, bytes, bytes | None], Place] = {}
+    senders: dict[tuple[bytes, bytes, bytes, bytes | None], tuple[Entry, Credential]] = {}
     recipients: dict[tuple[bytes, bytes | None], int] = {}
     peers: dict[tuple[bytes, str], Place] = {}
-    for entry, credential in found:
+    for one in found:
+        entry, credential = one
+        if isinstance(credential, OscoreContext):  # of which there may be very many: places are made for faults only
+            context = credential.id_context
+            first_one = senders.setdefault(
+                (credential.secret.reveal(), credential.salt, credential.sender_id, context), one
+            )
+            shared = (credential.recipient_id, context)
+            count = recipients[shared] = recipients.get(shared, 0) + 1
+            if (first_one is one and count != MAXIMUM_CANDIDATES + 1) or (place := entry.place_of(credential)) is None:
+                continue
+            if first_one is not one:
+                before = first_one[0].place_of(first_one[1])
+                report.fault(place, f"the same sender context as in {before}: nonces would be used twice")
+            if count == MAXIMUM_CANDIDATES + 1:
+                report.fault(
+                    place,
+                    f"more than {MAXIMUM_CANDIDATES} contexts share one recipient-id and id-context: "
+                    "a received message would have to be tried with each",
+                )
+            continue
         place = entry.place_of(credential)
         if place is None:  # only what is made by hand has none
             continue
@@ -199,24 +219,9 @@ def _check_identities(found: Leaves, report: Report) -> None:
             first = identities.setdefault(credential.identity, place)
             if first is not place:
                 report.fault(place / "client-identity", f"the same identity as in {first}; refer to one entry instead")
-        elif isinstance(credential, (DtlsRpk, DtlsX509)):
+        elif isinstance(credential, (DtlsRpk, DtlsX509)) and entry.pattern is None:
             # Under a pattern they are a client's own, who may know one server by several.
-            if entry.pattern is None:
-                _check_peers(credential, place, peers, report)
-        elif isinstance(credential, OscoreContext):
-            context = credential.id_context
-            sender = (credential.secret.reveal(), credential.salt, credential.sender_id, context)
-            first = senders.setdefault(sender, place)
-            if first is not place:
-                report.fault(place, f"the same sender context as in {first}: nonces would be used twice")
-            shared = (credential.recipient_id, context)
-            recipients[shared] = recipients.get(shared, 0) + 1
-            if recipients[shared] == MAXIMUM_CANDIDATES + 1:
-                report.fault(
-                    place,
-                    f"more than {MAXIMUM_CANDIDATES} contexts share one recipient-id and id-context: "
-                    "a received message would have to be tried with each",
-                )
+            _check_peers(credential, place, peers, report)
 
 
 def _check_peers(
