@@ -35,7 +35,7 @@ from securecoap.wire.message import Message
 if TYPE_CHECKING:
     from securecoap.core.common import Common
     from securecoap.core.observers import Subscription
-    from securecoap.interfaces import EndpointAddress, RequestInterface
+    from securecoap.interfaces import EndpointAddress, PlumbingRequest, RequestInterface
 
 __all__ = ["ClientRequest"]
 
@@ -337,7 +337,8 @@ class ClientRequest:
         """The response to a request of any size; ``head`` is what has come already."""
         if self._token or unwanted_classes(message) or not self._transfer.holds_bodies:
             return await self._transfer.perform(message, self._ask)
-        steps = Steps(self._send, self._loop, self._span, head)
+        send = self._send if self._interface is None else self._interface.request
+        steps = Steps(send, self._loop, self._span, head)
         return await steps.run(self._transfer.perform(message, steps.ask))
 
     async def _ask(self, message: Message) -> Message:
@@ -350,7 +351,7 @@ class ClientRequest:
             return await self._quiet.perform(self._send, self._common.silent)
         return await exchange(message, self._send, self._loop, self._span)
 
-    def _send(self, pipe: RequestPipe) -> None:
+    def _send(self, pipe: PlumbingRequest) -> None:
         if self._interface is None:
             raise RequestFailed("the request has no interface")
         self._interface.request(pipe)

@@ -7,15 +7,15 @@ a running task, there is not: bodies that come from or go to one are transferred
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from securecoap.core.plumbing import RequestPipe
 from securecoap.errors import RequestTimeout
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Coroutine, Generator
 
+    from securecoap.interfaces import Cancel, PlumbingRequest
     from securecoap.wire.message import Message
 
 __all__ = ["Steps"]
@@ -23,104 +23,111 @@ __all__ = ["Steps"]
 T = TypeVar("T")
 
 
-class _Answer:
-    """What `Steps.ask` returns: the response to one request, awaited once."""
-
-    __slots__ = ("_pipe", "_steps", "error", "response")
-
-    def __init__(self, steps: Steps, message: Message) -> None:
-        self._steps = steps
-        self.response: Message | None = None
-        self.error: Exception | None = None
-        self._pipe = RequestPipe(message, self._respond, self._fail)
-
-    def __await__(self) -> Generator[_Answer, None, Message]:
-        try:
-            head = self._steps.head
-            if head is None:
-                self._steps.send(self._pipe)
-            else:
-                self._steps.head = None
-                self.response = head
-            if self.response is None and self.error is None:
-                yield self
-        finally:
-            self._pipe.end_interest()
-        if self.error is not None:
-            raise self.error
-        assert self.response is not None  # the steps go on when there is one or the other
-        return self.response
-
-    def _respond(self, response: Message, _is_last: bool) -> None:
-        self.response = response
-        self._steps.go_on(self)
-
-    def _fail(self, error: Exception) -> None:
-        self.error = error
-        self._steps.go_on(self)
-
-    def time_out(self) -> None:
-        """There was no response in time."""
-        self._pipe.ended = True
-        self._fail(RequestTimeout("there was no response in time"))
-
-
 class Steps:
-    """Drives one coroutine.
+    """Drives one coroutine; the `PlumbingRequest` of each of its exchanges, one after the other.
 
     Args:
         send: hands a request to the layers below.
         loop: time.
         span: seconds to wait for each response.
         head: the response to the first request, if that was sent and answered already.
+
+    Attributes:
+        request: what is asked now.
     """
 
-    __slots__ = ("_answer", "_coroutine", "_deadline", "_loop", "_result", "_span", "_timer", "head", "send")
+    __slots__ = (
+        "_coroutine", "_deadline", "_end", "_error", "_head", "_loop", "_response", "_result", "_send", "_span",
+        "_timer", "_waits", "request",
+    )  # fmt: skip
+
+    request: Message
 
     def __init__(
         self,
-        send: Callable[[RequestPipe], object],
+        send: Callable[[PlumbingRequest], object],
         loop: asyncio.AbstractEventLoop,
         span: float,
         head: Message | None = None,
     ) -> None:
-        self.send = send
-        self.head = head
+        self._send = send
+        self._head = head
         self._loop = loop
         self._span = span
         self._coroutine: Coroutine[Any, Any, Any] | None = None
         self._result: asyncio.Future[Any] = loop.create_future()
-        self._answer: _Answer | None = None
+        self._response: Message | None = None
+        self._error: Exception | None = None
+        self._waits = False  # the coroutine, for a response
+        self._end: Cancel | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
 
-    def ask(self, message: Message) -> _Answer:
-        """Send a request, which is the caller's gift, when it is awaited; its response.
+    def ask(self, message: Message) -> Self:
+        """Send a request, which is the caller's gift, when it is awaited, before anything else is asked; its response.
 
         Raises:
             RequestTimeout: there was none.
             RequestFailed: the layers below gave up.
         """
-        return _Answer(self, message)
+        self.request = message
+        self._response, self._head = self._head, None
+        self._error = None
+        return self
 
-    def go_on(self, answer: _Answer) -> None:
-        """An answer has come; if it is awaited already, the coroutine goes on now."""
-        if self._answer is answer:
+    def __await__(self) -> Generator[None, None, Message]:
+        if self._response is None:
+            self._send(self)
+        if self._response is None and self._error is None:
+            self._waits = True
+            yield
+        if self._error is not None:
+            raise self._error
+        assert self._response is not None  # the steps go on when there is one or the other
+        return self._response
+
+    # What comes back; a response that is the last has ended its exchange by itself.
+
+    def add_response(self, message: Message, *, is_last: bool = True) -> None:
+        """It is here; if it is awaited already, the coroutine goes on now."""
+        if is_last:
+            self._end = self.request.exchange = None
+        else:
+            self._end_exchange()
+        self._response = message
+        if self._waits:
             self._step()
+
+    def add_exception(self, error: Exception) -> None:
+        """It will not come."""
+        self._end_exchange()
+        self._error = error
+        if self._waits:
+            self._step()
+
+    def on_interest_end(self, callback: Cancel) -> None:
+        """Register what the layers below have to stop."""
+        self._end = callback
+
+    def _end_exchange(self) -> None:
+        end, self._end = self._end, None
+        if end is not None:
+            end()
+            self.request.exchange = None  # which knows these steps
 
     def _step(self) -> None:
         coroutine = self._coroutine
         if coroutine is None:
             return
-        self._answer = None
+        self._waits = False
         try:
-            self._answer = coroutine.send(None)
+            coroutine.send(None)
         except StopIteration as end:
-            self._end()
+            self._conclude()
             if not self._result.done():
                 self._result.set_result(end.value)
         except Exception as error:  # noqa: BLE001  # whatever it is, the one who waits has to see it
-            self._end()
+            self._conclude()
             if not self._result.done():
                 self._result.set_exception(error)
         else:
@@ -131,16 +138,17 @@ class Steps:
     def _watch(self) -> None:
         """The only timer: it was armed for one of the requests, and most have been answered since."""
         self._timer = None
-        answer = self._answer
-        if answer is None:
+        if self._coroutine is None:
             return
         if self._loop.time() >= self._deadline:
-            answer.time_out()
+            self.add_exception(RequestTimeout("there was no response in time"))
         else:
             self._timer = self._loop.call_at(self._deadline, self._watch)
 
-    def _end(self) -> None:
-        self._coroutine = self._answer = None
+    def _conclude(self) -> None:
+        self._coroutine = None
+        self._waits = False
+        self._end_exchange()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -153,5 +161,5 @@ class Steps:
             result: T = await self._result
             return result
         finally:
-            self._end()
+            self._conclude()
             coroutine.close()
