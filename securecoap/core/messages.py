@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.config import Limits, TransportParameters
+from securecoap.core.clock import clock_of
 from securecoap.core.deadlines import Deadlines
 from securecoap.core.incoming import open_exchange
 from securecoap.core.leisure import Leisure
@@ -81,7 +82,7 @@ class MessageManager:
     ) -> None:
         self.client_credentials = client_credentials
         self._scheduler = scheduler
-        self._time = scheduler.time
+        self._time = clock_of(scheduler)
         self._echo = echo
         self._parameters = parameters or TransportParameters()
         self._limits = limits or Limits()
@@ -211,7 +212,8 @@ class MessageManager:
     def _dispatch_answer(self, message: Message) -> bool:
         """ACK and RST: they match by Message ID and source, and are never answered themselves (section 4.2)."""
         code = message.code or 0
-        peer = self._peers.get(message.remote)
+        remote = message.remote
+        peer = self._peers.get(remote)
         is_reset = message.mtype == RST
         if peer is None or (code and (is_reset or not 64 <= code < 192)):
             return False
@@ -225,12 +227,13 @@ class MessageManager:
                     exchange.failed(ResetReceived("the peer answered with a Reset"))
                     return True
             return False
-        if code and message.token != outgoing.message.token:
+        asked = outgoing.message
+        if code and message.token != asked.token:
             return False  # section 5.3.2: a piggybacked response has the token of its own request
         self._transmission.end(outgoing)
-        if not message.remote.confirmed:
-            message.remote.received()
-        exchange = outgoing.message.exchange
+        if not remote.confirmed:
+            remote.received()
+        exchange = asked.exchange
         if is_reset:
             if exchange is not None:
                 exchange.failed(ResetReceived("the peer answered with a Reset"))
@@ -239,7 +242,7 @@ class MessageManager:
             exchange.acknowledged()
         if not code:
             return True
-        if (message.options.present | outgoing.message.options.present) & _OSCORE:
+        if (message.options.present | asked.options.present) & _OSCORE:
             return self.above.dispatch_message(message)
         message.exchange = exchange  # it need not be looked for by its token
         return (self.above_plain or self.above).dispatch_message(message)
