@@ -32,6 +32,8 @@ _LARGEST: Final = 2048
 dropped (RFC 7252 section 4.6: none of ours comes near)."""
 _BATCH: Final = 64
 """Datagrams at most that are read before the loop gets its turn."""
+_OFTEN_ALONE: Final = 8
+"""Turns in which one datagram is read before a second one is looked for."""
 _RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 _ANCILLARY: Final = 256
 
@@ -140,8 +142,9 @@ class DatagramSocket:
         self._failed = failed
         self._closed = False
         # As many as were there at a time: to find that there is no more costs a call and an exception, and the loop
-        # comes back for what is left.
+        # comes back for what is left. So where datagrams come one by one, a second one is not looked for each time.
         self._batch = 1
+        self._alone = 0
         self._reports_errors = False
         if errors:
             self.report_errors()
@@ -170,7 +173,10 @@ class DatagramSocket:
             received(data, source, None)
             if self._closed:
                 return
-        self._batch = min(2 * self._batch, _BATCH)
+        if self._batch > 1 or self._alone >= _OFTEN_ALONE:
+            self._batch = min(2 * self._batch, _BATCH)
+        else:
+            self._alone += 1
 
     def _read_messages(self) -> None:
         receive = self._sock.recvmsg
@@ -190,10 +196,14 @@ class DatagramSocket:
             received(data, source, local)
             if self._closed:
                 return
-        self._batch = min(2 * self._batch, _BATCH)
+        if self._batch > 1 or self._alone >= _OFTEN_ALONE:
+            self._batch = min(2 * self._batch, _BATCH)
+        else:
+            self._alone += 1
 
     def _nothing_read(self, error: OSError, count: int) -> None:
         self._batch = max(count, 1)
+        self._alone = 0
         # The loop woke us and there is no datagram: then there is an error in the queue, and it has to be taken out.
         if count == 0 or not isinstance(error, BlockingIOError):
             self._read_errors()

@@ -161,6 +161,57 @@ async def test_reading_is_in_bounded_batches() -> None:
     end.socket.close()
 
 
+class Waiting:
+    """Stands in for a socket: what waits in it, and how often it was asked for nothing."""
+
+    family = socket.AF_INET
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.in_vain = 0
+
+    def getsockname(self) -> Any:
+        return ("127.0.0.1", 5683)
+
+    def fileno(self) -> int:
+        return 3
+
+    def recvfrom(self, _size: int) -> Any:
+        if not self.waiting:
+            self.in_vain += 1
+            raise BlockingIOError
+        self.waiting -= 1
+        return b"x", ("127.0.0.1", 1)
+
+
+class Reader:
+    """Stands in for a loop that calls as long as something waits."""
+
+    def add_reader(self, _number: int, callback: Any) -> None:
+        self.callback = callback
+
+    def bring(self, sock: Waiting, count: int) -> int:
+        """Let datagrams come, all at once; return the turns that it takes to read them."""
+        sock.waiting = count
+        turns = 0
+        while sock.waiting:
+            self.callback()
+            turns += 1
+        return turns
+
+
+def test_no_second_datagram_is_looked_for_each_time_while_they_come_alone() -> None:
+    sock: Any = Waiting()
+    loop: Any = Reader()
+    got: list[bytes] = []
+    DatagramSocket(sock, loop, lambda data, *_: got.append(data), lambda *_: None, errors=False)
+    assert [loop.bring(sock, 1) for _ in range(90)] == [1] * 90
+    assert sock.in_vain == 9
+    assert loop.bring(sock, 100) <= 9 + 6  # many at once are soon read many at a time
+    assert loop.bring(sock, 100) <= 3
+    assert len(got) == 290
+
+
 @real
 async def test_closing_amid_a_batch() -> None:
     loop = asyncio.get_running_loop()
