@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from securecoap.core.clock import clock_of
 from securecoap.core.deadlines import Deadlines
 from securecoap.core.notifications import SequenceNumbers, make
 from securecoap.core.observe import Audience, observe
@@ -49,12 +50,13 @@ class Observations:
     def __init__(
         self, limits: Limits, parameters: TransportParameters, scheduler: Scheduler, first_number: int, render: Render
     ) -> None:
-        self.time = scheduler.time
+        self.time = clock_of(scheduler)
         self.most_unheard = parameters.unacknowledged_notifications
         self._exponent = parameters.block_exponent
         self._limits = limits
+        self._most_strangers = limits.observations * _STRANGERS_PART
         self._render = render
-        self._numbers = SequenceNumbers(first_number, scheduler.time)
+        self._numbers = SequenceNumbers(first_number, self.time)
         self._total = self._strangers = 0
         self._of: dict[Hashable, int] = {}  # by address, and by identity
         self._audiences: dict[Hashable, Audience] = {}  # those that have members
@@ -72,9 +74,7 @@ class Observations:
         limits = self._limits
         of = self._of
         from_there = of.get(remote, 0)
-        if self._total >= limits.observations or (
-            is_stranger and self._strangers >= limits.observations * _STRANGERS_PART
-        ):
+        if self._total >= limits.observations or (is_stranger and self._strangers >= self._most_strangers):
             limits.reached("observations")
             return None
         if from_there >= limits.observations_per_peer:

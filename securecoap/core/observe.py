@@ -44,11 +44,13 @@ class Observation(Exchange):
         callback: what the resource wants to be called at the end; ``None`` unless it has accepted, and this goes on.
         is_outstanding: whether a notification is still to be acknowledged.
         ended: whether nothing is sent any more.
+        rendering: the one that is waited for.
+        request: the registration.
     """
 
     __slots__ = (
-        "_format", "_number", "_pace", "_rendering", "_wanted", "audience", "callback", "ended", "identity",
-        "incoming", "is_outstanding", "is_stranger",
+        "_format", "_number", "_pace", "_wanted", "audience", "callback", "ended", "identity", "incoming",
+        "is_outstanding", "is_stranger", "rendering", "request",
     )  # fmt: skip
 
     incoming: IncomingPlumbing
@@ -58,21 +60,12 @@ class Observation(Exchange):
     is_outstanding: bool
     ended: bool
     callback: Cancel | None
-    _rendering: Rendering | None  # the one that is waited for
+    rendering: Rendering | None
+    request: Message
     _wanted: object | None  # the change of which it is still to be told
     _format: int | None
     _number: int
     _pace: Pace | None  # of who gets Non-confirmable notifications
-
-    @property
-    def is_new(self) -> bool:
-        """Whether nothing was rendered for it yet, nor is."""
-        return self._rendering is None and not self.incoming.was_answered
-
-    @property
-    def request(self) -> Message:
-        """The registration."""
-        return self.incoming.request
 
     def accept(self, cancellation_callback: Cancel) -> None:
         """Take the registration; the callback is called once when it ends. See `ServerObservation.accept`."""
@@ -94,20 +87,20 @@ class Observation(Exchange):
             return
         if (
             self.is_outstanding
-            or self._rendering is not None
+            or self.rendering is not None
             or (self._pace is not None and self._is_too_early(self._pace))
         ):
             self._wanted = change  # section 4.5.1: states in between need not be sent, and none after a newer one
             return
         rendering = self.audience.current
         if rendering is None or rendering.change is not change or rendering.number <= self._number:
-            rendering = self._rendering = Rendering(self.audience.table, self, change)
+            rendering = self.rendering = Rendering(self.audience.table, self, change)
             self.audience.render(rendering)
         elif rendering.is_done:
             if rendering.notification is not None:
                 self._send(rendering.notification)
         else:
-            self._rendering = rendering
+            self.rendering = rendering
             rendering.add(self)
 
     def _is_too_early(self, pace: Pace) -> bool:
@@ -121,13 +114,13 @@ class Observation(Exchange):
     def go_on(self) -> None:
         """Tell of what had to wait, if it has to wait no more."""
         wanted = self._wanted
-        if wanted is not None and not self.is_outstanding and self._rendering is None:
+        if wanted is not None and not self.is_outstanding and self.rendering is None:
             self._wanted = None
             self.notify(wanted)
 
     def rendered(self, notification: Notification | None) -> None:
         """What was waited for is there; ``None`` is nothing to send."""
-        self._rendering = None
+        self.rendering = None
         if notification is not None:
             self._send(notification)
         if self._wanted is not None:
@@ -190,7 +183,7 @@ class Observation(Exchange):
             return
         self.ended = True
         callback, self.callback = self.callback, None
-        rendering, self._rendering = self._rendering, None
+        rendering, self.rendering = self.rendering, None
         self._wanted = None
         self.audience.table.forget(self)
         if callback is not None:
@@ -206,9 +199,9 @@ class Observation(Exchange):
 
     def respond(self, response: Message) -> None:
         """The first state is rendered."""
-        self._rendering = None
+        self.rendering = None
         if response is not NoResponse:
-            request = self.incoming.request
+            request = self.request
             notification = self.audience.table.notification(request, response)
             notification.exchange = request.exchange  # it is for this registration alone
             self._send(notification)
@@ -222,8 +215,8 @@ class Observation(Exchange):
 
     def on_interest_end(self, callback: Cancel) -> None:
         """What stops the work on it."""
-        self._rendering = Rendering(self.audience.table, self, None)
-        self._rendering.on_interest_end(callback)
+        self.rendering = Rendering(self.audience.table, self, None)
+        self.rendering.on_interest_end(callback)
 
     def suppress_response(self) -> None:
         """It ends without another word."""
@@ -240,11 +233,12 @@ def observe(
     """Begin an observation; as a function it takes half the time of a class's call."""
     observation = _new(Observation)
     observation.incoming = incoming
+    observation.request = incoming.request
     observation.audience = audience
     observation.identity = identity
     observation.is_stranger = is_stranger
     observation.is_outstanding = observation.ended = False
-    observation.callback = observation._rendering = observation._wanted = observation._pace = None  # noqa: SLF001  # it is made here only
+    observation.callback = observation.rendering = observation._wanted = observation._pace = None  # noqa: SLF001  # it is made here only
     observation._format = UNKNOWN  # noqa: SLF001  # likewise
     observation._number = -1  # noqa: SLF001  # likewise
     incoming.on_interest_end(observation, observation)

@@ -194,14 +194,14 @@ class Server:
             present & _OBSERVE
             and options.observe == 0
             and request.code in SAFE_METHODS
-            and _is_observable(resource)
+            and getattr(resource, "is_observable", None) is not False
+            and (add := getattr(resource, "dispatch_observation", None) or getattr(resource, "add_observation", None))
             and (not present & _BLOCKS or (block2 := options.block2) is None or block2.number == 0)
             and not (present & _NO_RESPONSE and unwanted_classes(request) & SUCCESS)  # nobody would hear of it
             and (observation := self._observations.register(incoming, resource)) is not None
         ):
             try:
-                at_once = getattr(resource, "dispatch_observation", None) or resource.add_observation  # type: ignore[attr-defined]  # it is_observable
-                registration = at_once(request, observation)
+                registration = add(request, observation)
             except BaseException:
                 observation.end()
                 raise
@@ -226,7 +226,7 @@ class Server:
         if observation.callback is None:  # it was not accepted, or has ended already
             observation.end()
             self._render(observation.incoming, resource, self._respond)
-        elif observation.is_new:
+        elif observation.rendering is None and not observation.incoming.was_answered:  # nothing changed meanwhile
             self._render(observation, resource, Observation.respond)
         else:
             observation.trigger()
@@ -381,11 +381,6 @@ class Server:
             _, stubborn = await asyncio.wait(tasks, timeout=patience)
             for task in stubborn:
                 _logger.error("a handler ignores that it is cancelled: %r", task.get_coro())
-
-
-def _is_observable(resource: Resource) -> bool:
-    is_observable: bool | None = getattr(resource, "is_observable", None)
-    return hasattr(resource, "add_observation") if is_observable is None else is_observable
 
 
 def _cancel(task: asyncio.Task[Any]) -> None:

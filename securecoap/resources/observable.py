@@ -32,12 +32,14 @@ class _Place:
 
     __slots__ = ("observation", "owner")
 
-    def __init__(self, owner: ObservationSet, observation: ServerObservation) -> None:
-        self.owner = owner
-        self.observation = observation
+    observation: ServerObservation
+    owner: ObservationSet
 
     def __call__(self) -> None:
         self.owner._remove(self)  # noqa: SLF001  # two halves of one thing
+
+
+_new: Final = _Place.__new__
 
 
 class ObservationSet:
@@ -82,14 +84,17 @@ class ObservationSet:
 
     def accept(self, server_observation: ServerObservation) -> None:
         """Accept an observation and keep it until it ends."""
-        place = _Place(self, server_observation)
+        place = _new(_Place)  # which takes half the time of a class's call
+        place.owner = self
+        place.observation = server_observation
         self._places[place] = None  # first: accept() may end it
         try:
             server_observation.accept(place)
         except BaseException:
             self._places.pop(place, None)
             raise
-        self._announce()
+        if self._count_changed is not None:
+            self._announce()
 
     def changed(self) -> None:
         """Trigger every observation, soon; called again before that, it is one change."""
@@ -110,14 +115,14 @@ class ObservationSet:
     def _remove(self, place: _Place) -> None:
         if place in self._places:
             del self._places[place]
-            self._announce()
+            if self._count_changed is not None:
+                self._announce()
 
     def _announce(self) -> None:
         count = len(self._places)
-        if count != self._announced:
+        if count != self._announced and self._count_changed is not None:
             self._announced = count
-            if self._count_changed is not None:
-                self._count_changed(count)
+            self._count_changed(count)
 
     def _schedule(self) -> None:
         scheduler = self.scheduler or asyncio.get_running_loop()
