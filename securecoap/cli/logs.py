@@ -25,8 +25,12 @@ _EXTRA: Final = "fields"
 """Attribute of a record (``extra={"fields": {...}}``) with further members of its JSON object."""
 
 
+_FAULTS: Final = "faults"
+"""The one of these members that the text does not say, and a person is to see: a list of texts."""
+
+
 class _Console(logging.Formatter):
-    """``12:00:00 WARNING securecoap.core: text``; a traceback follows on lines of its own.
+    """``12:00:00 WARNING securecoap.core: text``; faults, or a traceback, follow on lines of their own.
 
     Those are indented: an exception's text may be a peer's, and no line of it may look like a record.
     """
@@ -38,6 +42,8 @@ class _Console(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         line = f"{time}{self._worker} {record.levelname} {record.name}: {printable(record.getMessage(), lines=False)}"
+        for fault in getattr(record, _EXTRA, {}).get(_FAULTS, ()):
+            line += f"\n  {printable(fault, lines=False)}"
         if record.exc_info:
             line += printable("\n" + self.formatException(record.exc_info)).replace("\n", "\n  ")
         return line
@@ -64,9 +70,9 @@ class _Json(logging.Formatter):
         return json.dumps(members, default=str)
 
 
-def event(level: int, name: str, text: str, **members: object) -> None:
+def event(level: int, name: str, text: str, *, trace: Exception | None = None, **members: object) -> None:
     """Write an event of those that ``docs/operating.md`` lists; in JSON it has its name and members."""
-    LOGGER.log(level, "%s", text, extra={_EXTRA: {"event": name, **members}})
+    LOGGER.log(level, "%s", text, extra={_EXTRA: {"event": name, **members}}, exc_info=trace)
 
 
 def configure(level: int, kind: str = "console", worker: int | None = None) -> None:

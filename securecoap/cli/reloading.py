@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from securecoap.cli import logs
 from securecoap.errors import CoapError, ConfigurationError
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     Signature = tuple[tuple[int, int, int] | None, ...]
 
 __all__ = ["reloading", "require_watching"]
+
+
+_FAILED: Final = "the credentials were not read again, those before stay"
 
 
 def require_watching() -> None:
@@ -92,14 +95,10 @@ async def _reload(server: Context | Fleet, files: Sequence[Path]) -> bool:
         await server.reload(files)
     except (CoapError, OSError) as error:
         faults = getattr(error, "faults", None) or [str(error) or type(error).__name__]
-        logs.event(
-            logs.ERROR, "reload-failed", "the credentials were not read again, those before stay", faults=list(faults)
-        )
-        for fault in faults:
-            logs.LOGGER.error("%s", fault)
+        logs.event(logs.ERROR, "reload-failed", _FAILED, faults=list(faults))
         return False
-    except Exception:  # noqa: BLE001  # whatever it is, the server goes on, and so does the next reload
-        logs.LOGGER.exception("the credentials were not read again, those before stay")
+    except Exception as error:  # noqa: BLE001  # whatever it is, the server goes on, and so does the next reload
+        logs.event(logs.ERROR, "reload-failed", _FAILED, trace=error)
         return False
     credentials = server.credentials
     if credentials is not None:

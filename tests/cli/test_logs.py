@@ -48,6 +48,18 @@ def test_no_line_of_an_exception_looks_like_a_record(records):
     assert sum(not line.startswith("  ") for line in records()) == 1
 
 
+@pytest.mark.parametrize("kind", logs.FORMATS)
+def test_faults_are_part_of_their_record(records, kind):
+    logs.configure(logging.INFO, kind)
+    logs.event(logs.ERROR, "reload-failed", "it failed", faults=["s.json:1: one\n12:00:00", "s.json:2: two"])
+    lines = records()
+    if kind == "json":
+        assert json.loads(lines[0])["faults"] == ["s.json:1: one\n12:00:00", "s.json:2: two"]
+    else:
+        assert lines[1:] == ["  s.json:1: one\\n12:00:00", "  s.json:2: two"]
+    assert len(lines) == (1 if kind == "json" else 3)
+
+
 def test_json_lines_are_objects(records):
     logs.configure(logging.INFO, "json")
     logs.LOGGER.info("listening %s", "x", extra={"fields": {"uri": "x"}})

@@ -140,6 +140,10 @@ async def test_a_changed_file_is_read_without_a_signal(site, tmp_path):
     (failed,) = [json.loads(line) for line in server.program.output.splitlines() if "reload-failed" in line]
     assert failed["level"] == "error"
     assert len(failed["faults"]) == 1
+    server.program.signal(signal.SIGTERM)
+    assert server.program.wait_for_end() == 0
+    errors = [line for line in server.program.output.splitlines() if '"level": "error"' in line]
+    assert len(errors) == 1  # one for each failure, with all that there is to be said
 
 
 @real
