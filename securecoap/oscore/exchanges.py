@@ -70,14 +70,11 @@ class OscoreSlot(ResponseSlot):
         self.outer.no_response()
 
 
-_new: Final = OscoreSlot.__new__
-
-
 def open_slot(
     outer: ResponseSlot, context: SecurityContext, aad: bytes, nonce: bytes, nonce_usable: bool
 ) -> OscoreSlot:
-    """Make the slot of a request; as a function it takes half the time of a class's call, and each request has one."""
-    slot = _new(OscoreSlot)
+    """Make the slot of a request; as a function it takes half the time of a constructor, and each request has one."""
+    slot = OscoreSlot()
     slot.outer = outer
     slot.context = context
     slot.aad = aad

@@ -151,15 +151,15 @@ def protect_response(
     options = message.options
     payload = message.payload
     outer_code = _CHANGED
-    if options.present & _ODD:
-        options, outer, observe = _split(options)
-        if observe is not None:
-            outer_code = _CONTENT
-            # Inside it says only that this is a notification: order is by Partial IV (section 4.1.3.5.2).
-            options.replace(numbers.OBSERVE, (b"",))
-        outer_options = Options((*outer, *outer_options.pairs))
     plaintext = _CODE_BYTES[message.code or 0]
     if options.pairs:
+        if options.present & _ODD:
+            options, outer, observe = _split(options)
+            if observe is not None:
+                outer_code = _CONTENT
+                # Inside it says only that this is a notification: order is by Partial IV (section 4.1.3.5.2).
+                options.replace(numbers.OBSERVE, (b"",))
+            outer_options = Options((*outer, *outer_options.pairs))
         plaintext += options.encode()
     if payload:
         plaintext += b"\xff" + payload
