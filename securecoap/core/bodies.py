@@ -85,7 +85,7 @@ def block_at(position: int, exponent: int, *, more: bool = False) -> Block:
     Raises:
         TransferFailed: its number does not fit.
     """
-    block = Block(position >> (exponent + 4), more, exponent)
+    block = tuple.__new__(Block, (position >> exponent + 4, more, exponent))  # a call less for each block
     if block.number > MAXIMUM_BLOCK_NUMBER:
         raise TransferFailed(f"a body of blocks of {block.size} bytes has no more than 2**20 of them")
     return block

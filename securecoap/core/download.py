@@ -13,6 +13,7 @@ from securecoap.wire import numbers
 from securecoap.wire.block import BERT_EXPONENT
 from securecoap.wire.codes import Code, code_text
 from securecoap.wire.message import Message
+from securecoap.wire.operation import blockwise
 from securecoap.wire.template import OptionTemplate
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _NOT_IN_FOLLOWING: Final = frozenset(
 class _Download:
     """The later blocks of a response: each is asked for, and compared with the first (RFC 7959 section 2.4)."""
 
-    __slots__ = ("_ask", "_challenges", "_code", "_etag", "_format", "_message", "_template")
+    __slots__ = ("_ask", "_challenges", "_code", "_first", "_message", "_operation", "_template")
 
     def __init__(self, message: Message, first: Message, ask: Ask) -> None:
         following = message.copy()
@@ -43,8 +44,8 @@ class _Download:
         self._ask = ask
         self._challenges = 0
         self._code = first.code
-        self._etag = first.options.etag
-        self._format = first.options.content_format
+        self._first = first.options
+        self._operation = blockwise(first.options).operation
         self._template = self._made_template()
 
     def _made_template(self) -> OptionTemplate:
@@ -66,9 +67,12 @@ class _Download:
         options = response.options
         if response.code != self._code:
             raise BodyChanged(f"the body cannot be fetched any more: {code_text(response.code or 0)}")
-        if options.etag != self._etag or options.content_format != self._format:
+        found = options.blockwise or blockwise(options)
+        if found.operation != self._operation and (  # as a rule, all else is the same, too
+            options.etag != self._first.etag or options.content_format != self._first.content_format
+        ):
             raise BodyChanged("the body changed while it was fetched")
-        answer = options.block2
+        answer = found.block2
         length = len(response.payload)
         if answer is not None and answer[0] == asked[0] and answer[2] == exponent and length == 16 << exponent:
             return response, answer  # as a rule

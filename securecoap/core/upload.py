@@ -13,6 +13,7 @@ from securecoap.errors import TransferFailed
 from securecoap.wire import numbers
 from securecoap.wire.codes import Code
 from securecoap.wire.message import Message
+from securecoap.wire.operation import blockwise
 from securecoap.wire.template import OptionTemplate
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ class Upload:
                 part, more = await source.read(16 << exponent) if held is None else held.take(16 << exponent)
             block = block_at(position, exponent, more=more)
             response = await self._ask(self._part(block, part))
-            answer = response.options.block1
+            options = response.options
+            answer = (options.blockwise or blockwise(options)).block1
             code = response.code or 0
             if more and code == _CONTINUE and answer == block:  # as a rule
                 position += len(part)

@@ -313,6 +313,16 @@ async def test_a_body_that_always_changes_fails(changed: Message) -> None:
 
 
 @virtual
+async def test_what_says_nothing_of_the_version_may_differ() -> None:
+    """Time passes between blocks: only entity tag and format are compared."""
+    later = part(1, False, 7)
+    later.options.max_age = 3
+    later.options.size2 = 71
+    server = Scripted(part(0, True), later)
+    assert (await perform(server, request(Code.GET))).payload == bytes(71)
+
+
+@virtual
 async def test_what_has_gone_is_said_to_have_gone() -> None:
     server = Scripted(part(0, True), Message(Code.NOT_FOUND), Message(Code.NOT_FOUND))
     assert (await perform(server, request(Code.GET))).code == Code.NOT_FOUND
