@@ -5,7 +5,7 @@ Whoever asked is behind the `PlumbingRequest`; which responses are its own is th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from securecoap.core.silence import QuietExchange
 from securecoap.interfaces import Exchange
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from securecoap.core.tokens import TokenManager
     from securecoap.interfaces import Cancel, PlumbingRequest
 
-__all__ = ["OutgoingRequest", "QuietRequest"]
+__all__ = ["OutgoingRequest", "QuietRequest", "outgoing_request"]
+
+_new: Final = object.__new__
 
 
 class OutgoingRequest(Exchange):
@@ -22,12 +24,11 @@ class OutgoingRequest(Exchange):
 
     __slots__ = ("cancel", "ended", "manager", "request", "token")
 
-    def __init__(self, manager: TokenManager, request: PlumbingRequest, token: bytes) -> None:
-        self.manager = manager
-        self.request = request
-        self.token = token
-        self.cancel: Cancel | None = None
-        self.ended = False
+    manager: TokenManager
+    request: PlumbingRequest
+    token: bytes
+    cancel: Cancel | None
+    ended: bool
 
     def failed(self, error: Exception) -> None:
         """No response will come."""
@@ -53,3 +54,14 @@ class QuietRequest(OutgoingRequest):
     def acknowledged(self) -> None:
         if isinstance(self.request, QuietExchange):
             self.request.acknowledged()
+
+
+def outgoing_request(manager: TokenManager, request: PlumbingRequest, token: bytes) -> OutgoingRequest:
+    """Make one of the kind that the request needs; as a function it takes half the time of a class's call."""
+    outgoing = _new(QuietRequest if type(request) is QuietExchange else OutgoingRequest)
+    outgoing.manager = manager
+    outgoing.request = request
+    outgoing.token = token
+    outgoing.cancel = None
+    outgoing.ended = False
+    return outgoing

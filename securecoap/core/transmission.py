@@ -20,37 +20,50 @@ if TYPE_CHECKING:
     from securecoap.interfaces import Cancel, EndpointAddress, MessageInterface, Randomness, Scheduler
     from securecoap.wire.message import Message
 
-_RANDOM_POOL: Final = 512  # bytes, for two for each time-out: the system is asked seldom
-
 __all__ = ["Outgoing", "Transmission"]
+
+_new: Final = object.__new__
 
 
 class Outgoing:
     """A message on its way: Confirmable until it is acknowledged, a Non-confirmable request until it is answered."""
 
     __slots__ = (
-        "due", "ended", "for_stranger", "gives_up_at", "message", "mid", "peer", "retransmissions", "started",
+        "begun_at", "ended", "for_stranger", "gives_up_at", "message", "mid", "peer", "retransmissions", "started",
         "timeout", "transmission",
     )  # fmt: skip
 
-    # Set when it starts; the last four for a Confirmable one only.
-    mid: int
-    retransmissions: int
+    transmission: Transmission
+    message: Message
+    peer: Peer
+    started: bool
+    ended: bool
+    for_stranger: bool
     timeout: float
-    due: float
+    """Zero until it may have to be sent again."""
+    # Set when it starts.
+    mid: int
+    begun_at: float
+    # Set with its time-out.
+    retransmissions: int
     gives_up_at: float
-
-    def __init__(self, transmission: Transmission, message: Message, peer: Peer) -> None:
-        self.transmission = transmission
-        self.message = message
-        self.peer = peer
-        self.started = self.ended = False
-        self.for_stranger = (message.code or 0) >= 64 and not peer.address.confirmed
 
     def cancel(self) -> None:
         """Nothing more is sent; see `Transmission.end`."""
         if not self.ended:
             self.transmission.end(self)
+
+
+def _outgoing(transmission: Transmission, message: Message, peer: Peer) -> Outgoing:
+    """Make one; as a function it takes half the time of a class's call, and each request of ours has one."""
+    outgoing = _new(Outgoing)
+    outgoing.transmission = transmission
+    outgoing.message = message
+    outgoing.peer = peer
+    outgoing.started = outgoing.ended = False
+    outgoing.for_stranger = (message.code or 0) >= 64 and not peer.address.confirmed
+    outgoing.timeout = 0.0
+    return outgoing
 
 
 class Transmission:
@@ -77,13 +90,12 @@ class Transmission:
         self._parameters = parameters
         self._lifetime = parameters.exchange_lifetime
         self._limits = limits
-        # No time-out is shorter than ACK_TIMEOUT. So long a message only waits in line, and costs no place in the heap;
-        # nearly all are acknowledged there.
+        # No time-out is shorter than ACK_TIMEOUT. So long a message only waits in line, and costs no place in the heap
+        # and no random number; nearly all are acknowledged there.
         self._young = Patience(scheduler, parameters.ack_timeout, self._grow_old)
         self._retransmissions = Deadlines(scheduler, self._retransmit)
         self._nstart = parameters.nstart
         self._span = parameters.max_transmit_span
-        self._timeouts: list[float] = []  # first ones, at random, not used yet
         self._for_strangers = 0
         self._closed = False
 
@@ -108,8 +120,9 @@ class Transmission:
 
     def send(self, message: Message, peer: Peer) -> Cancel:
         """Send within NSTART, or queue (section 4.7). Returns what ends it."""
-        outgoing = Outgoing(self, message, peer)
-        self._for_strangers += outgoing.for_stranger
+        outgoing = _outgoing(self, message, peer)
+        if outgoing.for_stranger:
+            self._for_strangers += 1
         if self._closed:
             self._scheduler.call_soon(self.fail, outgoing, RequestFailed("the endpoint is closed"))
         elif peer.interactions < self._nstart:
@@ -127,8 +140,9 @@ class Transmission:
     def _start(self, outgoing: Outgoing) -> None:
         peer = outgoing.peer
         message = outgoing.message
+        mtype = message.mtype or CON
         now = self._time()
-        if message.mtype == NON and not self._may_probe(message, peer, now):
+        if mtype == NON and not self._may_probe(message, peer, now):
             error = RequestFailed("the peer does not answer, and PROBING_RATE allows no more requests for now")
             self._scheduler.call_soon(self.fail, outgoing, error)
             return
@@ -140,24 +154,18 @@ class Transmission:
         outgoing.started = True
         peer.interactions += 1
         message.mid = outgoing.mid = mid
+        outgoing.begun_at = now
         message.datagram = encode_message(
-            message.mtype or CON, message.code or 0, mid, message.token, message.options.encode(), message.payload
+            mtype, message.code or 0, mid, message.token, message.options.encode(), message.payload
         )
-        if message.mtype == CON:
+        if mtype == CON:
             before = None if peer.superseded is None else peer.superseded.pop(message.exchange, None)
             if before is not None and now < before.gives_up_at:
                 outgoing.retransmissions, outgoing.timeout = before.retransmissions, before.timeout
                 outgoing.gives_up_at = before.gives_up_at
-            else:
-                if not self._timeouts:
-                    self._draw_timeouts()
-                outgoing.retransmissions = 0
-                outgoing.timeout = self._timeouts.pop()
-                outgoing.gives_up_at = now + self._span
             if peer.outstanding is None:
                 peer.outstanding = {}
             peer.outstanding[mid] = outgoing
-            outgoing.due = now + outgoing.timeout
             self._young.add(outgoing, now)
         elif message.exchange is not None:
             peer.remember_non_confirmable(mid, message.exchange)
@@ -178,17 +186,14 @@ class Transmission:
         peer.unanswered_at = now
         return True
 
-    def _draw_timeouts(self) -> None:
-        """Between ACK_TIMEOUT and ACK_TIMEOUT * ACK_RANDOM_FACTOR (section 4.2)."""
-        shortest = self._parameters.ack_timeout
-        step = shortest * (self._parameters.ack_random_factor - 1) / 0xFFFF
-        chance = self._random.randbytes(_RANDOM_POOL)
-        self._timeouts += [
-            shortest + step * (high << 8 | low) for high, low in zip(chance[::2], chance[1::2], strict=True)
-        ]
-
     def _grow_old(self, outgoing: Outgoing) -> None:
-        self._retransmissions.add(outgoing.due, outgoing)
+        """It is not acknowledged yet: its time-out is between ACK_TIMEOUT and ACK_TIMEOUT * ACK_RANDOM_FACTOR (4.2)."""
+        if not outgoing.timeout:
+            shortest = self._parameters.ack_timeout
+            outgoing.retransmissions = 0
+            outgoing.timeout = self._random.uniform(shortest, shortest * self._parameters.ack_random_factor)
+            outgoing.gives_up_at = outgoing.begun_at + self._span
+        self._retransmissions.add(outgoing.begun_at + outgoing.timeout, outgoing)
 
     def _retransmit(self, outgoing: Outgoing, now: float) -> None:
         """One deadline of section 4.2: the same datagram again with a doubled time-out, or the end.
@@ -236,7 +241,8 @@ class Transmission:
         if outgoing.ended:
             return
         outgoing.ended = True
-        self._for_strangers -= outgoing.for_stranger
+        if outgoing.for_stranger:
+            self._for_strangers -= 1
         peer = outgoing.peer
         if outgoing.started:
             peer.interactions -= 1
