@@ -146,6 +146,7 @@ class Context(Calls):
             limits=limits,
             parameters=parameters,
             now=time.time(),
+            events=self._settings.events,
         )
         self._builder = StackBuilder(
             self._settings, self._keyring, self._server, echo, self._random, self._loop, self._common.cache

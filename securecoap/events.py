@@ -21,6 +21,7 @@ __all__ = [
     "CREDENTIAL_EXPIRED",
     "DTLS_DROPPED",
     "EDHOC_FAILED",
+    "HANDLER_FAILED",
     "HANDSHAKE_FAILED",
     "LIMIT_NAMES",
     "LIMIT_REACHED",
@@ -34,6 +35,7 @@ OSCORE_DROPPED: Final = "oscore-dropped"
 EDHOC_FAILED: Final = "edhoc-failed"
 CREDENTIAL_EXPIRED: Final = "credential-expired"
 CREDENTIAL_ENDS: Final = "credential-ends"
+HANDLER_FAILED: Final = "handler-failed"
 LIMIT_REACHED: Final = "limit-reached"
 
 _NOT_REPORTED: Final = frozenset(
@@ -58,6 +60,7 @@ _LIMIT_INTERVAL: Final = 10.0
 _ROUTINE: Final = frozenset({DTLS_DROPPED, OSCORE_DROPPED, EDHOC_FAILED})
 _ROUTINE_LIMITS: Final = frozenset(
     {
+        "amplification_factor",
         "cache_entries",
         "cache_bytes",
         "dtls_resumptions",
@@ -102,7 +105,15 @@ class Events:
         self._rates: dict[tuple[str, str], _Rate] = {}
         self.counts: dict[tuple[str, str], int] = {}
 
-    def report(self, event: str, cause: str, text: object, peer: Callable[[], str] | None = None) -> None:
+    def report(
+        self,
+        event: str,
+        cause: str,
+        text: object,
+        peer: Callable[[], str] | None = None,
+        *,
+        error: BaseException | None = None,
+    ) -> None:
         """Count an event, and write it down if not too many were lately.
 
         Args:
@@ -110,6 +121,7 @@ class Events:
             cause: a word of ours, never of a peer.
             text: for a person, no key material; made a string only if it is written.
             peer: says whom it was about, if it was about somebody.
+            error: of the application, whose traceback is to be seen.
         """
         key = (event, cause)
         rate = self._rates.get(key)
@@ -118,7 +130,7 @@ class Events:
         now = self._time()
         if rate is None:
             if len(self._rates) >= _MOST_CAUSES and cause != "other":
-                self.report(event, "other", text, peer)
+                self.report(event, "other", text, peer, error=error)
                 return
             rate = self._rates[key] = _Rate(burst, now)
         self.counts[key] = self.counts.get(key, 0) + 1
@@ -132,16 +144,23 @@ class Events:
         members: dict[str, object] = {"event": event, "limit" if is_limit else "cause": cause}
         if peer is not None:
             members["peer"] = peer()
-        self._write(key, f"{members['peer']}: {text}" if peer is not None else str(text), members, rate)
+        self._write(key, f"{members['peer']}: {text}" if peer is not None else str(text), members, rate, error)
 
-    def _write(self, key: tuple[str, str], text: str, members: dict[str, object], rate: _Rate) -> None:
+    def _write(
+        self,
+        key: tuple[str, str],
+        text: str,
+        members: dict[str, object],
+        rate: _Rate,
+        error: BaseException | None = None,
+    ) -> None:
         event, cause = key
         members["suppressed"] = rate.suppressed
         more = f" ({rate.suppressed} suppressed)" if rate.suppressed else ""
         rate.suppressed = 0
         is_routine = event in _ROUTINE or (event == LIMIT_REACHED and cause in _ROUTINE_LIMITS)
-        level = logging.INFO if is_routine else logging.WARNING
-        _log.log(level, "%s (%s): %s%s", event, cause, text, more, extra={"fields": members})
+        level = logging.ERROR if event == HANDLER_FAILED else logging.INFO if is_routine else logging.WARNING
+        _log.log(level, "%s (%s): %s%s", event, cause, text, more, extra={"fields": members}, exc_info=error)
 
     def watch(self, limits: Limits) -> Limits:
         """The same bounds; one that is reached is reported here."""

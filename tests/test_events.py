@@ -12,7 +12,15 @@ import pytest
 
 from securecoap import events
 from securecoap.config import Limits
-from securecoap.events import EDHOC_FAILED, HANDSHAKE_FAILED, LIMIT_NAMES, LIMIT_REACHED, OSCORE_DROPPED, Events
+from securecoap.events import (
+    EDHOC_FAILED,
+    HANDLER_FAILED,
+    HANDSHAKE_FAILED,
+    LIMIT_NAMES,
+    LIMIT_REACHED,
+    OSCORE_DROPPED,
+    Events,
+)
 
 PACKAGE = Path(events.__file__).parent
 
@@ -87,6 +95,27 @@ def test_what_networks_cause_is_information(clock, caplog):
     for event in (OSCORE_DROPPED, EDHOC_FAILED, HANDSHAKE_FAILED):
         seen.report(event, "x", "y")
     assert [record.levelname for record in caplog.records] == ["INFO", "INFO", "WARNING"]
+
+
+def test_a_client_that_is_not_known_yet_is_no_reason_to_warn(clock, caplog):
+    """Whoever asks for the list of resources without security exceeds what strangers are sent."""
+    caplog.set_level(logging.INFO, "securecoap.events")
+    seen = Events(clock)
+    limits = seen.watch(Limits())
+    limits.reached("amplification_factor")
+    limits.reached("peers")
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
+
+
+def test_tracebacks_of_an_application_are_suppressed_like_everything_else(clock, caplog):
+    seen = Events(clock)
+    for _ in range(25):
+        seen.report(HANDLER_FAILED, "ValueError", "the handler failed", error=ValueError("why"))
+    assert [(record.levelname, record.exc_info[1].args) for record in caplog.records] == [("ERROR", ("why",))] * 10
+    assert seen.counts[HANDLER_FAILED, "ValueError"] == 25
+    seen.close()
+    assert caplog.records[-1].exc_info is None
+    assert caplog.records[-1].fields["suppressed"] == 15
 
 
 def test_the_number_of_causes_is_bounded(clock, caplog):

@@ -26,6 +26,7 @@ from securecoap.errors import (
     ErrorResponse,
     ServiceUnavailable,
 )
+from securecoap.events import HANDLER_FAILED, Events
 from securecoap.wire import numbers
 from securecoap.wire.block import BERT_EXPONENT
 from securecoap.wire.codes import BODILESS_METHODS, SAFE_METHODS, Code
@@ -70,6 +71,7 @@ class Server:
         limits: bounds; uses those of bodies, observations and ``requests_under_way``.
         parameters: EXCHANGE_LIFETIME is how long unfinished bodies are kept; uses ``unacknowledged_notifications``.
         now: seconds since any fixed time, also for the next process: the order of notifications outlives a restart.
+        events: told of handlers that fail.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Server:
         limits: Limits | None = None,
         parameters: TransportParameters | None = None,
         now: float | None = None,
+        events: Events | None = None,
     ) -> None:
         self._find: Callable[[tuple[str, ...]], tuple[Any, Mapping[str, str]] | None]
         self.use(root)
@@ -92,6 +95,7 @@ class Server:
         self._gate = Gate(echo, authorize, is_own_name, names_method)
         self._authorize = authorize
         self._limits = limits or Limits()
+        self._events = events or Events(scheduler.time)
         parameters = parameters or TransportParameters()
         exponent = parameters.block_exponent
         self._largest_payload = 16 << exponent
@@ -338,7 +342,8 @@ class Server:
         """5.00 for the client; the cause, with its traceback, for the log."""
         code = incoming.request.code
         path = "/" + "/".join(incoming.request.options.uri_path)
-        _logger.error("the handler for %s %r failed", code, path, exc_info=error)  # %r: the peer chose the path
+        text = f"the handler for {code} {path!r} failed"  # !r: the peer chose the path
+        self._events.report(HANDLER_FAILED, type(error).__name__, text, error=error)
         (respond or _answer)(incoming, Message(Code.INTERNAL_SERVER_ERROR))
 
     def reduce(self, request: Message, response: Message, fits: Callable[[Message], bool]) -> Message | None:

@@ -98,6 +98,16 @@ async def test_a_crash_is_5_00_and_a_log_record(kind: type[Does], caplog: pytest
 
 
 @virtual
+async def test_who_makes_a_handler_crash_again_and_again_does_not_fill_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with Pair(site_of(x=Does(lambda _: 1 / 0))) as pair:
+        for _ in range(30):
+            assert (await pair.client.get("x")).code == Code.INTERNAL_SERVER_ERROR
+        assert 10 <= len(caplog.records) < 25  # ten at once, and one in each second of the network's time
+
+
+@virtual
 async def test_a_peer_writes_no_lines_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
     site = Site()
     site.add("/store/{name}", Does(lambda _: 1 / 0))
