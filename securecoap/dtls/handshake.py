@@ -321,13 +321,12 @@ class Handshake:
             self._master = extended_master_secret(premaster, transcript_hash(self._transcript, suite), suite.prf_hash)
         else:
             self._master = master_secret(premaster, self.client_random, self.server_random, suite.prf_hash)
-        return self._expand()
+        return self._expand(suite)
 
-    def _expand(self) -> WriteProtection:
+    def _expand(self, suite: CipherSuite) -> WriteProtection:
         """Derive record keys from the master secret, which may be an earlier session's, and set up both directions."""
         if self.environment.key_log is not None:
             self.environment.key_log(f"CLIENT_RANDOM {self.client_random.hex()} {self._master.hex()}")
-        suite = self._chosen_suite()
         self._keyed = KeyedHash(self._master, suite.prf_hash)
         client, server = key_block(suite, self._keyed, self.client_random, self.server_random)
         read, write = (server, client) if self.role is Role.CLIENT else (client, server)

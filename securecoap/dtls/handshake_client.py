@@ -218,7 +218,7 @@ class ClientHandshake(Handshake):
             self._server_chain = offer.chain
             self._judge(credential)
         self._master = offer.master
-        self._expand()
+        self._expand(self._chosen_suite())
         return ClientState.RESUMED_FINISHED
 
     def _judge(self, credential: KeyCredential) -> None:

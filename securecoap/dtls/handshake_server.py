@@ -183,7 +183,7 @@ class ServerHandshake(Handshake):
         answers = self._common_answers()
         server_hello = ServerHello(DTLS_1_2, self.server_random, hello.session_id, resumed.suite, extensions=answers)
         first = self._message(HandshakeType.SERVER_HELLO, server_hello.encode())
-        self._send_flight([first, *self._finished(SERVER_FINISHED, self._expand())], now)
+        self._send_flight([first, *self._finished(SERVER_FINISHED, self._expand(self._chosen_suite()))], now)
         return ServerState.RESUMED_FINISHED
 
     def _begin_full(self, now: float) -> ServerState:
@@ -283,7 +283,7 @@ class ServerHandshake(Handshake):
         self._flight = None
         lookup = self.environment.lookup
         if identity is None or lookup is None:
-            self._derive_keys(b"")
+            self._derive(self._exchange.premaster_secret(b""))
             return ServerState.FINISHED if self._client_key is None else ServerState.CERTIFICATE_VERIFY
         self._identity = identity
         answer = lookup(identity)
@@ -293,14 +293,11 @@ class ServerHandshake(Handshake):
         return self._on_psk(answer, now)
 
     def _on_psk(self, credential: PskCredential | None, _now: float) -> ServerState:
-        self._proof = credential
-        self._derive_keys(self._stand_in if credential is None else credential.key)
-        return ServerState.FINISHED
-
-    def _derive_keys(self, psk: bytes) -> None:
         if self._exchange is None:
             raise HandshakeFault(Alert.INTERNAL_ERROR, "no key exchange has been agreed upon")
-        self._derive(self._exchange.premaster_secret(psk))
+        self._proof = credential
+        self._derive(self._exchange.premaster_secret(self._stand_in if credential is None else credential.key))
+        return ServerState.FINISHED
 
     def _on_certificate_verify(self, message: Fragment, now: float) -> ServerState:
         kind = None if self._choice is None else self._choice.client_type

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from hmac import compare_digest
+from itertools import islice
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
@@ -99,12 +100,13 @@ class ServerResumption:
     Args:
         random: where randomness comes from.
         lifetime: seconds for which a session can be resumed, and after which ticket keys change.
-        limits: ``dtls_resumptions`` is how many sessions under an ID; at the bound the one used longest ago goes.
+        limits: ``dtls_resumptions`` is how many sessions under an ID; at the bound those used longest ago go, a
+            sixty-fourth of all, so that a table that is full costs nothing for most handshakes.
         now: the time.
         shared: a secret of several processes, each of which then takes tickets of the others; or ``None``.
     """
 
-    __slots__ = ("_by_id", "_lifetime", "_limits", "_random", "_tickets")
+    __slots__ = ("_at_once", "_by_id", "_lifetime", "_limits", "_most", "_random", "_tickets")
 
     def __init__(
         self, random: Callable[[int], bytes], lifetime: float, limits: Limits, now: float, shared: bytes | None = None
@@ -112,6 +114,8 @@ class ServerResumption:
         self._random = random
         self._lifetime = lifetime
         self._limits = limits
+        self._most = max(limits.dtls_resumptions, 1)
+        self._at_once = max(self._most // 64, 1)
         self._by_id: dict[bytes, bytes] = {}  # encoded, which takes a third of the memory; used longest ago first
         self._tickets = TicketKeys(random, lifetime, now, shared)
 
@@ -120,9 +124,10 @@ class ServerResumption:
 
     def keep(self, session_id: bytes, resumable: Resumable) -> None:
         """Have ``find`` find it by its ID."""
-        while len(self._by_id) >= max(self._limits.dtls_resumptions, 1):
+        if len(self._by_id) >= self._most:
             self._limits.reached("dtls_resumptions")
-            del self._by_id[next(iter(self._by_id))]
+            for oldest in tuple(islice(self._by_id, self._at_once)):
+                del self._by_id[oldest]
         self._by_id[session_id] = resumable.encode()
 
     def forget(self, session_id: bytes) -> None:

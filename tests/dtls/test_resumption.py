@@ -19,6 +19,7 @@ from securecoap.dtls.records import ContentType, parse_records
 from securecoap.dtls.resumption import Offers, Resumable, ServerResumption
 from securecoap.dtls.suites import SUITES, KeyExchangeKind
 from securecoap.dtls.tickets import TicketKeys
+from securecoap.events import LIMIT_REACHED, Events
 
 from .pair import CLIENT, SENSOR, SERVER, Couple, keys
 
@@ -309,6 +310,18 @@ def test_sessions_by_id_are_bounded_and_the_one_used_longest_ago_goes():
     assert resumption.find(ids[0], b"", 1001.0) is not None
     assert resumption.find(ids[0], b"", 1100.6) is None
     assert resumption.find(b"", b"junk", 1001.0) is None
+
+
+def test_of_many_sessions_by_id_a_sixty_fourth_goes_at_once():
+    events = Events(lambda: 1000.0)
+    limits = events.watch(Limits(dtls_resumptions=128))
+    resumption = ServerResumption(random.Random(1).randbytes, 100.0, limits, 1000.0)
+    ids = [bytes((number,)) * 32 for number in range(131)]
+    for one in ids:
+        resumption.keep(one, resumable())
+        assert len(resumption) <= 128
+    assert events.counts == {(LIMIT_REACHED, "dtls_resumptions"): 2}
+    assert [resumption.find(one, b"", 1001.0) is not None for one in ids] == [False] * 4 + [True] * 127
 
 
 def test_a_state_too_large_for_a_ticket_stays_here():
