@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from securecoap.errors import StateError
 from securecoap.state import schema
-from securecoap.state.handle import FIRST_CHUNK, Chunk, Claim, Return, next_chunk
+from securecoap.state.handle import FIRST_CHUNK, Chunk, Claim, Return
 from securecoap.state.location import make_private_directory, sync_directory
 from securecoap.state.locks import RangeLocks
 from securecoap.state.protocol import MAX_SEQUENCE_NUMBER, SavedWindow
+from securecoap.state.rows import Row, by_number, runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -157,19 +158,22 @@ class Database:
         except BaseException:
             self._release(owned)
             raise
+        chunks = {
+            mark: Chunk(mark, min(mark + FIRST_CHUNK, MAX_SEQUENCE_NUMBER + 1))
+            for mark in {mark for _, mark in rows.values()}  # most are new, and have the same
+        }
         claims: list[Claim | None] = []
         for request in requests:
             row, mark = rows[request.fingerprint]
             claim = None
             if row in taken:
-                chunk = Chunk(mark, min(mark + FIRST_CHUNK, MAX_SEQUENCE_NUMBER + 1))
-                claim = Claim(_Place(self, row, request.label), chunk, windows.get(row))
+                claim = Claim(Row(self, row, request.label), chunks[mark], windows.get(row))
             claims.append(claim)
         return claims
 
     def give_back(self, returns: Sequence[Return]) -> list[StateError | None]:
         """See `securecoap.state.handle.Home.give_back`. Each kind of statement runs once for all of them."""
-        places: list[_Place] = [cast("_Place", one.backing) for one in returns]
+        places: list[Row] = [cast("Row", one.backing) for one in returns]
         answers = self._answers("SELECT id, next FROM contexts", "id", {one.place for one in places if one.held})
         marks = {int(row): int(mark) for row, mark in answers}
         faults: list[StateError | None] = []
@@ -182,11 +186,18 @@ class Database:
                 continue
             faults.append(None)
             if mark == end and unused < end:
-                lowered.append((unused, place.place))
+                lowered.append((place.place, unused))
             if window is not None:
                 seen = window.seen.to_bytes((window.seen.bit_length() + 7) // 8, "big")
                 windows.append((place.place, window.highest, seen, window.size, window.proven))
-        self.connection.executemany("UPDATE contexts SET next = ? WHERE id = ?", lowered)
+        self.connection.executemany(
+            "UPDATE contexts SET next = ? WHERE id BETWEEN ? AND ?",
+            [
+                (unused, run[0], run[-1])
+                for unused, rows in by_number(lowered).items()  # of which unused contexts have the same, mostly
+                for run in runs(sorted(rows))
+            ],
+        )
         self.connection.executemany(
             "INSERT OR REPLACE INTO windows (context, highest, seen, size, proven) VALUES (?, ?, ?, ?, ?)", windows
         )
@@ -195,11 +206,11 @@ class Database:
     def unlock(self, backings: Sequence[Backing]) -> None:
         """See `securecoap.state.handle.Home.unlock`: by runs, as they were locked."""
         rows = []
-        for backing in cast("Sequence[_Place]", backings):
+        for backing in cast("Sequence[Row]", backings):
             if backing.held:
                 backing.held = False
                 rows.append(backing.place)
-        self._release(_runs(sorted(rows)))
+        self._release(runs(sorted(rows)))
 
     def _release(self, runs: Iterable[range]) -> None:
         for run in runs:
@@ -229,7 +240,7 @@ class Database:
     def _lock(self, rows: list[int], owned: list[range]) -> None:
         """Add to ``owned`` those of the ascending ``rows`` whose locks can be had, by runs without a gap."""
         acquire = self.locks.acquire
-        for run in _runs(rows):
+        for run in runs(rows):
             if acquire(run[0], len(run)):
                 owned.append(run)
             elif len(run) > 1:
@@ -355,19 +366,6 @@ class Database:
         return (answer for answer in self.connection.execute(query) if answer[0] in wanted)
 
 
-def _runs(rows: Sequence[int]) -> Iterator[range]:
-    """Ascending numbers as ranges without a gap."""
-    if not rows:
-        return
-    first = last = rows[0]
-    for row in rows:
-        if row > last + 1:
-            yield range(first, last + 1)
-            first = row
-        last = row
-    yield range(first, last + 1)
-
-
 def _warn(directory: Path, labels: Sequence[str]) -> None:
     """Say which security contexts start anew; a store that is made for anything else is nothing to worry about."""
     if labels:
@@ -378,38 +376,3 @@ def _warn(directory: Path, labels: Sequence[str]) -> None:
             directory,
             ", ".join(labels[:_NAMED]) + (f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else ""),
         )
-
-
-class _Place:
-    """A context's row: see `securecoap.state.handle.Backing`."""
-
-    __slots__ = ("_database", "_label", "held", "place")
-
-    def __init__(self, database: Database, row: int, label: str) -> None:
-        self._database = database
-        self.place = row
-        self._label = label
-        self.held = True
-
-    def extend(self, start: int, count: int) -> Chunk:
-        chunk = next_chunk(max(start, self._mark()), count, self._label)
-        self._database.connection.execute("UPDATE contexts SET next = ? WHERE id = ?", (chunk.end, self.place))
-        return chunk
-
-    def fault(self) -> StateError:
-        """Why nothing is known of it."""
-        why = "its row is gone from the state" if self.held else "no longer owned by this process"
-        return StateError(f"{self._label}: {why}")
-
-    def unlock(self) -> None:
-        self._database.unlock((self,))
-
-    def forget(self) -> None:
-        self.held = False
-
-    def _mark(self) -> int:
-        query = "SELECT next FROM contexts WHERE id = ?"
-        row = self._database.connection.execute(query, (self.place,)).fetchone() if self.held else None
-        if row is None:
-            raise self.fault()
-        return int(row[0])

@@ -7,7 +7,6 @@ lost, windows are void, and what cannot be written durably is a `StateError`. Th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -44,8 +43,7 @@ class SavedWindow(NamedTuple):
         return SavedWindow(self.highest, seen & ((1 << size) - 1), size, self.proven)
 
 
-@dataclass(frozen=True, slots=True)
-class StateRequest:
+class StateRequest(NamedTuple):
     """One context to open.
 
     Attributes:

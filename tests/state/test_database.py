@@ -10,9 +10,10 @@ import pytest
 
 from securecoap.state import database as module
 from securecoap.state import schema
-from securecoap.state.database import LOCKS, Database, _runs
+from securecoap.state.database import LOCKS, Database
 from securecoap.state.handle import FIRST_CHUNK, Chunk, Return
 from securecoap.state.protocol import MAX_SEQUENCE_NUMBER, SavedWindow, StateRequest
+from securecoap.state.rows import runs
 
 HOLDER = "import fcntl, os, sys; d = os.open(sys.argv[1], os.O_RDWR); {}; print(flush=True); sys.stdin.read()"
 
@@ -45,7 +46,7 @@ def held_by_another(path, places):
 
 
 @pytest.mark.parametrize(
-    ("rows", "runs"),
+    ("rows", "expected"),
     [
         ([], []),
         ([5], [range(5, 6)]),
@@ -53,8 +54,8 @@ def held_by_another(path, places):
         ([1, 3, 4, 9], [range(1, 2), range(3, 5), range(9, 10)]),
     ],
 )
-def test_runs(rows, runs):
-    assert list(_runs(rows)) == runs
+def test_runs(rows, expected):
+    assert list(runs(rows)) == expected
 
 
 @pytest.mark.parametrize("count", [1, 99, 100, 101, 250])
