@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from securecoap.core.clock import clock_of
 from securecoap.core.response_body import ResponseBody, cut
 from securecoap.errors import (
     BadRequest,
@@ -116,7 +117,7 @@ class Assemblies:
         self._body_limit = body_limit
         self._lifetime = lifetime
         self._scheduler = scheduler
-        self._time = scheduler.time
+        self._time = clock_of(scheduler)
         self._exponent = exponent
         self._table: dict[Key, Any] = {}  # of request keys an _Assembly, of response keys a ResponseBody
         self._latest_key: Key | None = None  # the last one of the table

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from securecoap.core.clock import clock_of
 from securecoap.errors import RequestTimeout
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Steps:
 
     __slots__ = (
         "_coroutine", "_deadline", "_end", "_error", "_head", "_loop", "_response", "_result", "_send", "_span",
-        "_timer", "_waits", "request",
+        "_time", "_timer", "_waits", "request",
     )  # fmt: skip
 
     request: Message
@@ -53,6 +54,7 @@ class Steps:
         self._send = send
         self._head = head
         self._loop = loop
+        self._time = clock_of(loop)
         self._span = span
         self._coroutine: Coroutine[Any, Any, Any] | None = None
         self._result: asyncio.Future[Any] = loop.create_future()
@@ -131,7 +133,7 @@ class Steps:
             if not self._result.done():
                 self._result.set_exception(error)
         else:
-            self._deadline = self._loop.time() + self._span
+            self._deadline = self._time() + self._span
             if self._timer is None:
                 self._timer = self._loop.call_at(self._deadline, self._watch)
 
@@ -140,7 +142,7 @@ class Steps:
         self._timer = None
         if self._coroutine is None:
             return
-        if self._loop.time() >= self._deadline:
+        if self._time() >= self._deadline:
             self.add_exception(RequestTimeout("there was no response in time"))
         else:
             self._timer = self._loop.call_at(self._deadline, self._watch)
