@@ -45,11 +45,13 @@ def test_a_window_that_was_saved_goes_on(tmp_path: Path) -> None:
         await ring.open_all()
         (context,) = ring.find(b"\x12", None)
         assert context.window.void
+        assert ring.found == {(b"\x12", None): [context]}
         context.window.start(7)
         context.window.mark(9)
         await ring.close()
         assert context.retired
         assert ring.find(b"\x12", None) == []
+        assert ring.found == {}
         again = keyring(tmp_path)
         await again.open_all()
         (context,) = again.find(b"\x12", None)

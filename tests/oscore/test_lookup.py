@@ -107,6 +107,21 @@ def test_a_look_up_is_remembered_and_does_not_scan() -> None:
     assert costs[0] == costs[1] < 20
 
 
+def test_what_was_found_is_not_looked_for_again() -> None:
+    """With the same identifiers only: a kid context is part of the question."""
+    server = End("C.1.2")
+    (context,) = server.contexts.contexts
+    server.contexts.found = {(context.recipient_id, None): [context], (context.recipient_id, b"other"): []}
+    server.receive(request_of(1), Address("peer"))
+    assert len(server.above.got) == 1
+    assert server.contexts.lookups == []
+    context.window = ReplayWindow()
+    server.contexts.found = {(context.recipient_id, b"other"): [context]}
+    server.receive(request_of(1), Address("peer"))
+    assert len(server.above.got) == 2
+    assert server.contexts.lookups == [(context.recipient_id, None)]
+
+
 def test_decryption_attempts_are_few_however_many_share_a_kid() -> None:
     server = End("C.1.2")
     attempts = []
