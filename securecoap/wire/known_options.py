@@ -53,17 +53,13 @@ class KnownOptions:
         Raises:
             FormatError: the bytes are not options, marker and payload.
         """
-        marker = data.find(MARKER, position, position + LONGEST + 1)
-        head = data[position:marker] if marker >= 0 else data[position:]
+        head, marker, payload = data[position:].partition(MARKER)
         options = self.recent.get(head)
         if options is None:
             options = self.find(head)
             if options is None:
                 return self.decode_anew(data, position)
-        if marker < 0:
-            return options, b""
-        payload = data[marker + 1 :]
-        if not payload:
+        if marker and not payload:
             raise FormatError("payload marker without payload")
         return options, payload
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from securecoap.errors import FormatError
 from securecoap.wire import numbers
 from securecoap.wire.codes import CODES, code_text
-from securecoap.wire.known_options import LONGEST, MARKER, KnownOptions
+from securecoap.wire.known_options import MARKER, KnownOptions
 from securecoap.wire.options import Options, decode_options
 from securecoap.wire.uri import compose_uri, is_ip_literal, parse_uri
 
@@ -200,19 +200,18 @@ class Message:
             else:
                 message.options, message.payload = decode_options(data, end)
         else:
-            marker = data.find(MARKER, end, end + LONGEST + 1)
             known = _REQUESTS if code < 64 else _RESPONSES
-            encoded = data[end:marker] if marker >= 0 else data[end:]
+            encoded, marker, payload = data[end:].partition(MARKER)
             options = known.recent.get(encoded)
             if options is None:
                 options = known.find(encoded)
             if options is None:
                 message.options, message.payload = known.decode_anew(data, end)
             else:
-                message.options = options
-                message.payload = payload = data[marker + 1 :] if marker >= 0 else b""
-                if marker >= 0 and not payload:
+                if marker and not payload:
                     raise FormatError("payload marker without payload")
+                message.options = options
+                message.payload = payload
         message.code = CODES[code]
         message.mtype = first >> 4 & 3
         message.mid = mid
