@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -17,9 +18,6 @@ from securecoap.state import SavedWindow
 from securecoap.wire.codes import Code
 from securecoap.wire.message import Message
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 OSCORE = {
     "secret": {"hex": "0102030405060708090a0b0c0d0e0f10"},
     "sender-id": {"hex": "01"},
@@ -29,7 +27,9 @@ SERVER = {":sensor": {"oscore": OSCORE}}
 CLIENT = {"coap://gateway.example/*": {"oscore": OSCORE}}
 
 
-def keyring(directory: Path, credentials: dict[str, Any] | None = None, bound: tuple[str, ...] = ("::1",)) -> Keyring:
+def keyring(
+    directory: Path, credentials: dict[str, Any] | str | None = None, bound: tuple[str, ...] = ("::1",)
+) -> Keyring:
     made = Keyring(
         SERVER if credentials is None else credentials,
         state=directory, strict_state=False, names=(), bound=bound, limits=Limits(), wait=1.0,
@@ -165,5 +165,22 @@ def test_a_session_of_edhoc_does_not_hide_a_configured_context_that_a_reload_bro
         assert ring.find(b"\x13", None) == (agreed,)
         ring._edhoc = None
         await ring.close()
+
+    asyncio.run(test())
+
+
+def test_nothing_counts_as_found_where_sessions_of_edhoc_come_first(tmp_path: Path) -> None:
+    async def test() -> None:
+        sample = str(Path(__file__).parents[1] / "credentials" / "server-edhoc.json")
+        ring = keyring(tmp_path, sample)
+        await ring.open_all()
+        assert ring._contexts is not None
+        ring._contexts.found[b"\x12", None] = []
+        assert ring.found == {}
+        await ring.close()
+        without = keyring(tmp_path)
+        assert without._contexts is not None
+        assert without.found is without._contexts.found
+        await without.close()
 
     asyncio.run(test())
