@@ -6,7 +6,6 @@ Nothing is opened or kept here: whose state a context has, and who finds it, is 
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
 from securecoap.oscore.algorithms import ALGORITHMS, extract
@@ -25,16 +24,15 @@ __all__ = ["adopt_window", "derive", "name_of", "request_of", "restore_window", 
 
 def name_of(credential: OscoreContext) -> bytes:
     """The fingerprint under which the state of a credential's context is kept; a fifth of the work of `derive`."""
-    algorithm = ALGORITHMS[credential.algorithm.number]
     return fingerprint(
         extract(credential.secret.reveal(), credential.salt, credential.hash_name),
-        sender_info(credential.sender_id, credential.id_context, algorithm),
+        sender_info(credential.sender_id, credential.id_context, credential.algorithm),
     )
 
 
 def request_of(credential: OscoreContext, name: bytes) -> StateRequest:
     """What a store is asked for; ``name`` is that of `name_of`."""
-    return StateRequest(name, credential.label, credential.basedir, partial(_former_name_of, credential))
+    return StateRequest(name, credential.label, credential.basedir, _former_name_of, credential)
 
 
 def _former_name_of(credential: OscoreContext) -> bytes:

@@ -205,5 +205,5 @@ def test_the_former_name_is_that_of_the_derived_keys() -> None:
     keys = derive_keys(bytes.fromhex(SECRET["hex"]), b"\x05", b"\xa0", b"\xb0")
     request = request_of(credential, b"name")
     assert request.former is not None
-    assert request.former() == former_fingerprint(keys.sender_key, keys.common_iv, b"\xa0", 10)
+    assert request.former(request.source) == former_fingerprint(keys.sender_key, keys.common_iv, b"\xa0", 10)
     assert "0102" not in repr(request)

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["uniform_entry"]
 
-_PARSERS, _required = TABLES["oscore"]
-_REQUIRED: Final = frozenset(_required)
+_PARSERS: Final = TABLES["oscore"][0]
 _shared = lru_cache(maxsize=256)(bytes.fromhex)
 """For members that many entries have in common, and that are no secrets."""
 _READERS: Final = {
@@ -72,10 +71,10 @@ def uniform_entry(name: str, value: Written, top: Place) -> Entry | None:
                 got[member] = _READERS[member](digits)
             else:
                 got[member] = _PARSERS[member](_CAUTIOUS, written, top)
-        if len(got) != len(members) or not got.keys() >= _REQUIRED:
+        if len(got) != len(members):
             return None
         common = {"label": name, "claims": (name,), "own_claims": (), "validity": ALWAYS, "place": None}
-        credential = oscore_context(_CAUTIOUS, got, top, common, None, None)
+        credential = oscore_context(_CAUTIOUS, got, top, common, None, None)  # what is not there is a LookupError
     except (_Hesitation, LookupError, ValueError):
         return None
     if credential is None:

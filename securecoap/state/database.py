@@ -224,7 +224,9 @@ class Database:
         """
         if not self.connection.execute("SELECT EXISTS (SELECT 1 FROM contexts WHERE form = 1)").fetchone()[0]:
             return
-        former = {request.former(): request.fingerprint for request in requests if request.former is not None}
+        former = {
+            request.former(request.source): request.fingerprint for request in requests if request.former is not None
+        }
         self.connection.executemany(
             "UPDATE contexts SET fingerprint = ?, form = 2 WHERE id = ? AND form = 1",
             [(former[name], row) for name, (row, _) in self._rows(list(former)).items()],

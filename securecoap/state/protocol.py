@@ -51,12 +51,14 @@ class StateRequest(NamedTuple):
         label: what messages to people call the context.
         basedir: the directory in aiocoap's form that has the state of this context, instead of the store.
         former: tells the fingerprint that stores of earlier versions have; asked only where there are such.
+        source: what ``former`` is asked with.
     """
 
     fingerprint: bytes
     label: str
     basedir: Path | None = None
-    former: Callable[[], bytes] | None = None
+    former: Callable[[Any], bytes] | None = None
+    source: Any = None
 
 
 class ContextState(Protocol):

@@ -4,7 +4,6 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from functools import partial
 
 import pytest
 
@@ -104,9 +103,7 @@ def in_an_earlier_version(path, names):
 
 @pytest.mark.parametrize("count", [1, 250])
 def test_contexts_of_an_earlier_version_go_on_where_they_were(tmp_path, count):
-    wanted = [
-        StateRequest(one.fingerprint, one.label, None, partial(former, one.fingerprint)) for one in requests(count)
-    ]
+    wanted = [StateRequest(one.fingerprint, one.label, None, former, one.fingerprint) for one in requests(count)]
     # The last of them is new, and one that nobody asks for keeps its name.
     in_an_earlier_version(tmp_path, [one.fingerprint for one in wanted[:-1]] + [b"x"])
     database = Database(tmp_path)
@@ -122,7 +119,7 @@ def test_contexts_of_an_earlier_version_go_on_where_they_were(tmp_path, count):
 
 
 def test_a_former_name_costs_a_derivation_and_is_asked_for_only_where_there_is_one(database):
-    def fail():
+    def fail(_source):
         raise AssertionError("not needed")
 
     assert claim(database, [StateRequest(b"new", "c", None, fail)])[0].chunk.first == 0

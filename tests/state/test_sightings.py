@@ -58,7 +58,7 @@ def test_a_store_of_an_earlier_version(tmp_path):
 
     async def use(expected):
         store = SqliteStateStore(tmp_path)
-        (state,) = await store.open_many([StateRequest(FP, ":a", None, lambda: FORMER)])
+        (state,) = await store.open_many([StateRequest(FP, ":a", None, lambda _: FORMER)])
         assert state.next_number() == expected
         await state.close()
         await store.close()
