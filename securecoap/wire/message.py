@@ -31,6 +31,8 @@ RST: Final = 3
 _TYPE_NAMES: Final = ("CON", "NON", "ACK", "RST")
 
 _HEADER: Final = Struct(">BBH")
+_pack_header: Final = _HEADER.pack
+_unpack_header: Final = _HEADER.unpack_from
 _NO_OPTIONS: Final = Options().snapshot()
 _no_options: Final = _NO_OPTIONS.copy  # takes half the time of `Options()`
 _assembled: Final = Options.assembled
@@ -173,7 +175,7 @@ class Message:
         size = len(data)
         if size < 4:
             raise FormatError("shorter than the header")
-        first, code, mid = _HEADER.unpack_from(data)
+        first, code, mid = _unpack_header(data)
         if first >> 6 != 1:
             raise FormatError("not version 1")
         length = first & 15
@@ -323,13 +325,13 @@ def encode_message(mtype: int, code: int, mid: int, token: bytes, options: bytes
     """A datagram of its parts; ``options`` in their wire form."""
     length = len(token)
     if length < 13:
-        head = _HEADER.pack(0x40 | mtype << 4 | length, code, mid) + token
+        head = _pack_header(0x40 | mtype << 4 | length, code, mid)
     elif length < 269:
-        head = _HEADER.pack(0x4D | mtype << 4, code, mid) + bytes((length - 13,)) + token
+        head = _pack_header(0x4D | mtype << 4, code, mid) + bytes((length - 13,))
     elif length < 65805:
-        head = _HEADER.pack(0x4E | mtype << 4, code, mid) + (length - 269).to_bytes(2, "big") + token
+        head = _pack_header(0x4E | mtype << 4, code, mid) + (length - 269).to_bytes(2, "big")
     else:
         raise ValueError("a token takes 65804 bytes at most")
     if payload:
-        return head + options + b"\xff" + payload
-    return head + options
+        return b"".join((head, token, options, MARKER, payload))
+    return head + token + options
