@@ -8,10 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from securecoap.errors import UriError
+from securecoap.wire.content_formats import LINK_FORMAT
 from securecoap.wire.link_format import parse_links
 from securecoap.wire.uri import compose_uri, parse_uri, resolve_uri
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from securecoap.wire.link_format import Link
 
 __all__ = ["Place"]
@@ -30,6 +33,7 @@ class Place:
         self._uri: str | None = None
         self._ends_with_slash = False
         self._known: dict[str, dict[str, Link]] = {}
+        self._listed: dict[str, dict[str, dict[str, Link]]] = {}
         if uri is not None:
             self.go(uri)
 
@@ -80,7 +84,7 @@ class Place:
             uri: without a slash at its end.
             slash: whether it has one where the server does not say.
         """
-        known = self._known.get(self.server(uri), {})
+        known = self._resources(self.server(uri))
         forms = sorted((uri, uri + "/"), reverse=slash)
         return next((form for form in forms if form in known), forms[0])
 
@@ -104,16 +108,55 @@ class Place:
         Raises:
             FormatError: it is not in link format.
         """
-        known: dict[str, Link] = {}
+        self._known[server] = known = self._links(server, server + "/", document)
+        return len(known)
+
+    def learn_directory(self, directory: str, document: bytes) -> None:
+        """Remember what a resource that lists others has said; links to other servers are left out.
+
+        Args:
+            directory: one that `directories` gave.
+            document: its links.
+
+        Raises:
+            FormatError: it is not in link format.
+        """
+        server = self.server(directory)
+        self._listed.setdefault(server, {})[directory] = self._links(server, directory, document)
+
+    def _links(self, server: str, base: str, document: bytes) -> dict[str, Link]:
+        found: dict[str, Link] = {}
         for link in parse_links(document):
             try:
-                uri = resolve_uri(server + "/", link.target)
+                uri = resolve_uri(base, link.target)
                 if self.server(uri) == server:
-                    known[str(parse_uri(uri))] = link
+                    found[str(parse_uri(uri))] = link
             except UriError:
                 continue
-        self._known[server] = known
-        return len(known)
+        return found
+
+    def directories(self, reference: str = "") -> Iterator[tuple[str, bool]]:
+        """The resources on the way to a place, and at it, that list others: URI, and whether it has said which.
+
+        Outermost first; what one says may lead to the next, so each is to be asked before the next is taken.
+        """
+        parts = parse_uri(self.resolve(reference))
+        path = tuple(segment for segment in parts.path if segment)
+        server = self.server(reference)
+        for length in range(len(path) + 1):
+            uri = compose_uri(parts.scheme, parts.host, parts.port, path[:length]).rstrip("/")
+            known = self._resources(server)
+            for form in (uri + "/", uri):
+                if form in known and _lists(known[form]):
+                    yield form, form in self._listed.get(server, {})
+                    break
+
+    def _resources(self, server: str) -> dict[str, Link]:
+        """Everything that is known of a server."""
+        found = dict(self._known.get(server, ()))
+        for listed in self._listed.get(server, {}).values():
+            found |= listed
+        return found
 
     def learn_nothing(self, server: str) -> None:
         """A server did not say what it has; it is not asked again for what is only a help."""
@@ -127,7 +170,7 @@ class Place:
         """The known resources at and below a place: what is written to reach each from there, and its link."""
         here = self.resolve(reference).rstrip("/")
         found = []
-        for uri, link in self._known.get(self.server(reference), {}).items():
+        for uri, link in self._resources(self.server(reference)).items():
             if uri.rstrip("/") == here or uri.startswith(here + "/"):
                 found.append((uri[len(here) + 1 :] or ".", link))
         return sorted(found, key=lambda one: one[0])
@@ -142,7 +185,7 @@ class Place:
         head = begun[: begun.rfind("/") + 1]
         try:
             base = self.resolve(head).rstrip("/") + "/"
-            known = self._known.get(self.server(head), {})
+            known = self._resources(self.server(head))
         except UriError:
             return [(scheme, "") for scheme in _SCHEMES if scheme.startswith(begun)]
         found: dict[str, str] = {}
@@ -155,6 +198,11 @@ class Place:
             elif name and not places_only:
                 found[head + name] = _title(link)
         return sorted((text, title) for text, title in found.items() if text.startswith(begun))
+
+
+def _lists(link: Link) -> bool:
+    """Whether a resource is a list of others: in link format (RFC 6690)."""
+    return str(LINK_FORMAT) in (dict(link.attributes).get("ct") or "").split()
 
 
 def _title(link: Link) -> str:

@@ -39,7 +39,7 @@ class Completing:
         begun = words.pop() if words and not text[-1].isspace() else ""
         length = len(text) - (max(text.rfind(" "), text.rfind("\t")) + 1)
         if words and words[0] not in _WITHOUT_PATH and not begun.startswith(("-", "@")):
-            await self._session.learn(begun[: begun.rfind("/") + 1] if "://" in begun else "")
+            await self._session.learn(begun[: begun.rfind("/") + 1])
         found: list[tuple[str, int, str]] = []
         completion = ShellComplete(commands, {"obj": self._session}, "", "")
         for item in completion.get_completions(words, begun):

@@ -16,6 +16,8 @@ from securecoap.cli.text import printable, tell
 from securecoap.cli.transfers import Request, perform
 from securecoap.cli.watching import watch
 from securecoap.errors import CoapError, FormatError, UriError
+from securecoap.wire.codes import Code
+from securecoap.wire.content_formats import LINK_FORMAT
 from securecoap.wire.uri import parse_uri
 
 if TYPE_CHECKING:
@@ -155,17 +157,28 @@ class Session:
         """Ask the server of a path what it has, once, for a completion: whatever goes wrong, nothing is known then."""
         try:
             server = self.place.server(path)
-        except UriError:
+            arguments = self._arguments(b"", {}) | {"timeout": _PATIENCE}
+            if not self.place.is_known(server):
+                self.place.learn_nothing(server)
+                answer = await self._ask(server, arguments)
+                if status.of_code(answer.code) == status.SUCCESS:
+                    self.place.learn(server, answer.payload)
+            await self._follow(path, arguments)
+        except (CoapError, UriError):
             return
-        if self.place.is_known(server):
-            return
-        self.place.learn_nothing(server)
-        try:
-            answer = await self._ask(server, self._arguments(b"", {}) | {"timeout": _PATIENCE})
-            if status.of_code(answer.code) == status.SUCCESS:
-                self.place.learn(server, answer.payload)
-        except CoapError:
-            return
+
+    async def _follow(self, path: str, arguments: dict[str, Any], *, anew: bool = False) -> None:
+        """Ask the directories that lead to a path what they have, each once; with ``anew`` the last one again."""
+        arguments = {**arguments, "accept": LINK_FORMAT}
+        here = self.place.resolve(path).rstrip("/")
+        for directory, is_listed in self.place.directories(path):
+            if is_listed and not (anew and directory.rstrip("/") == here):
+                continue
+            self.place.learn_directory(directory, b"")  # not again for a completion, whatever comes of it
+            where, via = destination(directory, self._proxy)
+            answer = await self._coap.get(where, **arguments, **via)
+            if answer.code == Code.CONTENT and answer.options.content_format == LINK_FORMAT:
+                self.place.learn_directory(directory, answer.payload)
 
     async def list_resources(self, path: str) -> int:
         """Print what is known at and below a path."""
@@ -180,7 +193,8 @@ class Session:
             except FormatError as error:
                 tell(f"{server} does not say in link format what it has: {error}")
                 return status.FAILURE
-            found = self.place.below(path)
+        await self._follow(path, self._arguments(b"", {}), anew=True)
+        found = self.place.below(path)
         for name, link in found:
             self.print(_line(name, dict(link.attributes)))
         if not found:

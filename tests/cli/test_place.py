@@ -134,3 +134,21 @@ def test_each_server_has_its_own_resources(place):
 def test_what_is_no_link_format(place):
     with pytest.raises(FormatError):
         place.learn(SERVER, b"no links")
+
+
+def test_what_lists_others():
+    place = Place(SERVER)
+    place.learn(SERVER, b'</d/>;ct=40,</x>;ct="0 40",</y>;ct=50,</d/known>')
+    found = place.directories("/d/e/f")
+    assert next(found) == (f"{SERVER}/d/", False)
+    place.learn_directory(f"{SERVER}/d/", b"</d/e/>;ct=40,<rel>,<coap://other/z>")
+    assert next(found) == (f"{SERVER}/d/e/", False)
+    assert next(found, None) is None
+    assert [name for name, _ in place.below("/d")] == [".", "e/", "known", "rel"]
+    assert list(place.directories("/x")) == [(f"{SERVER}/x", False)]
+    assert list(place.directories("/y")) == []
+    place.learn_directory(f"{SERVER}/d/", b"")
+    assert [name for name, _ in place.below("/d")] == [".", "known"]
+    assert place.resolve("d") == f"{SERVER}/d"
+    with pytest.raises(FormatError):
+        place.learn_directory(f"{SERVER}/d/", b"\xff")

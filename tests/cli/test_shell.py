@@ -13,13 +13,16 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from support.processes import Program
 
+from securecoap import Context
 from securecoap.cli.place import Place
 from securecoap.cli.shell import may_be_kept
 from securecoap.cli.shell_completion import Completing
 from securecoap.cli.shell_session import Session
 from securecoap.wire.codes import Code
 from securecoap.wire.message import Message
+from tests.loopback import real
 
 from .pseudo_terminal import PseudoTerminal
 
@@ -367,3 +370,47 @@ def test_kept(line):
 )
 def test_not_kept(line):
     assert not may_be_kept(line)
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A server of files: its URI, and where they are."""
+    root = tmp_path / "root"
+    (root / "inner" / "deep").mkdir(parents=True)
+    (root / "a.txt").write_text("a")
+    (root / "inner" / "b.txt").write_text("b")
+    command = [sys.executable, "-m", "securecoap", "serve", "--files", f"{root}=/files", "--bind", "coap://[::1]:0"]
+    with Program(command, directory=tmp_path) as program:
+        yield program.wait_for(r"listening (coap://\S+)")[1], root
+
+
+@pytest.mark.usefixtures("home")
+def test_directories_are_followed(served):
+    uri, _ = served
+    names = []
+    for path in ("/files", "/files/", "/files/inner"):
+        status, out, err = piped(uri, lines=[f"ls {path}"])
+        assert status == 0, err
+        names.append([line.split()[0] for line in out.splitlines()])
+    assert names[0] == names[1] == [".", "a.txt", "inner/"]
+    assert names[2] == [".", "b.txt", "deep/"]
+
+
+@real
+async def test_directories_are_completed_and_listed_anew(served, capfdbinary):
+    uri, root = served
+    async with Context.client() as coap:
+        session = Session(coap, Place(uri), {"quiet": False, "verbose": 0, "timeout": 30.0}, None, interactive=False)
+        completing = Completing(session)
+
+        async def texts(line):
+            return [text for text, _, _ in await completing.complete(line)]
+
+        assert await texts("get /fi") == ["/files/"]
+        assert await texts("get /files/") == ["/files/a.txt", "/files/inner/"]
+        assert await texts("get /files/inner/b") == ["/files/inner/b.txt"]
+        (root / "a.txt").rename(root / "c.txt")
+        assert await texts("get /files/") == ["/files/a.txt", "/files/inner/"]  # asked once
+        assert await session.list_resources("/files/") == 0
+        assert await texts("get /files/") == ["/files/c.txt", "/files/inner/"]
+    assert b"c.txt" in capfdbinary.readouterr().out
