@@ -12,7 +12,7 @@ from securecoap.core.response_body import cut, first_block
 from securecoap.wire import numbers
 from securecoap.wire.codes import Code
 from securecoap.wire.message import Message
-from securecoap.wire.options import Options
+from securecoap.wire.options import Options, Pairs
 from securecoap.wire.template import OptionTemplate
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _SEQUENCE_MASK: Final = 0xFFFFFF
 _CONTENT: Final = Code.CONTENT
 _ETAG: Final = 1 << numbers.ETAG
 _BLOCK2: Final = 1 << numbers.BLOCK2
+_ASKS_FOR_LESS: Final = _ETAG | _BLOCK2
 # What a 2.03 tells anew of a representation that the client has (RFC 7252 section 5.9.1.3).
 _REFRESHED: Final = frozenset({numbers.ETAG, numbers.MAX_AGE})
 
@@ -51,6 +52,9 @@ class Notification(Message):
     number: int
 
 
+_make_message: Final = Notification.inner  # bound once: to look up a class method takes as long as to call it
+
+
 def make(request: Message, response: Message, number: int, exponent: int) -> Notification:
     """What observations with such a request are sent when the resource is rendered as ``response``.
 
@@ -65,41 +69,44 @@ def make(request: Message, response: Message, number: int, exponent: int) -> Not
     """
     code = response.code or _CONTENT
     found = response.options
-    if not 64 <= code < 96:
-        error = Notification.inner(code, found, response.payload, None, b"")
-        error.confirmable = response.confirmable
-        error.number = number
-        error.content_format = UNKNOWN
-        error.is_last = True
-        return error
-    options = request.options
     pairs, payload = found.pairs, response.payload
-    if options.present & found.present & _ETAG and code == _CONTENT and found.etag in options.etags:
-        code, payload = Code.VALID, b""
-        pairs = tuple([pair for pair in pairs if pair[0] in _REFRESHED])
-    elif not found.present & _BLOCK2 and (len(payload) > 16 << exponent or options.present & _BLOCK2):
-        block2 = options.block2
-        exponent = exponent if block2 is None else min(block2.size_exponent, exponent)
-        if len(payload) > 16 << exponent:
-            part = first_block(response, exponent)
-            pairs, payload = part.options.pairs, part.payload
-    elif found.present & _BLOCK2:
-        part = cut(response, exponent)
-        pairs, payload = part.options.pairs, part.payload
-    with_observe, content_format = _form(code, pairs)
-    value = (number & _SEQUENCE_MASK).to_bytes(3, "big")
-    if not value[0]:
-        value = value.lstrip(b"\0")
-    notification = Notification.inner(code, with_observe.options(value), payload, None, b"")
+    content_format: int | None = UNKNOWN
+    is_last = not 64 <= code < 96
+    if is_last:
+        options = found
+    else:
+        if request.options.present & _ASKS_FOR_LESS or found.present & _BLOCK2 or len(payload) > 16 << exponent:
+            code, pairs, payload = _adapted(request, response, exponent)
+        template, content_format = _form(code, pairs)
+        value = (number & _SEQUENCE_MASK).to_bytes(3, "big")
+        options = template.options(value if value[0] else value.lstrip(b"\0"))
+    notification = _make_message(code, options, payload, None, b"")
     notification.confirmable = response.confirmable
     notification.number = number
     notification.content_format = content_format
-    notification.is_last = False
+    notification.is_last = is_last
     return notification
 
 
+def _adapted(request: Message, response: Message, exponent: int) -> tuple[int, Pairs, bytes]:
+    """Code, options and payload of a representation that the client has already, or that is more than one block."""
+    code = response.code or _CONTENT
+    options, found, payload = request.options, response.options, response.payload
+    if options.present & found.present & _ETAG and code == _CONTENT and found.etag in options.etags:
+        return Code.VALID, tuple([pair for pair in found.pairs if pair[0] in _REFRESHED]), b""
+    if found.present & _BLOCK2:
+        part = cut(response, exponent)
+    else:
+        block2 = options.block2
+        exponent = exponent if block2 is None else min(block2.size_exponent, exponent)
+        if len(payload) <= 16 << exponent:
+            return code, found.pairs, payload
+        part = first_block(response, exponent)
+    return code, part.options.pairs, part.payload
+
+
 @lru_cache(maxsize=64)
-def _form(code: int, pairs: tuple[tuple[int, bytes], ...]) -> tuple[OptionTemplate, int | None]:
+def _form(code: int, pairs: Pairs) -> tuple[OptionTemplate, int | None]:
     """What a resource answers, again and again, with the same options: how they are sent, and its content format."""
     content_format = Options.received(pairs).content_format if code == _CONTENT else UNKNOWN
     return OptionTemplate(pairs, numbers.OBSERVE), content_format

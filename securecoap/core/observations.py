@@ -91,7 +91,7 @@ class Observations:
         self._strangers += is_stranger
         audience = self._audience(resource, request)
         audience.members += 1
-        return observe(incoming, audience, identity, is_stranger=is_stranger)
+        return observe(incoming, audience, identity, is_stranger)
 
     def _audience(self, resource: Resource, request: Message) -> Audience:
         """Those who get the same notifications as this registration.

@@ -228,7 +228,7 @@ _new: Final = Observation.__new__
 
 
 def observe(
-    incoming: IncomingPlumbing, audience: Audience, identity: tuple[str, ...], *, is_stranger: bool
+    incoming: IncomingPlumbing, audience: Audience, identity: tuple[str, ...], is_stranger: bool
 ) -> Observation:
     """Begin an observation; as a function it takes half the time of a class's call."""
     observation = _new(Observation)

@@ -54,7 +54,8 @@ _GATE: Final = sum(
 _SPECIAL: Final = sum(1 << number for number in (numbers.BLOCK1, numbers.BLOCK2, numbers.OBSERVE))
 _BLOCKS: Final = 1 << numbers.BLOCK1 | 1 << numbers.BLOCK2
 _OBSERVE: Final = 1 << numbers.OBSERVE
-_NO_RESPONSE: Final = 1 << numbers.NO_RESPONSE
+# Options with which a registration may be a plain request.
+_RARE: Final = _BLOCKS | 1 << numbers.NO_RESPONSE
 
 
 class Server:
@@ -200,8 +201,7 @@ class Server:
             and request.code in SAFE_METHODS
             and getattr(resource, "is_observable", None) is not False
             and (add := getattr(resource, "dispatch_observation", None) or getattr(resource, "add_observation", None))
-            and (not present & _BLOCKS or (block2 := options.block2) is None or block2.number == 0)
-            and not (present & _NO_RESPONSE and unwanted_classes(request) & SUCCESS)  # nobody would hear of it
+            and (not present & _RARE or _begins(request))
             and (observation := self._observations.register(incoming, resource)) is not None
         ):
             try:
@@ -386,6 +386,12 @@ class Server:
             _, stubborn = await asyncio.wait(tasks, timeout=patience)
             for task in stubborn:
                 _logger.error("a handler ignores that it is cancelled: %r", task.get_coro())
+
+
+def _begins(request: Message) -> bool:
+    """Whether somebody would hear of changes, and asks for the beginning of what there is."""
+    block2 = request.options.block2
+    return (block2 is None or block2.number == 0) and not unwanted_classes(request) & SUCCESS
 
 
 def _cancel(task: asyncio.Task[Any]) -> None:

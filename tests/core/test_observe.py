@@ -746,3 +746,75 @@ async def test_closing_leaves_no_timer() -> None:
             state.set(b"%d" % number)
             await settle()
     assert pair.loop.timers() == []  # type: ignore[attr-defined]  # the virtual one tells
+
+
+class Failing(State):
+    """Accepts, and fails then."""
+
+    async def add_observation(self, request: Message, server_observation: Any) -> None:
+        self.observations.accept(server_observation)
+        await asyncio.sleep(0.01)
+        raise RuntimeError("a fault of the resource")
+
+
+class FailingAtOnce(State):
+    def dispatch_observation(self, request: Message, server_observation: Any) -> None:
+        self.observations.accept(server_observation)
+        raise RuntimeError("a fault of the resource")
+
+
+@pytest.mark.parametrize("kind", [Failing, FailingAtOnce])
+@virtual
+async def test_a_resource_that_fails_after_it_accepted(kind: type[State], caplog: pytest.LogCaptureFixture) -> None:
+    """The client is told 5.00, so it does not observe; nor does the resource go on telling it."""
+    state = kind()
+    async with Pair(site_of(x=state)) as pair:
+        await register(pair)
+        await asyncio.sleep(1)
+        assert [one.message.code for one in pair.answers] == [Code.INTERNAL_SERVER_ERROR]
+        table = pair.server.server._observations
+        assert (state.observation_count, len(table), table._of, table._audiences) == (0, 0, {}, {})
+    assert "a fault of the resource" in caplog.text
+
+
+@virtual
+async def test_r112_registrations_that_wait_for_their_resource_are_counted() -> None:
+    class Slow(State):
+        async def add_observation(self, request: Message, server_observation: Any) -> None:
+            await asyncio.sleep(0.01)
+            if self.state != b"refuse":
+                self.observations.accept(server_observation)
+
+    state = Slow()
+    async with Pair(site_of(x=state), limits=Limits(observations_per_peer=3)) as pair:
+        for number in range(9):
+            await register(pair, mid=number, token=b"%d" % number)
+        await asyncio.sleep(1)
+        assert state.observation_count == 3
+        assert sum(number is not None for number in observe_numbers(pair.answers)) == 3
+        state.state = b"refuse"
+        for number in range(9):
+            await register(pair, "another", mid=number, token=b"%d" % number)
+            await asyncio.sleep(1)
+        await register(pair, "a third", mid=1, token=b"gone")
+        pair.server.manager.dispatch_error(SessionEnded("over"), pair.server.interface.address("a third"))
+        await asyncio.sleep(1)
+        table = pair.server.server._observations
+        assert (len(table), table._strangers, list(table._of.values())) == (3, 3, [3])
+
+
+@virtual
+async def test_accepted_when_it_is_over() -> None:
+    """A resource that takes its time may accept what has ended meanwhile, and is told so."""
+    kept: list[Any] = []
+
+    class Late(State):
+        async def add_observation(self, request: Message, server_observation: Any) -> None:
+            kept.append(server_observation)
+
+    async with Pair(site_of(x=Late())) as pair:
+        await register(pair)
+        ended: list[str] = []
+        kept[0].accept(lambda: ended.append("over"))
+        assert ended == ["over"]
+        assert len(pair.server.server._observations) == 0
