@@ -16,6 +16,8 @@ from securecoap.wire.block import Block
 from securecoap.wire.codes import SAFE_METHODS
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from securecoap.core.bodies import Ask, BodySink, BodySource, Progress
     from securecoap.core.request_tags import RequestTags
     from securecoap.wire.message import Message
@@ -91,7 +93,7 @@ class Transfer:
             try:
                 if self._part is not None:
                     return await fetch_part(message, ask, *self._part, self._limit)
-                first, message_sent = await self._upload(message, ask)
+                first, message_sent = await self._uploaded(message, ask)
                 return await download_rest(message_sent, first, ask, self._limit, sink=self._sink, progress=progress)
             except BodyChanged:
                 if message.code not in SAFE_METHODS or restarts == _RESTARTS:
@@ -110,24 +112,30 @@ class Transfer:
         wish = message.options.block1
         return self._exponent if wish is None else min(wish.size_exponent, self._exponent)
 
-    async def _upload(self, message: Message, ask: Ask) -> tuple[Message, Message]:
+    def _uploaded(self, message: Message, ask: Ask) -> Awaitable[tuple[Message, Message]]:
         """Send a request whose payload may need several blocks (RFC 7959 section 2.5).
 
         Returns:
             The response to the last one, and the request as the blocks of its response are to be asked for.
         """
         exponent = self._largest(message)
-        size = 16 << exponent
-        if self._source is None:
-            if len(message.payload) <= size:
-                return await answer_echo(message, ask), message
-            return await Upload(message, ask, HeldBody(message.payload), self._tags, self._progress).run(exponent)
-        part, more = await self._source.read(size)
-        if not more:
-            message = message.copy()
-            message.payload = part
-            response = await answer_echo(message, ask)
-            if self._progress is not None:
-                self._progress(len(part), len(part))
-            return response, message
-        return await Upload(message, ask, self._source, self._tags, self._progress).run(exponent, (part, more))
+        if self._source is not None:
+            return self._upload(message, ask, self._source, exponent)
+        if len(message.payload) <= 16 << exponent:
+            return _asked(message, ask)
+        return Upload(message, ask, HeldBody(message.payload), self._tags, self._progress).run(exponent)
+
+    async def _upload(self, message: Message, ask: Ask, source: BodySource, exponent: int) -> tuple[Message, Message]:
+        part, more = await source.read(16 << exponent)
+        if more:
+            return await Upload(message, ask, source, self._tags, self._progress).run(exponent, (part, more))
+        message = message.copy()
+        message.payload = part
+        response = await answer_echo(message, ask)
+        if self._progress is not None:
+            self._progress(len(part), len(part))
+        return response, message
+
+
+async def _asked(message: Message, ask: Ask) -> tuple[Message, Message]:
+    return await answer_echo(message, ask), message

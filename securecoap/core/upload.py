@@ -18,7 +18,7 @@ from securecoap.wire.template import OptionTemplate
 
 if TYPE_CHECKING:
     from securecoap.core.bodies import Ask, BodySource, Progress
-    from securecoap.core.request_tags import RequestTags
+    from securecoap.core.request_tags import Operation, RequestTags
     from securecoap.wire.block import Block
 
 __all__ = ["HeldBody", "Upload"]
@@ -71,21 +71,12 @@ class Upload:
         self._template: OptionTemplate | None = None
 
     async def run(self, exponent: int, read: tuple[bytes, bool] | None = None) -> tuple[Message, Message]:
-        """Send all blocks, the first of which may have been read already."""
-        message = self._message
-        if message.options.request_tag:  # the application has chosen
-            response = await self._send_all(exponent, read)
-            return response, self._message
-        operation, tag = self._tags.take(message)
-        if tag is not None:
-            self._message = message.copy(request_tag=(tag,))
-        response = await self._send_all(exponent, read)
-        # Every block was answered, or it would have raised: the operation has concluded.
-        if operation is not None:
-            self._tags.release(operation)
-        return response, self._message
+        """Send all blocks, the first of which may have been read already.
 
-    async def _send_all(self, exponent: int, read: tuple[bytes, bool] | None) -> Message:
+        Returns:
+            The response to the last one, and the request as it was sent in the end, with its whole payload.
+        """
+        operation = self._choose_tag()
         position = 0
         source = self._source
         held = source if type(source) is HeldBody else None
@@ -119,7 +110,10 @@ class Upload:
             elif not more or code >= 96:
                 if self._progress is not None and code < 96:
                     self._progress(position + len(part), position + len(part))
-                return response
+                # Every block was answered, or it would have raised: the operation has concluded.
+                if operation is not None:
+                    self._tags.release(operation)
+                return response, self._message
             else:
                 if answer is None or (answer.number != block.number and answer.start != block.start):
                     raise TransferFailed("the server acknowledged another block than the one that was sent")
@@ -132,6 +126,16 @@ class Upload:
             self._template = None
             if not await source.rewind():
                 raise TransferFailed("the server wants the body again, and its source cannot be read twice")
+
+    def _choose_tag(self) -> Operation | None:
+        """The Request-Tag, unless the application has chosen one; what is to be released in the end."""
+        message = self._message
+        if message.options.request_tag:
+            return None
+        operation, tag = self._tags.take(message)
+        if tag is not None:
+            self._message = message.copy(request_tag=(tag,))
+        return operation
 
     def _part(self, block: Block, payload: bytes) -> Message:
         """The request with one block."""
