@@ -65,6 +65,7 @@ _NOT_INSIDE: Final = _mask(*(_OUTER_ONLY - {numbers.HOP_LIMIT}))
 # What the outer message adds to a decrypted request; all else outside is discarded (section 8.2 step 1).
 _TAKEN_FROM_OUTSIDE: Final = frozenset(_OUTER_ONLY - {numbers.OSCORE})
 _TAKEN_FROM_OUTSIDE_MASK: Final = _mask(*_TAKEN_FROM_OUTSIDE)
+_OSCORE_ONLY: Final = _mask(numbers.OSCORE)
 _HOP_LIMIT: Final = _mask(numbers.HOP_LIMIT)
 _OBSERVE: Final = _mask(numbers.OBSERVE)
 
@@ -192,7 +193,8 @@ def decode_inner_request(plaintext: bytes, outer: Options) -> tuple[int, Options
         FormatError: the plaintext is no request.
     """
     is_short = len(plaintext) <= _BARE_LENGTH
-    has_outside = outer.present & _TAKEN_FROM_OUTSIDE_MASK
+    # Mostly the OSCORE option is alone; this spares the wide mask.
+    has_outside = outer.present != _OSCORE_ONLY and outer.present & _TAKEN_FROM_OUTSIDE_MASK
     if is_short and not has_outside and (known := _bare.get(plaintext)) is not None:
         return known
     if not plaintext or not 0 < plaintext[0] < 32:
