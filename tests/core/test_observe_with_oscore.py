@@ -10,11 +10,11 @@ import pytest
 from securecoap.errors import SessionEnded
 from securecoap.oscore.sender import Sender
 from securecoap.wire.codes import Code
-from securecoap.wire.message import CON, Message
+from securecoap.wire.message import CON, RST, Message
 from tests.oscore import vectors
 from tests.oscore.fakes import Contexts, Numbers
 from tests.simulation.clock import settle, virtual
-from tests.simulation.endpoints import Pair
+from tests.simulation.endpoints import Endpoint, Pair
 
 from .helpers import site_of
 from .observing import State
@@ -155,3 +155,40 @@ async def test_the_end_of_the_context_ends_it() -> None:
         await asyncio.sleep(1)
         assert len(pair.answers) == sent
         request.cancel()
+
+
+@virtual
+async def test_r159_a_client_that_was_restarted_takes_no_earlier_notification() -> None:
+    """Appendix B.1.3: it has lost what tells a replay, so it knows of no observation, and registers again."""
+    state = State()
+    pair = secured(state)
+    async with pair:
+        request = await observing(pair)
+        state.set(b"1")
+        assert await take(request) == b"1"
+        earlier = pair.answers[-1]
+        pair.network.drop = lambda sent: sent.source == "client"  # it has no time to say goodbye
+        await pair.client.close()
+        pair.network.drop = None
+        context = vectors.context("C.1.1")
+        context.sender = Sender(Numbers(start=100), pair.loop)
+        contexts = Contexts(context)
+        contexts.client = context
+        pair.client = Endpoint(pair.network, "client", seed=1, contexts=contexts)
+
+        state.set(b"2")  # to the one that is no more
+        await asyncio.sleep(1)
+        assert pair.requests[-1].mtype == RST
+        assert state.observation_count == 0
+
+        again = pair.client.ask(Code.GET, "x", observe=0)
+        assert (await again.response).payload == b"2"
+        token = requests_of(pair)[-1].message.token
+        assert token != earlier.message.token
+        for mid, forged in enumerate((earlier.message.token, token)):
+            replayed = earlier.data.replace(earlier.message.token, forged)
+            pair.network.inject("server", "client", replayed[:2] + bytes((0, mid)) + replayed[4:])
+        await asyncio.sleep(1)
+        state.set(b"3")
+        assert await take(again) == b"3"
+        again.cancel()
