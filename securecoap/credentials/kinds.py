@@ -197,7 +197,7 @@ def oscore_context(
         place: of the entry's kind.
         common: the fields that every credential has.
         basedir: the directory from which the members are, or ``None``.
-        written: the secret as it is written, which says whence it is; ``None`` for hexadecimal digits.
+        written: the secret as it is written, which says whence it is.
     """
     algorithm: AeadParameters = got.get("algorithm", DEFAULT_ALGORITHM)
     secret: bytes = got["secret"]
@@ -227,8 +227,7 @@ def oscore_context(
         sound = False
     if not sound:
         return None
-    if written is not None or len(secret) < SHORT_KEY:
-        _warn_of_weakness(reading, secret, place, "secret", written)
+    _warn_of_weakness(reading, secret, place, "secret", written)
     hash_name: str = got.get("kdf-hashfun", DEFAULT_HASH)
     salt: bytes = got.get("salt", b"")
     variant = _variant(algorithm.name, hash_name, rederive, id_context is None)

@@ -30,6 +30,7 @@ class Row:
         self.held = True
 
     def extend(self, start: int, count: int) -> Chunk:
+        """See `securecoap.state.handle.Backing`."""
         chunk = next_chunk(max(start, self._mark()), count, self._label)
         self._database.connection.execute("UPDATE contexts SET next = ? WHERE id = ?", (chunk.end, self.place))
         return chunk
@@ -40,9 +41,11 @@ class Row:
         return StateError(f"{self._label}: {why}")
 
     def unlock(self) -> None:
+        """See `securecoap.state.handle.Backing`."""
         self._database.unlock((self,))
 
     def forget(self) -> None:
+        """See `securecoap.state.handle.Backing`."""
         self.held = False
 
     def _mark(self) -> int:
