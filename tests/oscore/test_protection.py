@@ -18,6 +18,7 @@ from securecoap.oscore.protection import (
     protect_response,
 )
 from securecoap.wire import numbers
+from securecoap.wire.codes import Code
 from securecoap.wire.message import CON, Message
 from securecoap.wire.options import Options
 
@@ -381,6 +382,21 @@ def test_no_request(plaintext):
 def test_no_response(plaintext):
     with pytest.raises(FormatError):
         decode_inner_response(plaintext, None, b"")
+
+
+@pytest.mark.parametrize("code", [Code.CSM, Code.PING, Code.PONG, Code.RELEASE, Code.ABORT])
+def test_r137_signalling_is_not_taken_from_protection(code):
+    """Section 4.3 leaves it open whether it is protected; here it is not, and what looks as it would have to is refused."""
+    client, server = vectors.context("C.1.1"), vectors.context("C.1.2")
+    like = Message.decode(b"\x41\x02\x00\x01t")
+    outer, identifiers = protect_request(client, Message(code), 20)
+    assert outer.code == Code.POST
+    with pytest.raises(FormatError, match="no request"):
+        unprotect(server, on_the_wire(outer, like))
+    answer = protect_response(server, Message.inner(code, Options(), b"", None, b"t"), incoming(server, b"\x14"), 1)
+    assert answer.code == Code.CHANGED
+    with pytest.raises(FormatError, match="no response"):
+        unprotect_back(client, on_the_wire(answer, like), identifiers)
 
 
 @given(st.binary(max_size=60))
