@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
@@ -23,7 +23,6 @@ from securecoap.credentials.saving import remove, settle, write_new
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from concurrent.futures import Future
     from multiprocessing.process import BaseProcess
     from pathlib import Path
 
@@ -61,18 +60,20 @@ class Batch:
     Attributes:
         halves: those of the server, in the order of the jobs.
         is_kept: whether the files stay; to be set when the server has its halves.
+        durable: done when the files are on the disk, which they are to be before the server has its halves.
     """
 
-    __slots__ = ("halves", "is_kept")
+    __slots__ = ("durable", "halves", "is_kept")
 
     def __init__(self) -> None:
         self.halves: list[Json] = []
         self.is_kept = False
+        self.durable: Future[None] = Future()
 
 
 @contextmanager
 def devices_made(maker: Maker, pattern: str, jobs: Sequence[Job], directory: Path) -> Iterator[Batch]:
-    """Make keys, and write the files of their devices durably; if the body does not keep them, they are taken back.
+    """Make keys, and write the files of their devices; if the body does not keep them, they are taken back.
 
     Args:
         maker: who makes them.
@@ -95,8 +96,9 @@ def devices_made(maker: Maker, pattern: str, jobs: Sequence[Job], directory: Pat
         task = partial(_make, maker, pattern)
         count = min(_processors(), len(jobs) // _WORTH_A_PROCESS, _MOST_PROCESSES)
         batch.halves = _here(task, parts, written) if count < 2 else _elsewhere(task, parts, written, count)
-        settle()
-        yield batch
+        with ThreadPoolExecutor(1) as beside:  # the disk is busy meanwhile, and the processor need not wait for it
+            batch.durable = beside.submit(settle)
+            yield batch
     finally:
         if not batch.is_kept:
             with uninterrupted():

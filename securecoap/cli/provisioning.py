@@ -252,9 +252,11 @@ def _pair_many(
         changes = [Change(server, fleet.content, "server")]
         if authority is not None:
             changes.insert(0, Change(_authority_path(server), authority.pem()))
-        with staged(changes) as ready, uninterrupted():
-            ready.replace()
-            batch.is_kept = True
+        with staged(changes) as ready:
+            batch.durable.result()
+            with uninterrupted():
+                ready.replace()
+                batch.is_kept = True
     tell(f"{server}: {len(rows)} more devices, by {kind}; their files are in {directory}")
     return status.SUCCESS
 

@@ -1,12 +1,16 @@
 """What an ``oscore`` entry may say: COSE algorithms with their lengths (RFC 9053 section 4), and bounds (RFC 8613).
 
-Tables only: what computes with them is in ``oscore/``.
+Tables, and what looks into them: what computes with them is in ``oscore/``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from securecoap.credentials.faults import Place
+    from securecoap.credentials.values import Reading
 
 __all__ = [
     "AEAD_ALGORITHMS",
@@ -17,6 +21,8 @@ __all__ = [
     "MAXIMUM_ID_CONTEXT",
     "MAXIMUM_WINDOW",
     "AeadParameters",
+    "parse_algorithm",
+    "parse_hash",
 ]
 
 
@@ -77,3 +83,21 @@ MAXIMUM_ID_CONTEXT: Final = 240
 DEFAULT_WINDOW: Final = 32
 """Places of a replay window (RFC 8613 section 3.2.2)."""
 MAXIMUM_WINDOW: Final = 4096
+
+
+def parse_algorithm(reading: Reading, value: Any, place: Place) -> Any:
+    """An AEAD algorithm by COSE's name or number."""
+    usable = isinstance(value, (str, int)) and not isinstance(value, bool)
+    found = AEAD_ALGORITHMS.get(value) if usable else None
+    if found is None:
+        names = ", ".join(name for name in AEAD_ALGORITHMS if isinstance(name, str))
+        reading.fault(place, f"no AEAD algorithm of COSE that is known here; known: {names}")
+    return found
+
+
+def parse_hash(reading: Reading, value: Any, place: Place) -> str | None:
+    """COSE's name of a hash function."""
+    found = HASH_NAMES.get(value) if isinstance(value, str) else None
+    if found is None:
+        reading.fault(place, "one of SHA-256, SHA-384, SHA-512 is expected")
+    return found

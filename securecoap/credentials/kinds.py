@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.credentials import keys
 from securecoap.credentials.algorithms import (
-    AEAD_ALGORITHMS,
     DEFAULT_ALGORITHM,
     DEFAULT_HASH,
     DEFAULT_WINDOW,
-    HASH_NAMES,
     MAXIMUM_ID_CONTEXT,
     MAXIMUM_WINDOW,
+    parse_algorithm,
+    parse_hash,
 )
 from securecoap.credentials.basedir import read_basedir
 from securecoap.credentials.edhoc import EDHOC_MEMBERS, EDHOC_REQUIRED, parse_edhoc
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KINDS", "MAXIMUM_IDENTITY", "MAXIMUM_PSK", "SHORT_KEY", "TABLES", "oscore_context",
-    "parse_algorithm", "parse_hash", "parse_peer_keys",
+    "parse_peer_keys",
 ]  # fmt: skip
 
 MAXIMUM_PSK: Final = 512
@@ -314,24 +314,6 @@ def parse_peer_keys(reading: Reading, value: Any, place: Place) -> tuple[tuple[s
         if (key := _PUBLIC_KEY(reading, member, place / label)) is not None:
             named.append((label, key))
     return tuple(named) if len(named) == len(value) else None
-
-
-def parse_algorithm(reading: Reading, value: Any, place: Place) -> Any:
-    """An AEAD algorithm by COSE's name or number."""
-    usable = isinstance(value, (str, int)) and not isinstance(value, bool)
-    found = AEAD_ALGORITHMS.get(value) if usable else None
-    if found is None:
-        names = ", ".join(name for name in AEAD_ALGORITHMS if isinstance(name, str))
-        reading.fault(place, f"no AEAD algorithm of COSE that is known here; known: {names}")
-    return found
-
-
-def parse_hash(reading: Reading, value: Any, place: Place) -> str | None:
-    """COSE's name of a hash function."""
-    found = HASH_NAMES.get(value) if isinstance(value, str) else None
-    if found is None:
-        reading.fault(place, "one of SHA-256, SHA-384, SHA-512 is expected")
-    return found
 
 
 _PRIVATE_KEY: Final = Octets(keys.private_key, keys.KeyFault)

@@ -11,7 +11,14 @@ import json
 from typing import Any, Final
 
 from securecoap.credentials import edhoc, kinds
-from securecoap.credentials.algorithms import AEAD_ALGORITHMS, DEFAULT_ALGORITHM, DEFAULT_HASH, HASH_NAMES
+from securecoap.credentials.algorithms import (
+    AEAD_ALGORITHMS,
+    DEFAULT_ALGORITHM,
+    DEFAULT_HASH,
+    HASH_NAMES,
+    parse_algorithm,
+    parse_hash,
+)
 from securecoap.credentials.algorithms import DEFAULT_WINDOW as WINDOW
 from securecoap.credentials.entries import BESIDE, GROUPS, METHODS
 from securecoap.credentials.kinds import KINDS, TABLES
@@ -90,8 +97,8 @@ _PARSED: Final[dict[Parser, Json]] = {
     parse_bool: {"type": "boolean"},
     parse_text: _TEXT,
     parse_path: _TEXT,
-    kinds.parse_algorithm: {"enum": list(AEAD_ALGORITHMS)},
-    kinds.parse_hash: {"enum": list(HASH_NAMES)},
+    parse_algorithm: {"enum": list(AEAD_ALGORITHMS)},
+    parse_hash: {"enum": list(HASH_NAMES)},
     kinds.parse_peer_keys: {
         "anyOf": [
             {"type": "array", "minItems": 1, "items": _OCTETS},

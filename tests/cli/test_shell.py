@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from support.processes import Program
@@ -400,7 +401,8 @@ def test_directories_are_followed(served):
 async def test_directories_are_completed_and_listed_anew(served, capfdbinary):
     uri, root = served
     async with Context.client() as coap:
-        session = Session(coap, Place(uri), {"quiet": False, "verbose": 0, "timeout": 30.0}, None, interactive=False)
+        connection: Any = {"quiet": False, "verbose": 0, "timeout": 30.0}
+        session = Session(coap, Place(uri), connection, None, interactive=False)
         completing = Completing(session)
 
         async def texts(line):
