@@ -142,22 +142,17 @@ class MessageManager:
             if known and mtype == CON and (remote.confirmed or len(known) <= remote.budget):
                 self._send_datagram(known, remote)
             return True
-        if code < 32:
-            return self._dispatch_request(message, peer, key, now)
-        return self._dispatch_response(message, peer, key, now)
-
-    def _dispatch_request(self, message: Message, peer: Peer, key: int, now: float) -> bool:
-        confirmable = message.mtype == CON
-        if confirmable and message.remote.is_multicast_locally:
+        if code >= 32:
+            return self._dispatch_response(message, peer, key, now)
+        if mtype == CON and remote.is_multicast_locally:
             return False  # section 8.1: multicast requests are Non-confirmable; no Reset either
         # An OSCORE request is never carried out twice: forgotten here, its duplicate is refused above as a replay.
         present = message.options.present
         is_protected = present & _OSCORE
-        is_unsafe = message.code not in SAFE_METHODS and not is_protected
+        is_unsafe = code not in SAFE_METHODS and not is_protected
         if not is_unsafe:
             key = ~key
         message.exchange = exchange = open_exchange(self, peer, message, key)
-        remote = message.remote
         if peer.address is not remote and peer.address.confirmed != remote.confirmed:
             # The interface made this address anew (it forgets where strangers are many): they are one peer.
             peer.address.confirmed = remote.confirmed = True  # type: ignore[misc]  # those that differ have a slot
@@ -182,7 +177,7 @@ class MessageManager:
             if exchange.is_open:
                 self._answer(exchange, RST)
             return False
-        if exchange.is_open and confirmable:
+        if exchange.is_open and mtype == CON:
             self._unacknowledged.add(now + self._parameters.empty_ack_delay, exchange)
         return True
 
