@@ -120,6 +120,9 @@ class DatagramSocket:
             the bind is a wildcard and the system tells).
         packet_info: whether a wildcard bind has to know local addresses; a client need not.
         failed: called with an error, the peer it is about, and the datagram of ours that it quotes (or its beginning).
+        bursts: whether what is sent goes out together after several datagrams came together. So for a client: answers
+            wake those that ask next, and a server that has nothing to do is woken once and not by each of them (to
+            wake another processor takes longer than to send). A lone answer delays nothing.
         errors: whether the network's errors are wanted; otherwise only from `report_errors` on, as each is a wake-up
             and peers that have gone cause them.
     """
@@ -132,6 +135,7 @@ class DatagramSocket:
         failed: Callable[[Exception, SocketAddress, bytes], object],
         *,
         packet_info: bool = True,
+        bursts: bool = False,
         errors: bool = True,
     ) -> None:
         self.family = sock.family
@@ -145,6 +149,8 @@ class DatagramSocket:
         # comes back for what is left. So where datagrams come one by one, a second one is not looked for each time.
         self._batch = 1
         self._alone = 0
+        self._bursts = bursts
+        self._burst: list[tuple[bytes, SocketAddress, bytes | None]] | None = None
         self._reports_errors = False
         if errors:
             self.report_errors()
@@ -173,10 +179,7 @@ class DatagramSocket:
             received(data, source, None)
             if self._closed:
                 return
-        if self._batch > 1 or self._alone >= _OFTEN_ALONE:
-            self._batch = min(2 * self._batch, _BATCH)
-        else:
-            self._alone += 1
+        self._batch_read()
 
     def _read_messages(self) -> None:
         receive = self._sock.recvmsg
@@ -196,12 +199,19 @@ class DatagramSocket:
             received(data, source, local)
             if self._closed:
                 return
+        self._batch_read()
+
+    def _batch_read(self) -> None:
+        if self._batch > 1:
+            self._begin_burst()
         if self._batch > 1 or self._alone >= _OFTEN_ALONE:
             self._batch = min(2 * self._batch, _BATCH)
         else:
             self._alone += 1
 
     def _nothing_read(self, error: OSError, count: int) -> None:
+        if count > 1:
+            self._begin_burst()
         self._batch = max(count, 1)
         self._alone = 0
         # The loop woke us and there is no datagram: then there is an error in the queue, and it has to be taken out.
@@ -221,11 +231,32 @@ class DatagramSocket:
                     number = _EXTENDED_ERROR.unpack_from(value)[0]
                     self._failed(Unreachable(number, "the network reports that the peer is unreachable"), peer, quoted)
 
+    def _begin_burst(self) -> None:
+        """Collect what those send that wait for what has just been read; they have their turn before `_end_burst`."""
+        if self._bursts and self._burst is None and not self._closed:
+            self._burst = []
+            self._loop.call_soon(self._end_burst)
+
+    def _end_burst(self) -> None:
+        """Send what was collected, in its order."""
+        burst, self._burst = self._burst, None
+        for data, peer, local in burst or ():
+            if self._closed:
+                return
+            self.send(data, peer, local)
+
     def send(self, data: bytes, peer: SocketAddress, local: bytes | None = None) -> None:
         """Send a datagram, from the local address of a packet that came in if one is given.
 
-        A full buffer loses the datagram, as the network may; other errors go to ``failed``.
+        It goes out in this turn of the loop, whatever becomes of its request in the same turn. A full buffer loses the
+        datagram, as the network may; other errors go to ``failed``.
         """
+        burst = self._burst
+        if burst is not None:
+            burst.append((data, peer, local))
+            if len(burst) == _BATCH:
+                self._end_burst()
+            return
         try:
             if local is None:
                 self._sock.sendto(data, peer)
@@ -259,8 +290,9 @@ class DatagramSocket:
             self._loop.call_soon(self._failed, reason, peer, data)
 
     def close(self) -> None:
-        """Stop reading and close."""
+        """Send what was handed over, stop reading, and close."""
         if not self._closed:
+            self._end_burst()
             self._closed = True
             self._loop.remove_reader(self._sock.fileno())
             self._sock.close()

@@ -135,7 +135,9 @@ class DtlsInterface:
         self._current: Callable[[Any], Any] = lambda source: (source,)  # nothing is gone before there was a reload
         sock = open_socket(host, port, inherited)
         received = self._received if share is None else share(self._received)
-        self._socket = DatagramSocket(sock, loop, received, self._failed, packet_info=packet_info, errors=False)
+        self._socket = DatagramSocket(
+            sock, loop, received, self._failed, packet_info=packet_info, bursts=not packet_info, errors=False
+        )
         self.address: SocketAddress = self._socket.address
         self._resolver = Resolver(loop, self._socket.family)
 

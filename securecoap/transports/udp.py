@@ -140,7 +140,12 @@ class UdpInterface:
         self._above = above
         self._loop = loop
         self._socket = DatagramSocket(
-            open_socket(host, port, inherited), loop, self._received, self._failed, packet_info=packet_info
+            open_socket(host, port, inherited),
+            loop,
+            self._received,
+            self._failed,
+            packet_info=packet_info,
+            bursts=not packet_info,
         )
         self.address = self._socket.address
         self.local_host = host_text(self.address)

@@ -162,13 +162,15 @@ async def test_reading_is_in_bounded_batches() -> None:
 
 
 class Waiting:
-    """Stands in for a socket: what waits in it, and how often it was asked for nothing."""
+    """Stands in for a socket: what waits in it, how often it was asked for nothing, and what was sent."""
 
     family = socket.AF_INET
 
     def __init__(self) -> None:
         self.waiting = 0
         self.in_vain = 0
+        self.sent: list[bytes] = []
+        self.closed = False
 
     def getsockname(self) -> Any:
         return ("127.0.0.1", 5683)
@@ -183,12 +185,39 @@ class Waiting:
         self.waiting -= 1
         return b"x", ("127.0.0.1", 1)
 
+    def sendto(self, data: bytes, _peer: object) -> None:
+        assert not self.closed
+        if data == b"too long":
+            raise OSError(errno.EMSGSIZE, "too long")
+        if data != b"no room":
+            self.sent.append(data)
+            return
+        raise BlockingIOError
+
+    def close(self) -> None:
+        self.closed = True
+
 
 class Reader:
     """Stands in for a loop that calls as long as something waits."""
 
+    def __init__(self) -> None:
+        self.soon: list[tuple[Any, ...]] = []
+
     def add_reader(self, _number: int, callback: Any) -> None:
         self.callback = callback
+
+    def remove_reader(self, _number: int) -> None:
+        """It is closed."""
+
+    def call_soon(self, *call: Any) -> None:
+        self.soon.append(call)
+
+    def run_soon(self) -> None:
+        """One turn: what was there at its beginning."""
+        calls, self.soon = self.soon, []
+        for callback, *given in calls:
+            callback(*given)
 
     def bring(self, sock: Waiting, count: int) -> int:
         """Let datagrams come, all at once; return the turns that it takes to read them."""
@@ -210,6 +239,99 @@ def test_no_second_datagram_is_looked_for_each_time_while_they_come_alone() -> N
     assert loop.bring(sock, 100) <= 9 + 6  # many at once are soon read many at a time
     assert loop.bring(sock, 100) <= 3
     assert len(got) == 290
+
+
+class Burst:
+    """A `DatagramSocket` whose every datagram wakes somebody who sends the next of ``answers`` then."""
+
+    def __init__(self, *answers: bytes, **options: Any) -> None:
+        self.sock: Any = Waiting()
+        self.loop: Any = Reader()
+        self.failed: list[bytes] = []
+        self.answers = iter(answers)
+        self.socket = DatagramSocket(
+            self.sock,
+            self.loop,
+            lambda *_: self.loop.call_soon(self.answer),
+            lambda _error, _peer, data: self.failed.append(data),
+            errors=False,
+            **{"bursts": True, **options},
+        )
+        for count in (*[1] * 9, 2, 4, 8, 16, 32):  # many came together before
+            self.sock.waiting = count
+            self.loop.callback()
+        self.loop.soon.clear()
+        self.socket._end_burst()
+        self.before: list[int] = []
+
+    def answer(self) -> None:
+        self.before.append(len(self.sock.sent))
+        self.send(next(self.answers))
+
+    def send(self, data: bytes) -> None:
+        self.socket.send(data, ("127.0.0.1", 1))
+
+
+def test_those_whom_a_batch_wakes_send_together() -> None:
+    burst = Burst(b"1", b"2", b"3", b"4")
+    burst.loop.bring(burst.sock, 3)
+    burst.loop.run_soon()
+    assert burst.before == [0, 0, 0]
+    assert burst.sock.sent == [b"1", b"2", b"3"]
+    burst.send(b"later")
+    assert burst.sock.sent[3:] == [b"later"]
+    burst.loop.bring(burst.sock, 1)  # alone: it waits for nobody
+    burst.loop.run_soon()
+    assert burst.sock.sent[4:] == [b"4"]
+    assert not burst.loop.soon
+
+
+def test_a_whole_batch_is_no_other() -> None:
+    burst = Burst(*[b"%d" % number for number in range(64)])
+    burst.sock.waiting = 64
+    burst.loop.callback()
+    assert not burst.sock.sent
+    burst.loop.run_soon()
+    assert burst.sock.sent == [b"%d" % number for number in range(64)]
+
+
+def test_a_server_sends_at_once() -> None:
+    burst = Burst(b"1", b"2", bursts=False)
+    burst.loop.bring(burst.sock, 2)
+    burst.loop.run_soon()
+    assert burst.before == [0, 1]
+
+
+def test_what_is_collected_is_bounded() -> None:
+    burst = Burst()
+    burst.loop.bring(burst.sock, 2)
+    for number in range(63):
+        burst.send(b"%d" % number)
+    assert not burst.sock.sent
+    for number in range(63, 66):
+        burst.send(b"%d" % number)
+        assert len(burst.sock.sent) == number + 1
+    assert burst.sock.sent == [b"%d" % number for number in range(66)]
+
+
+def test_what_cannot_be_sent_together_fails_alone() -> None:
+    burst = Burst(b"1", b"too long", b"no room", b"4")
+    burst.loop.bring(burst.sock, 4)
+    burst.loop.run_soon()
+    assert burst.sock.sent == [b"1", b"4"]
+    burst.loop.run_soon()
+    assert burst.failed == [b"too long"]
+
+
+def test_what_was_handed_over_is_sent_before_the_end() -> None:
+    burst = Burst()
+    burst.loop.bring(burst.sock, 2)
+    burst.send(b"1")
+    burst.loop.soon = burst.loop.soon[-1:]
+    burst.socket.close()
+    assert burst.sock.sent == [b"1"]
+    burst.loop.run_soon()
+    assert burst.sock.sent == [b"1"]
 
 
 @real
