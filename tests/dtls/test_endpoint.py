@@ -209,6 +209,19 @@ def test_several_records_in_one_datagram_and_zero_length_ones():
     assert [data for _, data in couple.server_events.data] == [b"first", b"second"]
 
 
+def test_it_says_whether_something_may_be_due_earlier():
+    """A transport asks for the time of the next deadline then only: not for each record of application data."""
+    couple = established()
+    record = couple.client_session.seal_application(b"data")
+    assert couple.server.receive(record, CLIENT, couple.now) is False
+    assert couple.server.receive(record, CLIENT, couple.now) is True  # a replay; nothing is known of it
+    before = couple.server.next_timeout()
+    stranger = ("192.0.2.3", 5)
+    cookie = cookie_for(couple, stranger)
+    assert couple.server.receive(hello(cookie=cookie, sequence=1, record=1), stranger, couple.now) is True
+    assert couple.server.next_timeout() < before
+
+
 def test_application_data_in_epoch_0_is_never_delivered():
     couple = established()
     couple.server.receive(plaintext_record(ContentType.APPLICATION_DATA, 9, b"\x40\x01\x00\x01"), CLIENT, couple.now)

@@ -117,6 +117,27 @@ def test_replay_window_agrees_with_a_set(opened, numbers):
 
 
 @WAYS
+@given(numbers=st.lists(st.integers(0, 150), min_size=1, max_size=60), later=st.lists(st.integers(0, 200), max_size=20))
+def test_the_window_can_be_handed_over(opened, numbers, later):
+    """What is kept over a restart is the RFC's form: bit n says that the n-th before the newest was received."""
+    write, read = protections()
+
+    def record(number):
+        write.next_number = (1 << 48) + number
+        return write.seal_application(b"x")
+
+    for number in numbers:
+        opened(read, record(number))
+    newest = max(numbers)
+    received = {newest - n for n in range(min(64, newest + 1)) if read.window >> n & 1}
+    assert received == {number for number in numbers if number > newest - 64}
+    _, other = protections()
+    other.highest, other.window = read.highest, read.window
+    for number in later:
+        assert opened(other, record(number)) == opened(read, record(number))
+
+
+@WAYS
 def test_a_jump_of_48_bits_does_not_shift_the_window_so_far(opened):
     write, read = protections()
     first = write.seal_application(b"first")
