@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from securecoap.core.notifications import UNKNOWN, as_confirmable, without_observe
 from securecoap.core.pace import Pace
+from securecoap.core.silence import SUCCESS, unwanted_classes
 from securecoap.interfaces import Exchange
-from securecoap.wire.codes import Code
+from securecoap.wire import numbers
+from securecoap.wire.codes import SAFE_METHODS, Code
 from securecoap.wire.message import Message, NoResponse
 
 if TYPE_CHECKING:
@@ -27,7 +29,23 @@ if TYPE_CHECKING:
 
     Render: TypeAlias = "Callable[[Rendering, Resource], object]"
 
-__all__ = ["Audience", "Observation", "Rendering", "observe"]
+__all__ = ["Audience", "Observation", "Rendering", "is_registration", "observe"]
+
+_EXCEPTIONS: Final = 1 << numbers.BLOCK2 | 1 << numbers.NO_RESPONSE  # with which there may be none
+
+
+def is_registration(request: Message) -> bool:
+    """Whether a request with the Observe option asks to be told of changes.
+
+    Not so one for a later block of a body, and one whose sender would hear of none (RFC 7967).
+    """
+    options = request.options
+    if options.observe != 0 or request.code not in SAFE_METHODS:
+        return False
+    if not options.present & _EXCEPTIONS:
+        return True
+    block2 = options.block2
+    return (block2 is None or block2.number == 0) and not unwanted_classes(request) & SUCCESS
 
 
 class Observation(Exchange):
@@ -45,12 +63,11 @@ class Observation(Exchange):
         is_outstanding: whether a notification is still to be acknowledged.
         ended: whether nothing is sent any more.
         rendering: the one that is waited for.
-        request: the registration.
     """
 
     __slots__ = (
         "_format", "_number", "_pace", "_wanted", "audience", "callback", "ended", "identity", "incoming",
-        "is_outstanding", "is_stranger", "rendering", "request",
+        "is_outstanding", "is_stranger", "rendering",
     )  # fmt: skip
 
     incoming: IncomingPlumbing
@@ -61,11 +78,15 @@ class Observation(Exchange):
     ended: bool
     callback: Cancel | None
     rendering: Rendering | None
-    request: Message
     _wanted: object | None  # the change of which it is still to be told
     _format: int | None
     _number: int
     _pace: Pace | None  # of who gets Non-confirmable notifications
+
+    @property
+    def request(self) -> Message:
+        """The registration."""
+        return self.incoming.request
 
     def accept(self, cancellation_callback: Cancel) -> None:
         """Take the registration; the callback is called once when it ends. See `ServerObservation.accept`."""
@@ -201,7 +222,7 @@ class Observation(Exchange):
         """The first state is rendered."""
         self.rendering = None
         if response is not NoResponse:
-            request = self.request
+            request = self.incoming.request
             notification = self.audience.table.notification(request, response)
             notification.exchange = request.exchange  # it is for this registration alone
             self._send(notification)
@@ -233,7 +254,6 @@ def observe(
     """Begin an observation; as a function it takes half the time of a class's call."""
     observation = _new(Observation)
     observation.incoming = incoming
-    observation.request = incoming.request
     observation.audience = audience
     observation.identity = identity
     observation.is_stranger = is_stranger

@@ -17,9 +17,8 @@ from securecoap.core.blockwise import Assemblies
 from securecoap.core.gate import Gate, admit
 from securecoap.core.notifications import SEQUENCE_RATE
 from securecoap.core.observations import Observations
-from securecoap.core.observe import Observation, Rendering
+from securecoap.core.observe import Observation, Rendering, is_registration
 from securecoap.core.problems import error_message, nothing_there
-from securecoap.core.silence import SUCCESS, unwanted_classes
 from securecoap.core.tasks import start
 from securecoap.errors import (
     BadRequest,
@@ -54,8 +53,6 @@ _GATE: Final = sum(
 _SPECIAL: Final = sum(1 << number for number in (numbers.BLOCK1, numbers.BLOCK2, numbers.OBSERVE))
 _BLOCKS: Final = 1 << numbers.BLOCK1 | 1 << numbers.BLOCK2
 _OBSERVE: Final = 1 << numbers.OBSERVE
-# Options with which a registration may be a plain request.
-_RARE: Final = _BLOCKS | 1 << numbers.NO_RESPONSE
 
 
 class Server:
@@ -193,15 +190,11 @@ class Server:
     def _observed(self, incoming: IncomingPlumbing, resource: Resource) -> None:
         """Register an observation if one is asked for and taken, and render."""
         request = incoming.request
-        options = request.options
-        present = options.present
         if (
-            present & _OBSERVE
-            and options.observe == 0
-            and request.code in SAFE_METHODS
+            request.options.present & _OBSERVE
+            and is_registration(request)
             and getattr(resource, "is_observable", None) is not False
             and (add := getattr(resource, "dispatch_observation", None) or getattr(resource, "add_observation", None))
-            and (not present & _RARE or _begins(request))
             and (observation := self._observations.register(incoming, resource)) is not None
         ):
             try:
@@ -386,12 +379,6 @@ class Server:
             _, stubborn = await asyncio.wait(tasks, timeout=patience)
             for task in stubborn:
                 _logger.error("a handler ignores that it is cancelled: %r", task.get_coro())
-
-
-def _begins(request: Message) -> bool:
-    """Whether somebody would hear of changes, and asks for the beginning of what there is."""
-    block2 = request.options.block2
-    return (block2 is None or block2.number == 0) and not unwanted_classes(request) & SUCCESS
 
 
 def _cancel(task: asyncio.Task[Any]) -> None:
