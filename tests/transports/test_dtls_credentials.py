@@ -295,7 +295,9 @@ def psk(identity: str, key: str) -> dict[str, Any]:
 
 def test_a_pre_shared_key_is_made_ready_once_and_again_after_a_reload():
     maps = [CredentialsMap.from_dict({":a": psk("a", "key number one ..")}, role="server")]
-    found = ServerStore(None, lambda one: maps[-1].find_psk(one, NOW.timestamp()), lambda: maps[-1].dtls_peers, print)
+    found: Any = ServerStore(
+        None, lambda one: maps[-1].find_psk(one, NOW.timestamp()), lambda: maps[-1].dtls_peers, print
+    )
     first = found.look_up(b"a")
     assert (first.key, first.claims) == (b"key number one ..", (":a",))
     assert found.look_up(b"a") is first
@@ -314,7 +316,7 @@ def test_a_pre_shared_key_is_made_ready_once_and_again_after_a_reload():
 
 def test_the_pre_shared_keys_that_are_made_ready_are_bounded(monkeypatch):
     monkeypatch.setattr(dtls_credentials, "_MOST_MADE", 3)
-    found = store({f":{name}": psk(name, "sixteen bytes ...") for name in "abcde"})
+    found: Any = store({f":{name}": psk(name, "sixteen bytes ...") for name in "abcde"})
     for name in "abcde":
         assert found.look_up(name.encode()).claims == (f":{name}",)
         assert len(found._made) <= 3
