@@ -152,8 +152,8 @@ class Limits:
     dtls_handshakes: int = 1_000
     """Handshakes past the cookie. At the bound the oldest goes."""
     dtls_resumptions: int = 10_000
-    """Sessions that a server can resume by ID, or a client with its servers; at the bound the oldest goes. What is in
-    a ticket takes no memory."""
+    """Sessions that a server can resume by ID, or a client with its servers; at the bound the oldest go, one in 64
+    at once. What is in a ticket takes no memory."""
     dtls_handshake_bytes: int = 32 * 1024
     """Bytes of one peer's handshake messages under reassembly. Beyond it the handshake fails."""
     oscore_errors_per_second: float = 10.0

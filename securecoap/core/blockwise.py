@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from securecoap.core.clock import clock_of
+from securecoap.clock import clock_of
 from securecoap.core.response_body import ResponseBody, cut
 from securecoap.errors import (
     BadRequest,

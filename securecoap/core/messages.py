@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from securecoap.clock import clock_of
 from securecoap.config import Limits, TransportParameters
-from securecoap.core.clock import clock_of
 from securecoap.core.deadlines import Deadlines
 from securecoap.core.incoming import open_exchange
 from securecoap.core.leisure import Leisure

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from securecoap.core.clock import clock_of
+from securecoap.clock import clock_of
 from securecoap.core.deadlines import Deadlines
 from securecoap.core.notifications import SequenceNumbers, make
 from securecoap.core.observe import Audience, observe

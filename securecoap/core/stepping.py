@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from securecoap.core.clock import clock_of
+from securecoap.clock import clock_of
 from securecoap.errors import RequestTimeout
 
 if TYPE_CHECKING:

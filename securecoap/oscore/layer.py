@@ -48,15 +48,14 @@ _EMPTY: Final = Options.received(())
 
 
 class ContextSource(Protocol):
-    """Where security contexts come from; each of them is one object in a process, whoever asks.
-
-    Attributes:
-        found: what `find` said, by its arguments, where it would say the same again; bounded by its owner. It spares
-            the call for nearly every request.
-    """
+    """Where security contexts come from; each of them is one object in a process, whoever asks."""
 
     @property
-    def found(self) -> Mapping[tuple[bytes, bytes | None], Sequence[SecurityContext]]: ...
+    def found(self) -> Mapping[tuple[bytes, bytes | None], Sequence[SecurityContext]]:
+        """What `find` said, by its arguments, where it would say the same again; bounded by its owner.
+
+        It spares the call for nearly every request.
+        """
 
     def find(self, kid: bytes, kid_context: bytes | None) -> Sequence[SecurityContext]:
         """The contexts with which a request with these identifiers may have been protected; best first, few, at once.

@@ -11,8 +11,8 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Any, Final
 
+from securecoap.clock import clock_of
 from securecoap.config import Limits, TransportParameters
-from securecoap.core.clock import clock_of
 from securecoap.dtls.engine import EndReason
 from securecoap.dtls.parameters import DtlsParameters
 from securecoap.dtls.records import SequenceExhausted

@@ -21,7 +21,7 @@ RANKS = {
     "errors": 0, "config": 0, "collection": 0, "events": 0,
     "wire": 1,
     "interfaces": 2,
-    "credentials": 3,
+    "clock": 3, "credentials": 3,
     "core": 4, "oscore": 4, "dtls": 4, "state": 4, "access": 4, "expiry": 4,
     "edhoc": 5, "tracing": 5, "derivation": 5, "companions": 5, "sightings": 5,
     "transports": 6, "resources": 6, "keyring": 6, "security_contexts": 6, "binds": 6, "streaming": 6, "calls": 6,

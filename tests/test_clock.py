@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from securecoap.core.clock import clock_of
+from securecoap.clock import clock_of
 
 
 def test_a_loop_of_asyncio_is_read_at_its_source():
