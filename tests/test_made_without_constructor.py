@@ -60,7 +60,8 @@ def _makings(function: ast.FunctionDef, module: Any, scope: ast.AST) -> Iterator
 
 
 def _has_none(cls: type) -> bool:
-    return cls.__init__ is object.__init__ and cls.__module__.startswith("securecoap") and bool(_slots(cls))
+    has_one = any("__init__" in vars(one) for one in cls.__mro__[:-1])
+    return not has_one and cls.__module__.startswith("securecoap") and bool(_slots(cls))
 
 
 def _slots(cls: type) -> set[str]:
