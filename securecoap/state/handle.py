@@ -246,12 +246,6 @@ class Handle:
         """Give up the handle; the last user's call saves ``window``."""
         await wait_closed([(self, window)])
 
-    def begin_close(self, window: SavedWindow | None = None) -> asyncio.Future[None]:
-        """Stop at once; the future is done when the context is free again."""
-        begin_closing([(self, window)])
-        assert self.closed is not None
-        return self.closed
-
     def finish(self, window: SavedWindow | None, closed: asyncio.Future[None]) -> Callable[[], Return]:
         """Stop at once; what is returned tells what is left, in the worker's thread, and ``closed`` when it is kept."""
         self.closed = closed
@@ -334,14 +328,15 @@ def begin_closing(closings: Iterable[tuple[Handle, SavedWindow | None]]) -> set[
         Futures, done when the contexts are free again.
     """
     settled: set[asyncio.Future[None]] = set()
-    ending: dict[tuple[int, int], list[tuple[Handle, SavedWindow | None]]] = {}
+    # Each once, whatever is asked: one that has stopped already would give numbers back that it has handed out.
+    ending: dict[tuple[int, int], dict[Handle, SavedWindow | None]] = {}
     for handle, window in closings:
         if handle.closed is None:
-            ending.setdefault((id(handle.home), id(handle.loop)), []).append((handle, window))
+            ending.setdefault((id(handle.home), id(handle.loop)), {}).setdefault(handle, window)
         else:
             settled.add(handle.closed)
     for several in ending.values():
-        settled.add(_close(several))
+        settled.add(_close(list(several.items())))
     return settled
 
 

@@ -461,6 +461,20 @@ def test_many_windows_are_saved_and_voided_together(tmp_path):
     asyncio.run(main())
 
 
+def test_a_context_that_is_closed_twice_in_one_call_gives_back_no_number_that_it_has_used(tmp_path):
+    async def main():
+        store = SqliteStateStore(tmp_path)
+        state = await store.open(FP, label=":device")
+        used = [state.next_number() for _ in range(5)]
+        await store.close_many([(state, SavedWindow(7, 1, 32)), (state, None)])
+        state = await store.open(FP, label=":device")
+        assert state.next_number() == used[-1] + 1
+        assert state.take_window() == SavedWindow(7, 1, 32)
+        await store.close()
+
+    asyncio.run(main())
+
+
 class Pieces:
     """How many locks without a gap the system has to keep for a process that gives them up one by one."""
 
