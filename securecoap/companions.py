@@ -97,13 +97,9 @@ def rename(state: ContextState, credential: OscoreContext) -> None:
 
 
 def window_of(state: ContextState) -> SavedWindow | None:
-    """What the last user of a state is to have saved when it is closed."""
+    """What the last user of a state is to have saved when it is closed; if no message came it stays as it was."""
     companion = state.companion
-    if isinstance(companion, SecurityContext):
-        return saved_window(companion)
-    if isinstance(companion, OscoreContext) and state.users == 1:
-        return state.take_window()  # as it was: no message came
-    return None
+    return saved_window(companion) if isinstance(companion, SecurityContext) else None
 
 
 def _is_companion(companion: object) -> TypeGuard[OscoreContext | SecurityContext | Rederivation]:

@@ -102,6 +102,30 @@ def test_endpoints_of_a_process_share_what_the_first_of_them_derives(tmp_path: P
     asyncio.run(main())
 
 
+def test_a_reload_that_does_not_come_about_leaves_windows_as_they_were(tmp_path: Path) -> None:
+    async def main() -> None:
+        store = SqliteStateStore(tmp_path)
+        window = SavedWindow(70, 0b1011, 32)
+        name = name_of(first_of(credentials()))
+        await (await store.open(name, label="before")).close(window)
+        contexts = contexts_of(credentials(0), tmp_path)
+        await contexts.open_all()
+        await contexts.abandon(await contexts.prepare(credentials()))
+        opened = await contexts.prepare(credentials(1))
+        await contexts.let_go(contexts.use(credentials(1), opened))
+        closings = contexts.use(credentials(0), [])  # it is given up unused; another endpoint takes it in that moment
+        beside = contexts_of(credentials(1), tmp_path)
+        await beside.open_all()
+        await contexts.let_go(closings)
+        (context,) = beside.find(b"\xb0", None)
+        assert (context.window.highest, context.window.seen, context.window.void) == (70, 0b1011, False)
+        await beside.close()
+        await contexts.close()
+        await store.close()
+
+    asyncio.run(main())
+
+
 def test_the_window_of_a_context_that_nobody_used_is_saved_as_it_was(tmp_path: Path) -> None:
     async def main() -> None:
         store = SqliteStateStore(tmp_path)

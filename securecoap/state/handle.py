@@ -251,6 +251,8 @@ class Handle:
         self.closed = closed
         if self._shared and self.companion is None:
             window = None
+        if window is None:
+            window = self._window  # that nobody has taken: nothing was accepted since
         unused = self._next
         self.stop()
         self._fail_waiters(StateError(f"{self._label}: its state is closed"))

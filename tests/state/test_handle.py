@@ -245,6 +245,25 @@ def test_handle_is_shared_in_a_loop_and_closed_with_its_last_user():
     asyncio.run(main())
 
 
+def test_a_window_that_nobody_took_stays_as_it_was_however_the_handle_is_closed():
+    async def main():
+        store = MemoryStateStore()
+        saved = SavedWindow(7, 0b101, 32)
+        await (await store.open(FP, label=":a")).close(saved)
+        state = await store.open(FP, label=":a")
+        await state.close()
+        state = await store.open(FP, label=":a")
+        await store.open(FP, label=":b")  # shared, and given up in any order
+        await state.close()
+        await state.close()
+        state = await store.open(FP, label=":a")
+        assert state.take_window() == saved
+        await state.close()  # whoever took it has to say what became of it
+        assert (await store.open(FP, label=":a")).take_window() is None
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("companion", [None, object()])
 def test_window_of_a_shared_handle_is_saved_only_with_a_companion(companion):
     async def main():
