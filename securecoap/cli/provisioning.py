@@ -240,9 +240,9 @@ def _pair_many(
     fleet, authority = fleet_of(server, kind, uri, days)
     maker = fleet.maker(kind)
     jobs = []
-    for line, label, claims, _ in rows:
+    for line, label, *_ in rows:
         try:
-            order = fleet.order(kind, label, claims)
+            order = fleet.order(kind, label)
         except MakingFault as fault:
             raise MakingFault(f"line {line}: {fault}") from None
         jobs.append(Job(line, order, f"{directory}/{order.name}.json"))

@@ -27,6 +27,8 @@ __all__ = ["CERTIFICATE_DAYS", "PAIRED_KINDS", "Fleet", "members"]
 CERTIFICATE_DAYS: Final = 730
 _SHORTEST_KID: Final = 2
 """Bytes of kids: each message to the server has one."""
+_OPEN_TO_MORE: Final = {"dtls-rpk", "claims"}
+"""What an entry of raw public keys may have: one that begins or ends holds for those that are in it."""
 
 Octets = Callable[[Any], bytes | None]
 """Gives the bytes of a byte value as it is in a file; ``None`` if they cannot be had."""
@@ -81,11 +83,15 @@ class Fleet:
         self._kids: set[bytes] = {making.OWN_KID}
         self._peers: set[str] = set()
         self._ordered: set[str] = set()
-        self._raw_keys: Json | None = None
+        self._own_raw: Json | None = None
+        self._raw_peers: dict[tuple[str, ...], Json] = {}
         self.is_certified = False
         self._own_set: Any = None
         for one in members(content):
             self._take(one)
+        for name, entry in content.items():
+            if name.startswith(":"):
+                self._take_raw_peers(entry)
 
     def _take(self, entry: Json) -> None:
         """Note what an entry has taken."""
@@ -101,7 +107,7 @@ class Fleet:
         self.is_certified = self.is_certified or (isinstance(value, dict) and "private-key" in value)
         value = entry.get("dtls-rpk")
         if isinstance(value, dict):
-            self._raw_keys = value if self._raw_keys is None else self._raw_keys
+            self._own_raw = value if self._own_raw is None else self._own_raw
             self._peers.update(value["peer-keys"] if isinstance(value.get("peer-keys"), dict) else ())
         value = entry.get("edhoc-oscore")
         if isinstance(value, dict):
@@ -111,6 +117,14 @@ class Fleet:
                 kid = _edhoc_kid(value.get(party))
                 if kid is not None and (data := self.octets(kid)) is not None:
                     self._kids.add(data)
+
+    def _take_raw_peers(self, entry: Any) -> None:
+        """Note where further raw public keys may stand, by the claims that they have there."""
+        value = entry.get("dtls-rpk") if isinstance(entry, dict) else None
+        if isinstance(value, dict) and isinstance(value.get("peer-keys"), dict) and not entry.keys() - _OPEN_TO_MORE:
+            claims = entry.get("claims", [])
+            if isinstance(claims, list) and all(isinstance(one, str) for one in claims):
+                self._raw_peers.setdefault(tuple(claims), value["peer-keys"])
 
     def has(self, label: str) -> bool:
         """Whether a label is there, as an entry or among ``peer-keys``, or is settled for a device."""
@@ -128,7 +142,7 @@ class Fleet:
             MakingFault: the label is taken, or the kind cannot be made.
         """
         maker = self.maker(kind)
-        ours, theirs = maker.halves(self.order(kind, label, claims))
+        ours, theirs = maker.halves(self.order(kind, label))
         self.enter(kind, label, ours, claims)
         return {kind: theirs}
 
@@ -148,11 +162,11 @@ class Fleet:
             return Maker(kind, None, self._certified_authority(), self._now, self._days)
         return Maker(kind)
 
-    def order(self, kind: str, label: str, claims: Sequence[str] = ()) -> Order:
+    def order(self, kind: str, label: str) -> Order:
         """Settle a device's names, so that nobody else gets them; its credential is entered when it is made.
 
         Args:
-            kind, label, claims: see `pair`.
+            kind, label: see `pair`.
 
         Raises:
             MakingFault: the label is taken, or cannot be one of this kind.
@@ -161,8 +175,6 @@ class Fleet:
             raise MakingFault(f"{label} is there already; 'credentials rotate' gives it a new key")
         if not label.startswith(":") or not label[1:].strip() or not label.isprintable():
             raise MakingFault(f'{label}: a label is ":" and a name of printable characters')
-        if kind == "dtls-rpk" and claims:
-            raise MakingFault("dtls-rpk: a device's claims have no place in the file; its label is what it proves")
         self._ordered.add(label)
         return self._order(kind, label[1:])
 
@@ -177,8 +189,19 @@ class Fleet:
         """Add a device whose names were settled, and whose server's half is made."""
         if kind != "dtls-rpk":
             self.content[label] = {kind: ours, "claims": list(claims)} if claims else {kind: ours}
-        elif self._raw_keys is not None:
-            self._raw_keys["peer-keys"][label] = ours
+        else:
+            self._raw_peers_with(tuple(claims))[label] = ours
+
+    def _raw_peers_with(self, claims: tuple[str, ...]) -> Json:
+        """The ``peer-keys`` of devices with these claims, which are those of their entry: nobody gets another's."""
+        peers = self._raw_peers.get(claims)
+        if peers is None:
+            owner = self._own_raw or {}
+            own = {name: owner[name] for name in ("private-key", "public-key") if name in owner}
+            peers = self._raw_peers[claims] = {}
+            entry = {"dtls-rpk": {**own, "peer-keys": peers}}
+            self.content[self._free(":raw-public-keys")] = {**entry, "claims": list(claims)} if claims else entry
+        return peers
 
     def halves(self, kind: str, name: str) -> tuple[Json, Json]:
         """The value for a label in the server's file, and the value for its device's, with new keys; not entered.
@@ -212,13 +235,10 @@ class Fleet:
 
     def _own_key(self) -> Json:
         """The server's raw public key, as its devices have it."""
-        owner = self._raw_keys
+        owner = self._own_raw
         if owner is None:
             private, public = making.key_pair()
-            owner = self._raw_keys = {"private-key": private, "public-key": public, "peer-keys": {}}
-            self.content[self._free(":raw-public-keys")] = {"dtls-rpk": owner}
-        if not isinstance(owner.get("peer-keys"), dict):
-            raise MakingFault("dtls-rpk: peer-keys is a list; make it an object from labels to keys")
+            owner = self._own_raw = {"private-key": private, "public-key": public}
         if "public-key" not in owner:
             owner["public-key"] = self._public_key(owner.get("private-key"))
         shown = self.octets(owner["public-key"])

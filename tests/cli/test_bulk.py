@@ -91,11 +91,10 @@ def secrets_of(value):
 @pytest.mark.parametrize("kind", PAIRED_KINDS)
 def test_several_processes_make_what_one_makes(kind, pair_all, monkeypatch, several):
     names = [f"d{number}" for number in range(10)]
-    claims = "" if kind == "dtls-rpk" else "reader writer"
-    by_several = pair_all(kind, names, "several", claims=claims)
+    by_several = pair_all(kind, names, "several", claims="reader writer")
     monkeypatch.setattr(bulk, "_processors", lambda: 1)
     monkeypatch.setattr(bulk, "ProcessPoolExecutor", None)
-    by_one = pair_all(kind, names, "one", claims=claims)
+    by_one = pair_all(kind, names, "one", claims="reader writer")
     assert by_several.outcome.status == by_one.outcome.status == 0, by_several.outcome.err
     assert shape(by_several.content) == shape(by_one.content)
     assert list(by_several.content) == list(by_one.content)

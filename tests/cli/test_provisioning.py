@@ -97,15 +97,42 @@ def test_a_pair_fits_and_says_no_secret(pair, files, run, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_devices_share_a_server_and_not_a_key(pair, files, run, kind):
-    pair(kind, "--claims", "reader") if kind != "dtls-rpk" else pair(kind)
+    pair(kind, "--claims", "reader")
     other = files[1].with_name("other.json")
     outcome = run(
         "credentials", "pair", kind, ":sensor-18", "--server", files[0], "--device", other, "--uri", "gateway.example"
     )
     assert outcome.status == 0, outcome.err
     assert ":sensor-17" in claims_of(files)
-    assert ("reader" in claims_of(files)) == (kind != "dtls-rpk")
+    assert "reader" in claims_of(files)
     assert ":sensor-18" in claims_of((files[0], other))
+    assert "reader" not in claims_of((files[0], other))
+
+
+def test_raw_public_keys_have_their_own_claims_and_no_others(run, tmp_path):
+    """Claims are those of an entry: who has the same ones stands in it, and nobody else, whoever wrote it."""
+    server = tmp_path / "s.json"
+
+    def claims(name, *wanted):
+        device = tmp_path / f"{name}.json"
+        outcome = run("credentials", "pair", "dtls-rpk", name, "--server", server, "--device", device, *wanted)
+        assert outcome.status == 0, outcome.err
+        return claims_of((server, device))
+
+    assert claims("a", "--claims", "admin") == (":raw-public-keys", ":a", "admin")
+    assert claims("b") == (":raw-public-keys-2", ":b")
+    assert claims("c", "--claims", "admin", "--claims", "x") == (":raw-public-keys-3", ":c", "admin", "x")
+    assert claims("d", "--claims", "admin") == (":raw-public-keys", ":d", "admin")
+    content = json.loads(server.read_text())
+    content[":raw-public-keys-2"]["not-after"] = "2999-01-01T00:00:00Z"
+    content[":raw-public-keys-3"]["dtls-rpk"]["peer-keys"] = list(
+        content[":raw-public-keys-3"]["dtls-rpk"]["peer-keys"].values()
+    )
+    server.write_text(json.dumps(content))
+    assert claims("e") == (":raw-public-keys-4", ":e")
+    assert claims("f", "--claims", "admin", "--claims", "x") == (":raw-public-keys-5", ":f", "admin", "x")
+    assert run("credentials", "check", server).status == 0
+    assert len({entry["dtls-rpk"]["private-key"]["base64"] for entry in json.loads(server.read_text()).values()}) == 1
 
 
 def test_one_device_may_have_several_kinds(pair, files, run):
@@ -210,9 +237,7 @@ def test_who_is_revoked_proves_nothing_and_references_stay(pair, files, run, kin
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_devices_from_a_table(run, tmp_path, kind):
     table = tmp_path / "devices.csv"
-    rows = [
-        f"d{n},{'reader writer' if kind != 'dtls-rpk' else ''}" for n in range(300 if kind in ("dtls", "oscore") else 5)
-    ]
+    rows = [f"d{n},reader writer" for n in range(300 if kind in ("dtls", "oscore") else 5)]
     table.write_text("label,claims\n" + "\n".join(rows))
     server, directory = tmp_path / "s.json", tmp_path / "devices"
     command = (
@@ -232,7 +257,7 @@ def test_many_devices_from_a_table(run, tmp_path, kind):
     assert len(list(directory.iterdir())) == len(rows)
     claims = claims_of((server, directory / "d3.json"))
     assert ":d3" in claims
-    assert kind == "dtls-rpk" or claims[-2:] == ("reader", "writer")
+    assert claims[-2:] == ("reader", "writer")
     before = server.read_bytes()
     assert run(*command).status == 2
     assert server.read_bytes() == before
@@ -391,7 +416,6 @@ def test_an_authority_that_is_elsewhere_is_not_replaced(pair, files, run):
         ("pair", "dtls", "ünter", "--server", "s", "--device", "d"),
         ("pair", "dtls-x509", "a b", "--server", "s", "--device", "d", "--uri", "h"),
         ("pair", "dtls-x509", "a", "--server", "s", "--device", "d"),
-        ("pair", "dtls-rpk", "a", "--server", "s", "--device", "d", "--claims", "x"),
         ("rotate", "x", "--server", "s", "--device", "d"),
         ("revoke", "s", "x"),
     ],
