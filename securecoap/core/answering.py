@@ -1,6 +1,6 @@
 """A request that came from a peer, on its way to its responses (RFC 7252 section 5.2).
 
-It holds the interest of both sides, and knows what a stranger may be sent. Which requests there are is the
+It holds the interest of both sides. Which requests there are, and what a stranger may be sent, is the
 `securecoap.core.tokens.TokenManager`'s to know.
 """
 

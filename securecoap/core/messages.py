@@ -1,9 +1,10 @@
 """The message layer: reliability, deduplication and Message IDs over an unreliable transport (RFC 7252 section 4).
 
-It knows types, codes and Message IDs, and nothing of tokens beyond comparing a piggybacked one, of options or of what a
-request means. Time, timers and randomness are handed in. Per incoming request it makes one small object and no timer:
-answers live in two generations per peer, and all deadlines of a kind share one timer. Messages that have to wait, for
-NSTART or for their acknowledgement, are in `securecoap.core.transmission`.
+It knows types, codes and Message IDs; of tokens nothing but to compare a piggybacked one, and of options only that some
+are there, which decides who takes a message and what becomes of its answer, never what they say. Time, timers and
+randomness are handed in. Per incoming request it makes one small object and no timer: answers live in two generations
+per peer, and all deadlines of a kind share one timer. Messages that have to wait, for NSTART or for their
+acknowledgement, are in `securecoap.core.transmission`.
 """
 
 from __future__ import annotations

@@ -14,16 +14,13 @@ from securecoap.core.observe import Audience, observe
 from securecoap.wire import numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
-    from typing import TypeAlias
+    from collections.abc import Hashable
 
     from securecoap.config import Limits, TransportParameters
     from securecoap.core.notifications import Notification
-    from securecoap.core.observe import Observation, Rendering
+    from securecoap.core.observe import Observation, Render
     from securecoap.interfaces import IncomingPlumbing, Resource, Scheduler
     from securecoap.wire.message import Message
-
-    Render: TypeAlias = "Callable[[Rendering, Resource], object]"
 
 __all__ = ["Observations"]
 

@@ -20,11 +20,7 @@ from securecoap.core.observations import Observations
 from securecoap.core.observe import Observation, Rendering, is_registration
 from securecoap.core.problems import error_message, nothing_there
 from securecoap.core.tasks import start
-from securecoap.errors import (
-    BadRequest,
-    ErrorResponse,
-    ServiceUnavailable,
-)
+from securecoap.errors import BadRequest, ErrorResponse, ServiceUnavailable
 from securecoap.events import HANDLER_FAILED, Events
 from securecoap.wire import numbers
 from securecoap.wire.block import BERT_EXPONENT
@@ -257,12 +253,10 @@ class Server:
         respond: Callable[[Any, Message], object],
     ) -> None:
         """Answer with what a handler returned, or will return."""
-        if type(result) is Message:
+        if isinstance(result, Message):
             respond(incoming, result)
         elif isinstance(result, Coroutine):
             self._run(incoming, result, lambda response: self._finish(incoming, response, respond), respond)
-        elif isinstance(result, Message):
-            respond(incoming, result)
         else:
             self._crashed(incoming, TypeError(f"a handler returned {type(result).__name__}, not a Message"), respond)
 

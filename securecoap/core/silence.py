@@ -31,7 +31,7 @@ _NO_RESPONSE: Final = 1 << numbers.NO_RESPONSE
 
 
 def unwanted_classes(request: Message) -> int:
-    """The bits of the response classes that a request of ours does not want; 0 for a usual one."""
+    """The bits of the response classes that a request does not want; 0 for a usual one."""
     if not request.options.present & _NO_RESPONSE:
         return 0
     return (request.options.no_response or 0) & EVERY_CLASS

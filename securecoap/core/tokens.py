@@ -1,9 +1,9 @@
 """The token layer: which response belongs to which request (RFC 7252 section 5.3, extended tokens of RFC 8974).
 
 It makes tokens, matches responses by token and remote address, applies the rules for options that must be understood
-(section 5.4.1), holds the interest of both sides in a request, and asks a stranger to show that it receives before it
-is sent more than its budget (RFC 9175 section 2.4). It knows nothing of Message IDs, retransmission, blocks or
-resources.
+(section 5.4.1), and asks a stranger to show that it receives before it is sent more than its budget (RFC 9175 section
+2.4). The interest in a request is held in `securecoap.core.outgoing` and `securecoap.core.answering`. It knows nothing
+of Message IDs, retransmission, blocks or resources.
 """
 
 from __future__ import annotations

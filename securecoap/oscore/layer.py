@@ -97,7 +97,7 @@ class OscoreLayer:
         contexts: finds security contexts.
         scheduler: time, and later calls.
         randomness: for Echo values.
-        limits: uses ``oscore_errors_per_second`` and ``echo_challenges_per_second``.
+        limits: uses those of `IncomingRequests`.
         events: hears of what is dropped, and why.
 
     Attributes:

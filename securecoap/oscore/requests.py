@@ -140,6 +140,7 @@ class IncomingRequests:
             context = slot.context
         layer = self._layer
         remote = message.remote
+        # As `OscoreLayer.proved_address` begins: as a rule the address is known, and the call is spared.
         address = layer.addresses.get(context)
         if address is None or address.outer is not remote or address.generation != context.generation:
             address = layer.proved_address(context, remote)

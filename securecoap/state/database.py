@@ -212,8 +212,8 @@ class Database:
                 rows.append(backing.place)
         self._release(runs(sorted(rows)))
 
-    def _release(self, runs: Iterable[range]) -> None:
-        for run in runs:
+    def _release(self, owned: Iterable[range]) -> None:
+        for run in owned:
             with suppress(OSError, StateError):  # closed: the locks are gone already
                 self.locks.release(run[0], len(run))
 

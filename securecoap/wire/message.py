@@ -202,6 +202,7 @@ class Message:
             else:
                 message.options, message.payload = decode_options(data, end)
         else:
+            # As `KnownOptions.decode`, without its call: most messages come this way.
             known = _REQUESTS if code < 64 else _RESPONSES
             encoded, marker, payload = data[end:].partition(MARKER)
             options = known.recent.get(encoded)

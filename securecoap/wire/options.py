@@ -35,7 +35,7 @@ __all__ = ["Options", "decode_options"]
 Pairs = tuple[tuple[int, bytes], ...]
 
 _UNKNOWN: Final = -1  # a fault that was not looked for yet
-NO_FAULT: Final = -2
+_NO_FAULT: Final = -2
 _PRESENT_BITS: Final = 300
 
 # A value of these must be UTF-8 to mean anything (RFC 7252 section 5.10.1, 5.10.2); all of them are critical.
@@ -118,7 +118,7 @@ class Options:
         self.present = 0
         self._encoded: bytes | None = b""
         self.known_path: tuple[str, ...] | None = ()
-        self._request_fault = self._response_fault = NO_FAULT
+        self._request_fault = self._response_fault = _NO_FAULT
         self.is_sound_request = True
         self.blockwise = None
 
@@ -180,8 +180,8 @@ class Options:
         fault = self._request_fault
         if fault == _UNKNOWN:
             fault = self._request_fault = self._find_fault(request=True)
-            self.is_sound_request = fault == NO_FAULT
-        return None if fault == NO_FAULT else fault
+            self.is_sound_request = fault == _NO_FAULT
+        return None if fault == _NO_FAULT else fault
 
     @property
     def response_fault(self) -> int | None:
@@ -189,7 +189,7 @@ class Options:
         fault = self._response_fault
         if fault == _UNKNOWN:
             fault = self._response_fault = self._find_fault(request=False)
-        return None if fault == NO_FAULT else fault
+        return None if fault == _NO_FAULT else fault
 
     def _find_fault(self, *, request: bool) -> int:
         rules = _IN_REQUEST if request else _IN_RESPONSE
@@ -208,7 +208,7 @@ class Options:
             previous = number
         if self.present & _RESERVED_LOCATION and self.present & _LOCATION:
             return next(number for number, _ in self.pairs if number in numbers.RESERVED_LOCATION)
-        return NO_FAULT
+        return _NO_FAULT
 
     # Generic access.
 

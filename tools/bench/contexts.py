@@ -4,7 +4,7 @@
 
 A process of its own, so that memory is only theirs. Times are CPU time. What ``contexts_s`` measures derives no key:
 that is left for a context's first message, and measured after it as ``used_s`` and ``used_bytes``, as if each of the
-devices had sent something; AEAD objects are made with the keys. The cost of one HMAC-SHA-256 in the same process says
+devices had sent something, AEAD objects included. The cost of one HMAC-SHA-256 in the same process says
 how busy the machine is: a derivation takes four, of which three share their beginning.
 """
 
