@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from securecoap.clock import clock_of
 from securecoap.core.deadlines import Deadlines
 from securecoap.core.patience import Patience
 from securecoap.errors import RequestFailed, RequestTimeout
@@ -85,7 +86,7 @@ class Transmission:
         self, scheduler: Scheduler, randomness: Randomness, parameters: TransportParameters, limits: Limits
     ) -> None:
         self._scheduler = scheduler
-        self._time = scheduler.time
+        self._time = clock_of(scheduler)
         self._random = randomness
         self._parameters = parameters
         self._lifetime = parameters.exchange_lifetime
