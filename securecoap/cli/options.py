@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar
 
 import click
 
@@ -38,7 +38,6 @@ __all__ = [
     "credentials_option",
     "destination",
     "message_options",
-    "not_yet_command",
     "refused",
     "seconds_of",
     "uri_argument",
@@ -238,27 +237,6 @@ def refused(*names: str, reason: str, is_flag: bool = False) -> Callable[[Functi
         expose_value=False,
         is_eager=True,
         callback=refuse,
-    )
-
-
-def not_yet_command(name: str, whole: str = "") -> click.Command:
-    """A command of a later version: a usage error, whatever is written behind it.
-
-    Args:
-        name: its name.
-        whole: its name with those of the groups in front.
-    """
-
-    def refuse(**_: object) -> NoReturn:
-        raise click.UsageError(f"{whole or name}: not available yet")
-
-    return click.Command(
-        name,
-        callback=refuse,
-        params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
-        context_settings={"ignore_unknown_options": True},
-        add_help_option=False,
-        hidden=True,
     )
 
 

@@ -195,14 +195,6 @@ def parse_bool(reading: Reading, value: Any, place: Place) -> bool | None:
     return value
 
 
-def parse_object(reading: Reading, value: Any, place: Place) -> Mapping[Any, Any] | None:
-    """An object whose members are checked when it is used."""
-    if not isinstance(value, Mapping) or not value:
-        reading.fault(place, "an object is expected, not empty")
-        return None
-    return value
-
-
 @dataclass(frozen=True, slots=True)
 class Whole:
     """A parser of whole numbers in a range.
