@@ -12,7 +12,6 @@ from securecoap.state import schema
 from securecoap.state.database import LOCKS, Database
 from securecoap.state.handle import FIRST_CHUNK, Chunk, Return
 from securecoap.state.protocol import MAX_SEQUENCE_NUMBER, SavedWindow, StateRequest
-from securecoap.state.rows import runs
 
 HOLDER = "import fcntl, os, sys; d = os.open(sys.argv[1], os.O_RDWR); {}; print(flush=True); sys.stdin.read()"
 
@@ -42,19 +41,6 @@ def held_by_another(path, places):
     )
     holder.stdout.readline()
     return holder
-
-
-@pytest.mark.parametrize(
-    ("rows", "expected"),
-    [
-        ([], []),
-        ([5], [range(5, 6)]),
-        ([1, 2, 3], [range(1, 4)]),
-        ([1, 3, 4, 9], [range(1, 2), range(3, 5), range(9, 10)]),
-    ],
-)
-def test_runs(rows, expected):
-    assert list(runs(rows)) == expected
 
 
 @pytest.mark.parametrize("count", [1, 99, 100, 101, 250])
