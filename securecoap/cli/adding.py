@@ -104,7 +104,7 @@ def _add_many(file: Path, kind: str, table: Path, beside: dict[str, Any]) -> int
         warnings = save_all([Change(file, fleet.content, "server")])
     for text in warnings:
         tell(f"warning: {text}")
-    tell(f"{file}: {len(rows)} more entries, by {kind}")
+    tell(f"{file}: {len(rows)} more {'entry' if len(rows) == 1 else 'entries'}, by {kind}")
     return status.SUCCESS
 
 

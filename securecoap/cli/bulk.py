@@ -44,12 +44,12 @@ class Job(NamedTuple):
     """A device that is to be made.
 
     Attributes:
-        line: of the table, for messages.
+        place: in the table, for messages.
         order: what is made.
         path: the device's file.
     """
 
-    line: int
+    place: str
     order: Order
     path: str
 
@@ -82,13 +82,13 @@ def devices_made(maker: Maker, pattern: str, jobs: Sequence[Job], directory: Pat
         directory: of the files.
 
     Raises:
-        MakingFault: with the line: a file is there already, or a device cannot be made. Nothing is left.
+        MakingFault: with the place: a file is there already, or a device cannot be made. Nothing is left.
         OSError: a file cannot be written. Nothing is left.
     """
     there = {entry.path for entry in os.scandir(directory)}
     for job in jobs:
         if job.path in there:
-            raise MakingFault(f"line {job.line}: {job.path} is there already")
+            raise MakingFault(f"{job.place}: {job.path} is there already")
     parts = [jobs[start : start + _PART] for start in range(0, len(jobs), _PART)]
     batch = Batch()
     written: list[Sequence[Job]] = []
@@ -127,11 +127,11 @@ def _make(maker: Maker, pattern: str, jobs: Sequence[Job]) -> list[Json]:
     """Make devices and write their files, all or none; what it gives are the server's halves."""
     ours, files = [], []
     with uncollected():
-        for line, order, path in jobs:
+        for place, order, path in jobs:
             try:
                 mine, theirs = maker.halves(order)
             except MakingFault as fault:
-                raise MakingFault(f"line {line}: {fault}") from None
+                raise MakingFault(f"{place}: {fault}") from None
             ours.append(mine)
             files.append((path, {pattern: {maker.kind: theirs}}))
         write_new(files)

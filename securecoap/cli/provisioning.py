@@ -185,7 +185,7 @@ def pair(
     if table is not None and device_dir is not None and label is None and device is None:
         device_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with orderly(), locked(server), uncollected():
-            return _pair_many(kind, _rows(table, claims), server, device_dir, uri, days)
+            return _pair_many(kind, table, claims, server, device_dir, uri, days)
     if label is None or device is None or table is not None or device_dir is not None:
         raise click.UsageError("LABEL with --device FILE, or --csv FILE with --device-dir DIR, are expected")
     with locked(server, device):
@@ -214,20 +214,28 @@ def _pair_one(
     return status.SUCCESS
 
 
-def _rows(table: Path, claims: tuple[str, ...]) -> list[Row]:
-    """The devices of a table, each with a label that can name a file, too."""
+def _rows(kind: str, table: Path, claims: tuple[str, ...]) -> list[Row]:
+    """The devices of a table, each with a label that can name a file, too, and without keys: those are made.
+
+    Further columns are somebody's own.
+    """
+    from securecoap.credentials.kinds import TABLES
     from securecoap.credentials.making import MakingFault
 
     rows = read_rows(table)
     for row in rows:
         if not _FILE_NAME.fullmatch(row.label[1:]):
             raise MakingFault(f"{table}:{row.line}: not a label that can name a file, too")
+        for name in row.cells:
+            if name.partition(".")[0] in TABLES[kind][0]:
+                raise MakingFault(f"{table}:1: pair makes new keys, and takes none from {name}; 'credentials add' does")
     return [row._replace(claims=(*claims, *row.claims)) for row in rows] if claims else rows
 
 
 def _pair_many(
     kind: str,
-    rows: list[Row],
+    table: Path,
+    claims: tuple[str, ...],
     server: Path,
     directory: Path,
     uri: str,
@@ -237,6 +245,7 @@ def _pair_many(
     from securecoap.credentials.making import MakingFault
     from securecoap.credentials.saving import Change, staged
 
+    rows = _rows(kind, table, claims)
     fleet, authority = fleet_of(server, kind, uri, days)
     maker = fleet.maker(kind)
     jobs = []
@@ -244,8 +253,8 @@ def _pair_many(
         try:
             order = fleet.order(kind, label)
         except MakingFault as fault:
-            raise MakingFault(f"line {line}: {fault}") from None
-        jobs.append(Job(line, order, f"{directory}/{order.name}.json"))
+            raise MakingFault(f"{table}:{line}: {fault}") from None
+        jobs.append(Job(f"{table}:{line}", order, f"{directory}/{order.name}.json"))
     with devices_made(maker, device_pattern(kind, uri), jobs, directory) as batch:
         for row, ours in zip(rows, batch.halves, strict=True):
             fleet.enter(kind, row.label, ours, row.claims)
@@ -257,7 +266,7 @@ def _pair_many(
             with uninterrupted():
                 ready.replace()
                 batch.is_kept = True
-    tell(f"{server}: {len(rows)} more devices, by {kind}; their files are in {directory}")
+    tell(f"{server}: {len(rows)} more device{'s'[: len(rows) != 1]}, by {kind}; their files are in {directory}")
     return status.SUCCESS
 
 

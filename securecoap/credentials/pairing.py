@@ -199,7 +199,7 @@ class Fleet:
             owner = self._own_raw or {}
             own = {name: owner[name] for name in ("private-key", "public-key") if name in owner}
             peers = self._raw_peers[claims] = {}
-            entry = {"dtls-rpk": {**own, "peer-keys": peers}}
+            entry: Json = {"dtls-rpk": {**own, "peer-keys": peers}}
             self.content[self._free(":raw-public-keys")] = {**entry, "claims": list(claims)} if claims else entry
         return peers
 

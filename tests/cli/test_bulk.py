@@ -129,7 +129,7 @@ def test_a_device_that_cannot_be_made_is_named_by_its_line(is_parallel, pair_all
     made = pair_all("dtls-x509", [f"d{number}" for number in range(7)])
     before = made.server.read_bytes(), names_in(made.devices), names_in(made.server.parent)
     names = [f"e{number}" for number in range(12)]
-    for wrong, says in [("no name", "line 8: no name: cannot be a name"), ("d3", "line 8: :d3 is there already")]:
+    for wrong, says in [("no name", ".csv:8: no name: cannot be a name"), ("d3", ".csv:8: :d3 is there already")]:
         names[6] = wrong
         again = pair_all("dtls-x509", names)
         assert again.outcome.status == 2
@@ -144,7 +144,7 @@ def test_no_file_is_replaced(pair_all, several, tmp_path):
     (devices / "d4.json").write_text("somebody's")
     made = pair_all("dtls", [f"d{number}" for number in range(9)])
     assert made.outcome.status == 2
-    assert "line 6: " in made.outcome.err
+    assert ".csv:6: " in made.outcome.err
     assert "d4.json is there already" in made.outcome.err
     assert (devices / "d4.json").read_text() == "somebody's"
     assert names_in(devices) == ["d4.json"]
@@ -169,7 +169,7 @@ class _Doomed(Maker):
 
 
 def test_a_process_that_is_killed_leaves_nothing(several, tmp_path):
-    jobs = [bulk.Job(n, Order(f"d{n}", f"d{n}"), f"{tmp_path}/d{n}.json") for n in range(20)]
+    jobs = [bulk.Job(f"t.csv:{n}", Order(f"d{n}", f"d{n}"), f"{tmp_path}/d{n}.json") for n in range(20)]
     with pytest.raises(MakingFault, match="killed"), bulk.devices_made(_Doomed("dtls"), "*", jobs, tmp_path):
         pytest.fail("there is nothing to go on with")
     assert names_in(tmp_path) == []

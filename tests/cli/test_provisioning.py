@@ -268,18 +268,36 @@ def test_a_table_with_a_fault_changes_nothing(run, tmp_path):
     for text, says in (
         ("name\nx\n", ":1:"),
         ("label\na\n../b\n", ":3:"),
-        ("label\na\na\n", "line 3"),
-        ("label\n\n\xff", ""),
+        ("label\na\n:a\n", ":3: :a is in line 2 already"),
+        ("label,x\na,1\n,2\n", ":3: no label"),
+        ("label\na\n\xff", ":3: not UTF-8"),
+        (
+            "label;claims\na;b\n",
+            ":1: columns named label and, maybe, claims are expected, each once; they are separated by commas, not by semicolons",
+        ),
+        ("label\tclaims\na\tb\n", "not by tabulators"),
+        ("", ":1: columns named label"),
+        ('label\na\n"b\n', ":3: not a table"),
+        ("label,psk.hex\na,00\n", ":1: pair makes new keys, and takes none from psk.hex; 'credentials add' does"),
     ):
         table.write_bytes(text.encode("latin-1"))
         outcome = run(
             "credentials", "pair", "dtls", "--csv", table, "--server", tmp_path / "s", "--device-dir", tmp_path / "d"
         )
-        if says:
-            assert says in outcome.err
+        assert says in outcome.err
+        assert f"{table}:" in outcome.err
         assert outcome.status == 2
         assert not (tmp_path / "s").exists()
         assert not list((tmp_path / "d").iterdir())
+
+
+def test_a_table_as_spreadsheets_write_it(run, tmp_path):
+    table = tmp_path / "devices.csv"
+    table.write_bytes(b'\xef\xbb\xbflabel , "claims","place"\r\n"\xc3\xbcnten","a\r\nb",cellar\r\n\r\n:x\r\n')
+    server, directory = tmp_path / "s.json", tmp_path / "d"
+    outcome = run("credentials", "pair", "oscore", "--csv", table, "--server", server, "--device-dir", directory)
+    assert outcome.status == 0, outcome.err
+    assert [one.claims for one in CredentialsMap.load(server).credentials()] == [(":\u00fcnten", "a", "b"), (":x",)]
 
 
 def test_commands_do_not_lose_each_others_work(tmp_path):
@@ -373,7 +391,7 @@ def test_add_from_a_table(run, tmp_path):
     for kind, content, says in [
         ("dtls", "label\na\n", "t.csv:2: :a is there already"),
         ("dtls", "label,psk\na,hex:00\n", "t.csv:2: :a is there already"),
-        ("dtls", "label\nx\nx\n", "t.csv:3: :x is there already"),
+        ("dtls", "label\nx\nx\n", "t.csv:3: :x is in line 2 already"),
         ("dtls", "name\nx\n", "t.csv:1: columns named label"),
         ("dtls", "label,psk,psk\nx\n", "t.csv:1: columns named label"),
         ("dtls", "label\nx,y\n", "t.csv:2: more cells than columns"),
