@@ -143,8 +143,9 @@ def _here(
 ) -> list[Json]:
     found = []
     for part in parts:
-        found += task(part)
-        written.append(part)
+        with uninterrupted():
+            found += task(part)
+            written.append(part)
     return found
 
 
@@ -166,12 +167,12 @@ def _elsewhere(
     except BrokenProcessPool:
         raise MakingFault("a process that made keys was killed") from None
     finally:
-        with uninterrupted():
+        with uninterrupted():  # the noting, too: who interrupts again must not leave files behind
             executor.shutdown(cancel_futures=True)
-        for future, part in zip(futures, parts, strict=False):  # maybe not all could be asked for
-            # Of one that was killed nobody knows what it has written; before, none of its files was there.
-            if not future.cancelled() and isinstance(future.exception(), (NoneType, BrokenProcessPool)):
-                written.append(part)
+            for future, part in zip(futures, parts, strict=False):  # maybe not all could be asked for
+                # Of one that was killed nobody knows what it has written; before, none of its files was there.
+                if not future.cancelled() and isinstance(future.exception(), (NoneType, BrokenProcessPool)):
+                    written.append(part)
     return found
 
 

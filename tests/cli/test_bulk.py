@@ -175,6 +175,29 @@ def test_a_process_that_is_killed_leaves_nothing(several, tmp_path):
     assert names_in(tmp_path) == []
 
 
+@pytest.mark.parametrize("is_parallel", [False, True])
+def test_an_interrupt_while_files_are_noted_leaves_none(several, tmp_path, monkeypatch, is_parallel):
+    """One that comes while others end, or just when a part is written."""
+
+    def interrupted(function):
+        def call(*args, **named):
+            result = function(*args, **named)
+            signal.raise_signal(signal.SIGINT)
+            return result
+
+        return call
+
+    if is_parallel:
+        monkeypatch.setattr(bulk.ProcessPoolExecutor, "shutdown", interrupted(bulk.ProcessPoolExecutor.shutdown))
+    else:
+        monkeypatch.setattr(bulk, "_processors", lambda: 1)
+        monkeypatch.setattr(bulk, "write_new", interrupted(bulk.write_new))
+    jobs = [bulk.Job(f"t.csv:{n}", Order(f"d{n}", f"d{n}"), f"{tmp_path}/d{n}.json") for n in range(7)]
+    with pytest.raises(KeyboardInterrupt), bulk.devices_made(Maker("dtls"), "*", jobs, tmp_path):
+        pytest.fail("there is nothing to go on with")
+    assert names_in(tmp_path) == []
+
+
 @pytest.fixture
 def under_way(tmp_path):
     """A command that has written the files of some devices, and is to write those of many more."""
