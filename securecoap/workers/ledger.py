@@ -42,10 +42,10 @@ _log = logging.getLogger(__name__)
 class _Account:
     """One context."""
 
-    __slots__ = ("context", "handle", "is_renamed", "slot", "task")
+    __slots__ = ("context", "handle", "is_rederived", "slot", "task")
 
-    def __init__(self, handle: Handle, slot: Slot, context: SecurityContext, is_renamed: bool) -> None:
-        self.is_renamed = is_renamed
+    def __init__(self, handle: Handle, slot: Slot, context: SecurityContext, is_rederived: bool) -> None:
+        self.is_rederived = is_rederived
         self.handle = handle
         self.slot = slot
         self.context = context
@@ -96,7 +96,7 @@ class Ledger:
             named = [(one, name_of(one)) for one in credentials.credentials() if isinstance(one, OscoreContext)]
             for one, name in named:
                 known = self._accounts.get(name)
-                if known is not None and known.is_renamed != one.rederive:
+                if known is not None and known.is_rederived != one.rederive:
                     raise ConfigurationError(f"{one.label}: 'rederive' takes effect with the next start only")
             new = {name: one for one, name in named if name not in self._accounts}
             if not new:
