@@ -15,7 +15,7 @@ __all__ = ["EXPOSED", "INLINE", "PUBLIC_MEMBERS", "has_secrets", "is_open_to_oth
 
 PUBLIC_MEMBERS: Final = frozenset(
     (
-        "client-identity", "identity-hint", "salt", "sender-id", "recipient-id", "id-context", "public-key",
+        "client-identity", "identity-hint", "salt", "sender-id", "recipient-id", "id-context", "group-id", "public-key",
         "peer-keys", "certificate", "ca", "own-cred", "peer-cred",
     )
 )  # fmt: skip
@@ -29,6 +29,9 @@ _PUBLISHED: Final = frozenset(
     (
         "0449961517d1d1a61b77ed305f02dcf5b1d96c1bab5e6c743cd70c2147b9ac24",
         "48ac00e9497c8e7a6aa286673aaf175d88c750c975dc57793943d9c307ec1ca7",
+        "31bd4247d7f3d15fc177ff7eb38944a2fdfa2379abda09ff2dc43837568d9476",
+        "33f82a9d9e8bd9ec993fb5e5201a5bc3c806b2c743b87e39cced08d1ff945537",
+        "fe495bc0a9d1489198618757eb3ff2d21caa537bc6bab7b6ca7b01397979d3c8",
         "01ed600fb672694ce335ffe8bf5be48f9f61180aa280e8d07ab4ab0d87dc699a",  # and of the files that they name
         "3573e9766f92e96322cb457f7b32f67562f5f93d9531af9ab308240639b19a6c",
         "4b276b3e064e939194605812b9adfa5c985c2ac48234cfe81370468a2738af61",

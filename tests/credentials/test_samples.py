@@ -26,7 +26,32 @@ def test_a_sample_loads(path):
 
 def test_every_kind_has_a_sample():
     found = {credential.kind for path in FILES for credential in CredentialsMap.load(path).credentials()}
-    assert KINDS.keys() - {"group-oscore"} == found  # of which there is nothing to show yet
+    assert KINDS.keys() == found
+
+
+def test_both_layers_at_once():
+    """OSCORE over DTLS: what the device has for a request is what the server's pattern asks for, and nothing less."""
+    server = CredentialsMap.load(SAMPLES / "server-both.json", role="server")
+    mine = CredentialsMap.load(SAMPLES / "sensor-both.json", role="client").select(
+        "coaps", "localhost", 40001, ("store", "x"), PUT, now=NOW
+    )
+    assert isinstance(mine.dtls, DtlsPsk)
+    assert isinstance(mine.oscore, OscoreContext)
+    outer = server.find_psk(mine.dtls.identity, NOW)
+    assert outer.psk == mine.dtls.psk
+    (inner,) = server.find_oscore(mine.oscore.sender_id, mine.oscore.id_context, NOW)
+    assert (inner.secret, inner.salt, inner.sender_id) == (
+        mine.oscore.secret,
+        mine.oscore.salt,
+        mine.oscore.recipient_id,
+    )
+    for claims, expected in [
+        ((*inner.claims, *outer.claims), 0),
+        (inner.claims, 0x83),
+        (outer.claims, 0x83),
+        ((), 0x81),
+    ]:
+        assert server.policy.decide("coaps", "localhost", 40001, ("store", "x"), PUT, claims, NOW) == expected
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1"])
