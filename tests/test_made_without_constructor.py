@@ -32,31 +32,34 @@ def made(module: Any, source: str) -> Iterator[tuple[str, type, set[str]]]:
     tree = ast.parse(source)
     for scope in [tree, *(node for node in tree.body if isinstance(node, ast.ClassDef))]:
         for function in (node for node in scope.body if isinstance(node, ast.FunctionDef)):
-            for name, classes in _makings(function, module, scope):
-                for cls in classes:
-                    missing = _slots(cls) - _assigned(function, name, cls) - LATER.get(cls.__name__, set())
-                    yield f"{module.__name__}.{function.name}", cls, missing
+            for name, cls, has in _makings(function, module, scope):
+                missing = _slots(cls) - has - _assigned(function, name, cls) - LATER.get(cls.__name__, set())
+                yield f"{module.__name__}.{function.name}", cls, missing
 
 
-def _makings(function: ast.FunctionDef, module: Any, scope: ast.AST) -> Iterator[tuple[str, list[type]]]:
-    """Names of variables, and the classes of what is put there without a constructor."""
+def _makings(function: ast.FunctionDef, module: Any, scope: ast.AST) -> Iterator[tuple[str, type, set[str]]]:
+    """Variables, the class of what is put there without a constructor, and what that has from the beginning."""
     for node in ast.walk(function):
         if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
             continue
         call, target = node.value, node.targets[-1]
-        called = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
         if not isinstance(target, ast.Name):
             continue
+        called = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+        known = getattr(module, called, None)
         if called in MAKES:
             what = call.args[0]
             named = [what.body, what.orelse] if isinstance(what, ast.IfExp) else [what]
             names = [one.id for one in named if isinstance(one, ast.Name)]
-            found = [getattr(module, getattr(scope, "name", "") if name == "cls" else name, None) for name in names]
-        else:  # by the class itself, which has none
-            found = [getattr(module, called, None)]
-        classes = [one for one in found if isinstance(one, type) and (called in MAKES or _has_none(one))]
-        if classes:
-            yield target.id, [one for one in classes if not issubclass(one, tuple)]
+            for name in names:
+                cls = getattr(module, getattr(scope, "name", "") if name == "cls" else name, None)
+                if isinstance(cls, type) and not issubclass(cls, tuple):
+                    yield target.id, cls, set()
+        elif inspect.ismethod(known) and isinstance(cls := known.__self__, type):
+            # A class method, inherited by one with more slots than it knows of.
+            yield target.id, cls, _slots(next(one for one in cls.__mro__ if known.__name__ in vars(one)))
+        elif isinstance(known, type) and _has_none(known):
+            yield target.id, known, set()
 
 
 def _has_none(cls: type) -> bool:
@@ -104,7 +107,7 @@ def test_every_slot_is_set(where, cls, missing):
 
 def test_all_that_are_made_so_are_seen():
     assert {cls.__name__ for _, cls, _ in makings()} >= {
-        "IncomingExchange", "IncomingRequest", "Message", "Observation", "Options", "OscoreSlot", "Outgoing",
+        "IncomingExchange", "IncomingRequest", "Message", "Notification", "Observation", "Options", "OscoreSlot", "Outgoing",
         "OutgoingRequest", "Peer", "PlainRequest", "QuietRequest", "UdpAddress",
     }  # fmt: skip
 

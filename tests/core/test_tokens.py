@@ -7,7 +7,6 @@ import asyncio
 import pytest
 
 from securecoap.config import TransportParameters
-from securecoap.core.answering import incoming_request
 from securecoap.core.plumbing import Ping, RequestPipe
 from securecoap.errors import SessionEnded
 from securecoap.wire.codes import Code
@@ -119,38 +118,6 @@ async def test_codes_of_responses_that_nobody_knows(code: int) -> None:
         pair.network.inject("server", "client", wire(NON, code, 1, pair.requests[0].message.token, payload=b"x"))
         assert got == [(b"x", True)]
         await settle()
-
-
-class Security:
-    """Stands in for a remote address and what it is secured by."""
-
-    confirmed = True
-    is_multicast_locally = False
-
-    def __init__(self, security: str) -> None:
-        self.security = security
-
-
-@pytest.mark.parametrize(("security", "way"), [("oscore", "below"), ("none", "plain"), ("dtls", "plain")])
-@virtual
-async def test_a_response_goes_the_way_of_its_request(security: str, way: str) -> None:
-    """What OSCORE protects goes through all layers below; anything else past those that have nothing to do with it."""
-    async with Pair() as pair:
-        sent: list[tuple[str, bytes]] = []
-
-        class Below:
-            def __init__(self, name: str) -> None:
-                self.name = name
-
-            def send_message(self, message: Message) -> None:
-                sent.append((self.name, message.payload))
-
-        tokens = pair.server.tokens
-        tokens.below, tokens.below_plain = Below("below"), Below("plain")  # type: ignore[assignment]  # stand-ins
-        request = Message(Code.GET)
-        request.remote = Security(security)
-        incoming_request(tokens, request).add_response(Message(payload=b"hello"))
-        assert sent == [(way, b"hello")]
 
 
 @virtual

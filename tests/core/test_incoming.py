@@ -1,0 +1,65 @@
+"""The exchange of one request that came in: open while its acknowledgement is due (RFC 7252 section 5.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from securecoap.core.incoming import IncomingExchange, open_exchange
+from securecoap.core.peers import make_peer
+from securecoap.interfaces import Exchange
+from securecoap.wire.message import CON, NON, Message
+
+if TYPE_CHECKING:
+    from securecoap.core.peers import Peer
+
+
+class Acknowledging:
+    """Stands in for the message layer."""
+
+    def __init__(self) -> None:
+        self.acknowledged: list[IncomingExchange] = []
+
+    def acknowledge(self, exchange: IncomingExchange) -> None:
+        exchange.is_open = False
+        self.acknowledged.append(exchange)
+
+
+def opened(manager: Any, mtype: int) -> tuple[IncomingExchange, Peer]:
+    request, peer = Message(), make_peer(None, 0.0)  # type: ignore[arg-type]  # nobody asks who it is
+    request.mtype, request.mid = mtype, 7
+    return open_exchange(manager, peer, request, ~7), peer
+
+
+@pytest.mark.parametrize("mtype", [CON, NON])
+def test_it_knows_the_request_and_is_open_if_that_is_to_be_acknowledged(mtype: int) -> None:
+    exchange, peer = opened(Acknowledging(), mtype)
+    assert exchange.peer is peer
+    assert (exchange.mid, exchange.mtype, exchange.key, exchange.is_open) == (7, mtype, ~7, mtype == CON)
+
+
+@pytest.mark.parametrize(("mtype", "expected"), [(CON, 1), (NON, 0)])
+def test_without_a_response_it_is_acknowledged_once_if_that_is_due(mtype: int, expected: int) -> None:
+    manager = Acknowledging()
+    exchange, _ = opened(manager, mtype)
+    exchange.no_response()
+    exchange.no_response()
+    assert manager.acknowledged == [exchange] * expected
+
+
+def test_nobody_hears_what_becomes_of_the_response_before_he_asks() -> None:
+    exchange, _ = opened(Acknowledging(), CON)
+    exchange.acknowledged()
+    exchange.failed(ValueError())
+    assert exchange.superseding() is None
+
+    class Fate(Exchange):
+        heard: list[str] = []  # noqa: RUF012  # of one object
+
+        def acknowledged(self) -> None:
+            self.heard.append("acknowledged")
+
+    exchange.tell(Fate())
+    exchange.acknowledged()
+    assert Fate.heard == ["acknowledged"]
