@@ -260,5 +260,25 @@ def test_an_observation_is_registered_again_after_a_restart(dies: bool, monkeypa
     asyncio.run(scenario())
 
 
+def test_an_observation_is_registered_again_after_a_drain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last notification says when to come back, then the session ends: nobody waits for an answer on that one."""
+    monkeypatch.setattr("securecoap.core.observer._GRACE", (0.1, 0.1))
+    monkeypatch.setattr("securecoap.core.draining.RETRY_AFTER", 0)
+
+    async def scenario() -> None:
+        port = free_port()
+        async with client(port) as coap:  # whose time-outs are long
+            notifications = coap.observe(f"coaps://[::1]:{port}/door").__aiter__()
+            async with server(port, None) as running:
+                first = await anext(notifications)
+                await running.drain(1)
+            async with server(port, None):
+                async with asyncio.timeout(30):
+                    again = await anext(notifications)
+                assert again.remote is not first.remote
+
+    asyncio.run(scenario())
+
+
 def test_settings_say_where() -> None:
     assert ServerSettings(site()).state is None

@@ -185,10 +185,16 @@ class DtlsInterface:
     # What goes out.
 
     def send(self, message: Message) -> None:
-        """See `MessageInterface.send`. What is meant for a session that has ended is not sent."""
+        """See `MessageInterface.send`. What is meant for a session that has ended is not sent.
+
+        It may have ended while nothing was under way; an observation that is registered again is to learn of it.
+        """
         remote = message.remote
         session = remote.session
         if not session.alive:
+            if remote.is_server and expects_answer(message):
+                ended = SessionEnded("the DTLS session of this address has ended")
+                self._loop.call_soon(self._above.dispatch_error, ended, remote)
             return
         seal = session.seal_application
         try:

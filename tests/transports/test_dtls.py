@@ -270,6 +270,14 @@ def test_an_ended_address_is_never_sent_to():
         client.send(message_to(first))
         client._socket = socket
         assert sent == []  # not even under the old keys, which the peer could not read any more
+        await asyncio.sleep(0)
+        for _ in range(2):  # its end, and that of the request
+            error, remote = client._above.errors.get_nowait()
+            assert isinstance(error, SessionEnded)
+            assert remote is first
+        client.send(message_to(first, ACK, 1, Code.CONTENT))
+        await asyncio.sleep(0)
+        assert client._above.errors.empty()  # to which there is no answer that somebody could wait for
         client.send(message_to(second, mid=2))
         assert (await server._above.messages.get()).mid == 2
         with pytest.raises(SessionEnded):
