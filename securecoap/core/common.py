@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from securecoap.clock import clock_of
 from securecoap.core.bodies import LARGEST_EXPONENT
 from securecoap.core.cache import ResponseCache
 from securecoap.core.extended_tokens import ExtendedTokens
@@ -50,11 +51,12 @@ class Common:
         observers: observations under way.
         patience: how long a Confirmable request waits that costs no task.
         sends_plain: whether a request may go the short way: no cache, and blocks of the usual size.
+        time: the loop's, for what is asked with each request.
     """
 
     __slots__ = (
         "cache", "choose", "echoes", "extended_tokens", "limits", "loop", "observers", "parameters", "patience",
-        "randomness", "recognize", "sends_plain", "silent", "tags",
+        "randomness", "recognize", "sends_plain", "silent", "tags", "time",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +75,7 @@ class Common:
         self.observers = Observers()
         self.patience: Patience[RequestPipe | PlainRequest] = Patience(loop, parameters.max_transmit_wait, time_out)
         self.loop = loop
+        self.time = clock_of(loop)
         self.parameters = parameters
         self.limits = limits
         self.randomness = randomness

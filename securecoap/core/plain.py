@@ -103,12 +103,11 @@ def begin_plain(message: Message, common: Common) -> PlainRequest | None:
     if message.remote.is_multicast or (common.echoes and message.remote in common.echoes):
         message.remote = None
         return None
-    loop = common.loop
     plain = _new(PlainRequest)  # for each request, and twice as fast as to call the class
     plain.request = message
     plain.interface = interface
-    plain.answer = loop.create_future()
-    plain.begun_at = now = loop.time()
+    plain.answer = common.loop.create_future()
+    plain.begun_at = now = common.time()
     plain._common = common  # noqa: SLF001  # it is made here only
     plain._end = None  # noqa: SLF001  # likewise
     common.patience.add(plain, now)

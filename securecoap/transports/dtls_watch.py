@@ -8,6 +8,7 @@ from __future__ import annotations
 from time import time as wall_clock
 from typing import TYPE_CHECKING, Final
 
+from securecoap.clock import clock_of
 from securecoap.core.deadlines import Deadlines
 from securecoap.dtls.session import Role
 from securecoap.wire import numbers
@@ -52,7 +53,7 @@ class SessionWatch:
         ask: Callable[[DtlsAddress], None],
         expire: Callable[[DtlsSession], None],
     ) -> None:
-        self._time = scheduler.time
+        self._time = clock_of(scheduler)
         self._patience = 2 * timing.ack_timeout * timing.ack_random_factor
         self._ask = ask
         self._expire = expire
