@@ -108,7 +108,7 @@ class Limits:
     """Stored answers of all peers. Answers to safe and to OSCORE requests leave first; then new unsafe requests of
     unconfirmed peers get 5.03, and at twice the bound those of all peers."""
     queued_per_peer: int = 1_000
-    """Confirmable messages that wait for NSTART to one peer. At the bound the request fails."""
+    """Messages of ours that wait for NSTART or a Message ID to one peer. At the bound the request fails."""
     responses_to_strangers: int = 10_000
     """Confirmable responses to unconfirmed peers that wait for their acknowledgement. At the bound a response is sent
     once, Non-confirmable, and a notification ends its observation."""

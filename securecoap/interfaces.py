@@ -11,11 +11,16 @@ own, so that any layer can be driven in a test by a few lines that stand in for 
     MessageDispatcher   core.messages.MessageManager (what a MessageInterface sees above it)
     TokenDispatcher     core.tokens.TokenManager, oscore.layer.OscoreLayer (what a TokenInterface sees above it)
     MessageInterface    transports.udp.UdpInterface, transports.dtls.DtlsInterface
+
+The base classes of what travels with a message (its address, its exchange) are in `securecoap.travelling`, and have
+their names here.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from securecoap.travelling import EndpointAddress, Exchange, ResponseSlot
 
 if TYPE_CHECKING:
     import asyncio
@@ -27,8 +32,8 @@ if TYPE_CHECKING:
     Cancel: TypeAlias = Callable[[], None]
 
 __all__ = [
-    "DirectObservation", "DirectResource", "EndpointAddress", "Exchange", "IncomingPlumbing", "MessageDispatcher",
-    "MessageInterface", "Observable", "PlumbingRequest", "Randomness", "Request", "RequestHandler",
+    "DirectInterface", "DirectObservation", "DirectResource", "EndpointAddress", "Exchange", "IncomingPlumbing",
+    "MessageDispatcher", "MessageInterface", "Observable", "PlumbingRequest", "Randomness", "Request", "RequestHandler",
     "RequestInterface", "RequestProvider", "Resource", "ResourceTree", "ResponseSlot", "Scheduler",
     "ServerObservation", "Timer", "TokenDispatcher", "TokenInterface",
 ]  # fmt: skip
@@ -72,120 +77,6 @@ class Randomness(Protocol):
         """``n`` bytes."""
 
 
-class EndpointAddress:
-    """One end of exchanged messages, as the transport (or the OSCORE layer) knows it; nobody else makes one.
-
-    Hashable, and equal exactly when messages are eligible for the same request/response, blockwise and observation
-    state; a new DTLS session or epoch and a new OSCORE context are different addresses (RFC 7252 section 9.1.2).
-    Neither an address nor its repr has key material.
-    """
-
-    __slots__ = ()  # those that can be confirmed have the slot themselves
-
-    maximum_block_size_exp: ClassVar[int] = 6
-    """The largest block size exponent the transport takes (RFC 7959 section 2.2): 6 is 1024 bytes."""
-    maximum_payload_size: ClassVar[int] = 1024
-    """The largest payload in bytes; relevant at exponent 7, then a multiple of 1024."""
-    scheme: str = "coap"
-    """The URI scheme of the transport."""
-    security: str = "none"
-    """The innermost protection of messages from there: ``none``, ``dtls`` or ``oscore``."""
-    is_multicast: bool = False
-    """Whether messages to this address go to many."""
-    is_multicast_locally: bool = False
-    """Whether the message came in on a multicast address of ours (RFC 7252 section 8.1)."""
-    authenticated_claims: tuple[str, ...] = ()
-    """What the peer has proved: labels and claims of its credential, outermost first."""
-    local_host: str | None = None
-    """The literal of our own address that the peer used, if known."""
-    local_port: int | None = None
-    """Our own port that the peer used, if known."""
-    dedup_offset: int = 0
-    """Added to Message IDs for deduplication: peers count them for each of our addresses (a multiple of 65536)."""
-    confirmed: bool = False
-    """Whether the peer was shown to receive at this address (DTLS, OSCORE or Echo did); such a one is never evicted
-    for one that was not. Whoever shows it sets it."""
-    budget: float = float("inf")
-    """Bytes that may still go there before its requests are challenged; only a transport whose senders can be forged
-    counts them (RFC 9175 section 2.4). No matter once the address is ``confirmed``."""
-    grants: dict[Any, object] | None = None
-    """For whoever decides about access, to remember decisions that hold for this address."""
-    outer: EndpointAddress | None = None
-    """Under OSCORE, the address that carries the protected message."""
-
-    def received(self) -> None:
-        """The peer acknowledged a Confirmable message: weak evidence (16 bits) that what goes there arrives."""
-
-    @property
-    def hostinfo(self) -> str:
-        """``host`` or ``host:port`` as in a URI, without a default port."""
-        raise NotImplementedError
-
-    @property
-    def uri(self) -> str:
-        """``scheme://hostinfo``."""
-        return f"{self.scheme}://{self.hostinfo}"
-
-
-class Exchange:
-    """What the layers below tell about the fate of one message; it travels with the message as ``message.exchange``.
-
-    A request that is sent carries its sender's object. A request that came in carries a `ResponseSlot`, and so does
-    every response to it.
-    """
-
-    __slots__ = ()
-
-    def acknowledged(self) -> None:
-        """An acknowledgement (Empty or piggybacked) came for a Confirmable message."""
-
-    def failed(self, error: Exception) -> None:
-        """No acknowledgement in time, a Reset, or an error of the network that quotes this message."""
-
-    def no_response(self) -> None:
-        """The request will not be answered; a Confirmable one still gets its Empty acknowledgement (RFC 7967)."""
-
-    def superseding(self) -> Cancel | None:
-        """What sends something newer in place of a message that is due to be sent (again), if there is anything.
-
-        Asked when a Confirmable message was not acknowledged in time, and when one has waited for its turn (RFC 7641
-        section 4.5.2). If it is called, nothing more becomes of that message.
-        """
-        return None
-
-
-class ResponseSlot(Exchange):
-    """The exchange of a request that came in: where its responses belong, by identity and never by token.
-
-    Every response (and notification) has its request's slot as ``message.exchange``. A layer that changes messages
-    (OSCORE) hands up a slot of its own around the one from below, and unwraps it on the way down.
-    """
-
-    __slots__ = ("fate",)
-
-    fate: Exchange | None
-
-    def tell(self, fate: Exchange) -> None:
-        """From now on ``fate`` hears what becomes of the responses.
-
-        A slot around another one tells that, too, and not before: of most requests nobody has to hear what became.
-        """
-        self.fate = fate
-
-    def acknowledged(self) -> None:
-        """A response that was sent as a Confirmable message has arrived."""
-        if self.fate is not None:
-            self.fate.acknowledged()
-
-    def failed(self, error: Exception) -> None:
-        """A response was rejected with a Reset, or never acknowledged."""
-        if self.fate is not None:
-            self.fate.failed(error)
-
-    def superseding(self) -> Cancel | None:
-        return None if self.fate is None else self.fate.superseding()
-
-
 class MessageInterface(Protocol):
     """Exchanges addressed messages over an unreliable transport."""
 
@@ -208,6 +99,13 @@ class MessageInterface(Protocol):
 
     async def shutdown(self) -> None:
         """Release everything: afterwards there is no open socket, timer or task."""
+
+
+class DirectInterface(MessageInterface, Protocol):
+    """A `MessageInterface` that spares a message for each answer."""
+
+    def send_datagram(self, datagram: bytes, remote: EndpointAddress) -> object:
+        """Send what is a message already, and is itself never answered: an acknowledgement or a Reset."""
 
 
 class MessageDispatcher(Protocol):

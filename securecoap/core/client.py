@@ -131,6 +131,7 @@ class ClientRequest:
         self._interface = interface
         self._remote = request.remote
         pipe = self._pipe = RequestPipe(request, self._answered, self._failed)
+        pipe.on_delay = self._common.patience.delay
         self._common.patience.add(pipe, self._performed_at)
         try:
             interface.request(pipe)

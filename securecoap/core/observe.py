@@ -186,6 +186,13 @@ class Observation(Exchange):
         if self._wanted is not None:
             self.go_on()
 
+    def delayed(self, until: float) -> None:
+        """A Non-confirmable notification was not sent, as no Message ID was free: the newest state is, when one is."""
+        pace = self._pace
+        if not self.is_outstanding and pace is not None:
+            pace.next_at = max(pace.next_at, until)
+            self.notify(object())
+
     def superseding(self) -> Cancel | None:
         """Section 4.5.2: a state that has not arrived is not sent again where there is a newer one."""
         return self._supersede if self.is_outstanding and self._wanted is not None else None

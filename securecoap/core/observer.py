@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from securecoap.core.bodies import answer_echo
 from securecoap.core.download import download_rest
-from securecoap.core.plumbing import RequestPipe
+from securecoap.core.plumbing import AnsweredWithin, RequestPipe
 from securecoap.errors import RequestTimeout, TransferFailed
 from securecoap.wire import numbers
 from securecoap.wire.codes import Code
@@ -266,10 +266,10 @@ class Observer:
         pipe = self._pipe = RequestPipe(message.copy(), lambda response, _: put(response), put)
         pipe.request.remote = message.remote
         pipe.request.token = self._token
-        self._send(pipe)
-        self._token = pipe.request.token
         try:
-            async with asyncio.timeout(self._span):
+            async with AnsweredWithin(pipe, self._span):
+                self._send(pipe)
+                self._token = pipe.request.token
                 answer = await answers.get()
         except TimeoutError:
             raise RequestTimeout("there was no response in time") from None

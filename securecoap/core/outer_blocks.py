@@ -326,6 +326,9 @@ class _Fetch(Exchange):
             self.end()
             self.request.exchange.failed(error)
 
+    def delayed(self, until: float) -> None:
+        self.request.exchange.delayed(until)
+
     def end(self) -> None:
         """Nothing is asked for any more."""
         if not self._has_ended:

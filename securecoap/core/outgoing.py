@@ -36,6 +36,12 @@ class OutgoingRequest(Exchange):
             self.end()
             self.request.add_exception(error)
 
+    def delayed(self, until: float) -> None:
+        """The time for the answer has not begun."""
+        tell = getattr(self.request, "delayed", None)  # not everybody who asks has a time limit to move
+        if tell is not None:
+            tell(until)
+
     def end(self) -> None:
         """Interest ended, or the last response came."""
         if not self.ended:

@@ -23,7 +23,8 @@ class Pace:
     its Reset (RFC 7252 section 11.3), and anybody else's acknowledgement tells the round-trip time.
 
     Attributes:
-        next_at: before this no Non-confirmable notification is sent.
+        next_at: before this no notification is sent, unless one waits for its acknowledgement. Whoever knows that none
+            can be sent may set it later.
     """
 
     __slots__ = ("_heard_at", "_interval", "_most_unheard", "_sent_at", "_unheard", "next_at")

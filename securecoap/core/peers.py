@@ -33,24 +33,29 @@ class MessageIds:
 
     The 65,536 numbers are sixteen segments. A segment is entered again only when a whole lifetime has passed since it
     was left, which needs sixteen times in memory instead of 65,536.
+
+    Attributes:
+        last_used: when the last one was given out.
+        are_awaited: whether messages wait until one is free; whoever lets them wait sets it.
     """
 
-    __slots__ = ("_left", "_lifetime", "_next", "last_used")
+    __slots__ = ("_left", "_lifetime", "_next", "are_awaited", "last_used")
 
     def __init__(self, first: int, lifetime: float) -> None:
         self._next = first & 0xFFFF
         self._lifetime = lifetime
         self.last_used = float("-inf")
+        self.are_awaited = False
         self._left: list[float] | None = None  # most peers never use up a segment
 
     def allocate(self, now: float) -> int | None:
-        """The next Message ID, or ``None`` when all are in use; then time has to pass."""
+        """The next Message ID, or ``None`` when all are in use, until `free_at`."""
         mid = self._next
         if mid % _SEGMENT_LENGTH == 0:
             segment = mid // _SEGMENT_LENGTH
             if self._left is None:
                 self._left = [float("-inf")] * _SEGMENTS
-            elif now - self._left[segment] < self._lifetime:
+            elif now < self._left[segment] + self._lifetime:
                 return None
         elif (mid + 1) % _SEGMENT_LENGTH == 0:
             if self._left is None:
@@ -59,6 +64,13 @@ class MessageIds:
         self._next = (mid + 1) & 0xFFFF
         self.last_used = now
         return mid
+
+    @property
+    def free_at(self) -> float:
+        """When the next Message ID may be used: in the past, unless all are in use."""
+        if self._left is None or self._next % _SEGMENT_LENGTH:
+            return float("-inf")
+        return self._left[self._next // _SEGMENT_LENGTH] + self._lifetime
 
 
 class Peer:
@@ -72,7 +84,7 @@ class Peer:
         rotates_at: when ``older`` is forgotten and ``recent`` takes its place.
         outstanding: Confirmable messages without acknowledgement, by Message ID.
         interactions: how many of NSTART are in use (section 4.7).
-        queue: messages that wait for NSTART.
+        queue: messages that wait for NSTART, or for a Message ID.
         non_confirmable: the last Non-confirmable messages, by Message ID, for a Reset that may come.
         superseded: notifications that gave way to a newer state, which takes over their time-outs, by exchange.
         unanswered, unanswered_at: bytes of Non-confirmable requests since it was heard of, and when that was counted.

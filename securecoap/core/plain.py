@@ -67,6 +67,10 @@ class PlainRequest:
             self.answer.set_exception(error)
             self.answer.exception()  # whoever awaits it sees it; nobody has to
 
+    def delayed(self, until: float) -> None:
+        """It is not sent before that time, and waits for its answer from then on."""
+        self._common.patience.delay(self, until)
+
     def on_interest_end(self, callback: Cancel) -> None:
         """Register what the layers below have to stop."""
         self._end = callback

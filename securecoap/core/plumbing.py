@@ -13,12 +13,13 @@ from securecoap.interfaces import Exchange
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
     from securecoap.core.plain import PlainRequest
     from securecoap.interfaces import Cancel
     from securecoap.wire.message import Message
 
-__all__ = ["Ping", "RequestPipe", "exchange", "time_out"]
+__all__ = ["AnsweredWithin", "Ping", "RequestPipe", "exchange", "time_out"]
 
 
 class RequestPipe:
@@ -28,9 +29,12 @@ class RequestPipe:
         request: the message to send; the pipe's, not the application's.
         on_response: called with each response and whether it is the last.
         on_exception: called at most once, and then nothing more is.
+
+    Attributes:
+        on_delay: called with the pipe and a time before which the request is not sent, for whoever waits.
     """
 
-    __slots__ = ("_callbacks", "_on_exception", "_on_response", "ended", "request")
+    __slots__ = ("_callbacks", "_on_exception", "_on_response", "ended", "on_delay", "request")
 
     def __init__(
         self,
@@ -43,6 +47,7 @@ class RequestPipe:
         self._on_response = on_response
         self._on_exception = on_exception
         self._callbacks: list[Cancel] = []
+        self.on_delay: Callable[[RequestPipe, float], object] | None = None
 
     def add_response(self, message: Message, *, is_last: bool = True) -> None:
         """A response came."""
@@ -56,6 +61,11 @@ class RequestPipe:
             self.ended = True
             self._on_exception(error)
 
+    def delayed(self, until: float) -> None:
+        """The request is not sent before that time."""
+        if self.on_delay is not None and not self.ended:
+            self.on_delay(self, until)
+
     def on_interest_end(self, callback: Cancel) -> None:
         """Register what the layers below have to stop."""
         self._callbacks.append(callback)
@@ -66,6 +76,38 @@ class RequestPipe:
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback()
+
+
+class AnsweredWithin:
+    """The time that a pipe's request, sent inside of it, has for its answer, from when it can be sent.
+
+    Used as an asynchronous context manager, which raises `TimeoutError`.
+
+    Args:
+        pipe: carries the request.
+        span: seconds.
+    """
+
+    __slots__ = ("_limit", "_pipe", "_span")
+
+    def __init__(self, pipe: RequestPipe, span: float) -> None:
+        self._pipe = pipe
+        self._span = span
+        self._limit = asyncio.timeout(span)
+
+    async def __aenter__(self) -> None:
+        await self._limit.__aenter__()
+        self._pipe.on_delay = self._delay
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._pipe.on_delay = None
+        await self._limit.__aexit__(kind, error, traceback)
+
+    def _delay(self, _pipe: RequestPipe, until: float) -> None:
+        if not self._limit.expired():
+            self._limit.reschedule(until + self._span)
 
 
 def time_out(pipe: RequestPipe | PlainRequest) -> None:
@@ -101,8 +143,8 @@ async def exchange(
 
     pipe = RequestPipe(request, respond, fail)
     try:
-        send(pipe)
-        async with asyncio.timeout(span):
+        async with AnsweredWithin(pipe, span):
+            send(pipe)
             return await answer
     except TimeoutError as error:
         raise error if isinstance(error, CoapError) else RequestTimeout("there was no response in time") from None

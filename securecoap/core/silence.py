@@ -7,15 +7,15 @@ such a response is no stranger's. What a server leaves out is the business of `s
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final
 
-from securecoap.core.plumbing import RequestPipe
+from securecoap.core.plumbing import AnsweredWithin, RequestPipe
 from securecoap.errors import CoapError, RequestTimeout
 from securecoap.wire import numbers
 from securecoap.wire.message import Message, NoResponse
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from securecoap.config import Limits, TransportParameters
@@ -124,10 +124,10 @@ class QuietExchange(RequestPipe):
             RequestFailed: it did not arrive.
         """
         try:
-            send(self)
-            if self.request.confirmable is False or self.request.remote.is_multicast:
-                self.acknowledged()
-            async with asyncio.timeout(self._span):
+            async with AnsweredWithin(self, self._span):
+                send(self)
+                if self.request.confirmable is False or self.request.remote.is_multicast:
+                    self.acknowledged()
                 answer = await self._answer
         except TimeoutError as error:
             self.end_interest()

@@ -38,8 +38,8 @@ class Steps:
     """
 
     __slots__ = (
-        "_coroutine", "_deadline", "_end", "_error", "_head", "_loop", "_response", "_result", "_send", "_span",
-        "_time", "_timer", "_waits", "request",
+        "_coroutine", "_deadline", "_delayed_until", "_end", "_error", "_head", "_loop", "_response", "_result",
+        "_send", "_span", "_time", "_timer", "_waits", "request",
     )  # fmt: skip
 
     request: Message
@@ -57,6 +57,7 @@ class Steps:
         self._time = clock_of(loop)
         self._span = span
         self._coroutine: Coroutine[Any, Any, Any] | None = None
+        self._delayed_until = float("-inf")
         self._result: asyncio.Future[Any] = loop.create_future()
         self._response: Message | None = None
         self._error: Exception | None = None
@@ -107,6 +108,10 @@ class Steps:
         if self._waits:
             self._step()
 
+    def delayed(self, until: float) -> None:
+        """The request is not sent before that time, and waits for its response from then on."""
+        self._delayed_until = until
+
     def on_interest_end(self, callback: Cancel) -> None:
         """Register what the layers below have to stop."""
         self._end = callback
@@ -142,10 +147,11 @@ class Steps:
         self._timer = None
         if self._coroutine is None:
             return
-        if self._time() >= self._deadline:
+        deadline = max(self._deadline, self._delayed_until + self._span)
+        if self._time() >= deadline:
             self.add_exception(RequestTimeout("there was no response in time"))
         else:
-            self._timer = self._loop.call_at(self._deadline, self._watch)
+            self._timer = self._loop.call_at(deadline, self._watch)
 
     def _conclude(self) -> None:
         self._coroutine = None

@@ -1,4 +1,4 @@
-"""Messages that wait: for their turn (NSTART, RFC 7252 section 4.7) and for their acknowledgement (section 4.2).
+"""Messages that wait: for their turn (RFC 7252 section 4.7), a free Message ID (4.4), their acknowledgement (4.2).
 
 The sending half of the message layer. It gives out Message IDs, keeps the queue of each peer, and sends a Confirmable
 message again until somebody ends it. It never sees what comes in; `securecoap.core.messages` does, and says what ended.
@@ -95,6 +95,7 @@ class Transmission:
         # and no random number; nearly all are acknowledged there.
         self._young = Patience(scheduler, parameters.ack_timeout, self._grow_old)
         self._retransmissions = Deadlines(scheduler, self._retransmit)
+        self._used_up: Deadlines[Peer] = Deadlines(scheduler, self._go_on)
         self._nstart = parameters.nstart
         self._span = parameters.max_transmit_span
         self._for_strangers = 0
@@ -108,11 +109,20 @@ class Transmission:
         return False
 
     def send_non_confirmable(self, message: Message, peer: Peer) -> None:
-        """Send once, without a turn: nothing is waited for but, for a while, a Reset."""
+        """Send once, without a turn: nothing is waited for but, for a while, a Reset.
+
+        Where all Message IDs are in use it is not sent: a response is lost, as it may be on the network, and its
+        exchange hears until when the next ones would be; a request fails, since silence would be taken for success.
+        """
         mid = peer.allocate_mid(self._time(), self._random, self._lifetime)
         if mid is None:
-            if message.exchange is not None:
-                self._scheduler.call_soon(message.exchange.failed, RequestFailed("no Message ID is free for this peer"))
+            exchange = message.exchange
+            if exchange is None:
+                return
+            if peer.ids is not None and (message.code or 0) >= 64:
+                exchange.delayed(peer.ids.free_at)
+            else:
+                self._scheduler.call_soon(exchange.failed, RequestFailed("no Message ID is free for this peer"))
             return
         message.mid = mid
         if message.exchange is not None:
@@ -129,14 +139,20 @@ class Transmission:
         elif peer.interactions < self._nstart:
             self._start(outgoing)
         else:
-            if peer.queue is None:
-                peer.queue = deque()
-            if len(peer.queue) >= self._limits.queued_per_peer:
-                self._limits.reached("queued_per_peer")
-                self._scheduler.call_soon(self.fail, outgoing, RequestFailed("too many messages wait for this peer"))
-            else:
-                peer.queue.append(outgoing)
+            self._queue(outgoing)
         return outgoing.cancel
+
+    def _queue(self, outgoing: Outgoing) -> None:
+        peer = outgoing.peer
+        if peer.queue is None:
+            peer.queue = deque()
+        if len(peer.queue) >= self._limits.queued_per_peer:
+            self._limits.reached("queued_per_peer")
+            self._scheduler.call_soon(self.fail, outgoing, RequestFailed("too many messages wait for this peer"))
+            return
+        peer.queue.append(outgoing)
+        if peer.ids is not None and peer.ids.are_awaited:
+            _tell_delayed(outgoing, peer.ids.free_at)
 
     def _start(self, outgoing: Outgoing) -> None:
         peer = outgoing.peer
@@ -150,7 +166,7 @@ class Transmission:
         ids = peer.ids
         mid = peer.allocate_mid(now, self._random, self._lifetime) if ids is None else ids.allocate(now)
         if mid is None:
-            self._scheduler.call_soon(self.fail, outgoing, RequestFailed("no Message ID is free for this peer"))
+            self._wait_for_id(outgoing)
             return
         outgoing.started = True
         peer.interactions += 1
@@ -171,6 +187,31 @@ class Transmission:
         elif message.exchange is not None:
             peer.remember_non_confirmable(mid, message.exchange)
         self.interface.send(message)
+
+    def _wait_for_id(self, outgoing: Outgoing) -> None:
+        """All Message IDs are in use (section 4.4): it waits, first in the queue, until a whole segment is free again.
+
+        Whoever waits for an answer hears of it, for none of that time is the peer's.
+        """
+        peer = outgoing.peer
+        ids = peer.ids
+        if ids is None or ids.are_awaited:  # others have waited for longer
+            self._queue(outgoing)
+            return
+        if peer.queue is None:
+            peer.queue = deque()
+        peer.queue.appendleft(outgoing)
+        ids.are_awaited = True
+        free_at = ids.free_at
+        self._used_up.add(free_at, peer)
+        for one in list(peer.queue):
+            _tell_delayed(one, free_at)
+
+    def _go_on(self, peer: Peer, _now: float) -> None:
+        """Message IDs are free again."""
+        if peer.ids is not None:
+            peer.ids.are_awaited = False
+        self._send_next(peer)
 
     def _may_probe(self, message: Message, peer: Peer, now: float) -> bool:
         """Whether a Non-confirmable request may go to a peer that has not answered the last ones (section 4.7).
@@ -257,7 +298,7 @@ class Transmission:
 
     def _send_next(self, peer: Peer) -> None:
         """Send what waits for its turn; of a notification that is not the newest any more, the newest."""
-        while peer.queue and peer.interactions < self._nstart:
+        while peer.queue and peer.interactions < self._nstart and not (peer.ids is not None and peer.ids.are_awaited):
             outgoing = peer.queue.popleft()
             exchange = outgoing.message.exchange
             send_newer = None if exchange is None else exchange.superseding()
@@ -302,6 +343,12 @@ class Transmission:
         self._closed = True
         self._young.close()
         self._retransmissions.close()
+        self._used_up.close()
+
+
+def _tell_delayed(outgoing: Outgoing, until: float) -> None:
+    if outgoing.message.exchange is not None:
+        outgoing.message.exchange.delayed(until)
 
 
 def _is_within_budget(message: Message) -> bool:

@@ -238,6 +238,10 @@ class OscoreRequest(Held, Exchange):
         if self._message.exchange is not None and not self._cancelled:
             self._message.exchange.failed(error)
 
+    def delayed(self, until: float) -> None:
+        if self._message.exchange is not None:
+            self._message.exchange.delayed(until)
+
     def no_response(self) -> None:
         if self._message.exchange is not None:
             self._message.exchange.no_response()

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from securecoap.config import TransportParameters
+from securecoap.core.peers import MessageIds
 from securecoap.resources import Resource, Site
 from securecoap.wire.codes import Code
 from securecoap.wire.message import ACK, CON, NON, RST, Message
 
 if TYPE_CHECKING:
+    from tests.simulation.endpoints import Endpoint
     from tests.simulation.network import Sent
 
-__all__ = ["ACK", "CON", "NON", "RST", "Plain", "Slow", "kinds", "site_of", "wire"]
+__all__ = ["ACK", "CON", "NON", "RST", "Plain", "Slow", "kinds", "site_of", "use_up", "wire"]
 
 
 class Plain(Resource):
@@ -73,6 +76,19 @@ def wire(mtype: int, code: int, mid: int, token: bytes = b"", options: bytes = b
 def kinds(sent: list[Sent]) -> list[tuple[int, int]]:
     """Type and code of each datagram."""
     return [(one.mtype, one.code) for one in sent]
+
+
+def use_up(endpoint: Endpoint, peer: str, left: int = 0) -> MessageIds:
+    """Give out the Message IDs for a peer, all but some, now."""
+    address = endpoint.interface.address(peer)
+    table = endpoint.manager._peers
+    now = endpoint.loop.time()
+    state = table.get(address) or table.create(address, now)
+    assert state is not None
+    ids = state.ids = MessageIds(0, TransportParameters().exchange_lifetime)
+    for _ in range(65536 - left):
+        assert ids.allocate(now) is not None
+    return ids
 
 
 PATH_X = b"\xb1x"

@@ -19,7 +19,7 @@ from tests.oscore.fakes import Contexts, Numbers
 from tests.simulation.clock import virtual
 from tests.simulation.endpoints import Endpoint, Pair
 
-from .helpers import CON, wire
+from .helpers import CON, use_up, wire
 
 BODY = bytes(number % 251 for number in range(3000))
 SMALL = TransportParameters(block_size=64)
@@ -274,3 +274,15 @@ async def test_an_unprotected_block_does_not_get_into_a_protected_body() -> None
         assert response.payload == BODY
         assert [request.payload for request in path.body.requests] == [BODY]
         assert Code.REQUEST_ENTITY_INCOMPLETE in {one.code for one in path.pair.answers}
+
+
+@virtual
+async def test_both_kinds_of_blocks_wait_for_message_ids() -> None:
+    """RFC 7252 section 4.4: whoever waits for the whole hears of it, however far down the message is that waits."""
+    async with Path() as path:
+        use_up(path.pair.client, "proxy", left=5)
+        began = path.pair.loop.time()
+        response = await path.post(BODY)
+        assert response.payload == BODY
+        assert path.pair.loop.time() - began > TransportParameters().exchange_lifetime
+        path.check_nothing_is_left()
