@@ -86,18 +86,19 @@ class ClientCredentials:
 
     Args:
         entries: checked entries.
+        others: those that are `resolution.notable`.
     """
 
     __slots__ = ("_by_host", "_dated", "_entries", "_index", "_remembered", "_wild")
 
-    def __init__(self, entries: dict[str, Entry]) -> None:
+    def __init__(self, entries: dict[str, Entry], others: dict[str, Entry]) -> None:
         self._entries = entries
         self._index: PatternIndex[_Rule] = PatternIndex()
         self._by_host: dict[str, list[UriPattern]] = {}
         self._wild: list[UriPattern] = []
-        self._dated = any(_dated(entry.node) for entry in entries.values())
+        self._dated = any(_dated(entry.node) for entry in others.values())
         self._remembered: dict[tuple[object, ...], Selection] = {}
-        for order, entry in enumerate(entries.values()):
+        for order, entry in enumerate(others.values()):
             pattern = entry.pattern
             if pattern is None:
                 continue

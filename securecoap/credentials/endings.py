@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from securecoap.credentials.keys import end_of
-from securecoap.credentials.models import ALWAYS, DtlsX509
+from securecoap.credentials.models import DtlsX509
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,11 +35,8 @@ def endings_of(credentials: Iterable[Credential]) -> tuple[tuple[float, str], ..
 
     An old key that ends while a new one stands beside it surprises nobody, and neither does one that was revoked.
     """
-    found = tuple(credentials)
-    if all(one.validity is ALWAYS and not isinstance(one, DtlsX509) for one in found):
-        return ()  # as in most large files
     ends: dict[str, float] = {}
-    for credential in found:
+    for credential in credentials:
         end = end_of_credential(credential)
         if end > ends.get(credential.label, float("-inf")):
             ends[credential.label] = end

@@ -13,7 +13,7 @@ from securecoap.credentials.faults import Document, Place, printable
 from securecoap.credentials.kinds import KINDS
 from securecoap.credentials.models import ALWAYS, DtlsRpk, Entry, Group, Node, Reference, Unprotected, Validity, digest
 from securecoap.credentials.patterns import PatternError, UriPattern, parse_pattern
-from securecoap.credentials.resolution import nodes
+from securecoap.credentials.resolution import nodes, notable
 from securecoap.credentials.values import Reading, parse_claims, parse_date
 from securecoap.wire.codes import Code
 
@@ -52,12 +52,12 @@ def parse_documents(reading: Reading, documents: Iterable[tuple[Document, Any]])
             reading.fault(top, "a JSON object is expected")
             continue
         for name, value in content.items():
-            if not isinstance(name, str):
-                reading.fault(top, "the name of an entry is a string")
-                continue
             if type(value) is Entry:  # read already: in the form that most have in a large file
                 entries.pop(name, None)
                 entries[name] = value
+                continue
+            if not isinstance(name, str):
+                reading.fault(top, "the name of an entry is a string")
                 continue
             place = top / name
             if name == "$schema":
@@ -78,7 +78,7 @@ def parse_documents(reading: Reading, documents: Iterable[tuple[Document, Any]])
 
 def _add_peers(reading: Reading, entries: dict[str, Entry]) -> None:
     """Make an entry of each peer that a ``dtls-rpk`` entry gives a label, so that patterns can ask for it."""
-    for node in [node for entry in entries.values() for node in nodes(entry.node)]:
+    for node in [node for entry in notable(entries).values() for node in nodes(entry.node)]:
         if not isinstance(node, DtlsRpk) or node.place is None:
             continue
         for label, peer_key in node.peer_keys:

@@ -183,27 +183,40 @@ def _oscore(reading: Reading, value: Any, place: Place, common: Common) -> Crede
             return None
     # What comes out of a directory has no place of its own in the file.
     got = reading.members(value, place, *TABLES["oscore"])
-    return None if got is None else oscore_context(reading, got, place, common, basedir, value["secret"])
+    if got is None:
+        return None
+    members = {name.replace("-", "_"): member for name, member in got.items()}
+    return oscore_context(reading, place, common, basedir=basedir, written=value["secret"], **members)
 
 
 def oscore_context(
-    reading: Reading, got: dict[str, Any], place: Place, common: Common, basedir: Path | None, written: Any
+    reading: Reading,
+    place: Place,
+    common: Common,
+    *,
+    secret: bytes,
+    sender_id: bytes,
+    recipient_id: bytes,
+    salt: bytes = b"",
+    id_context: bytes | None = None,
+    algorithm: AeadParameters = DEFAULT_ALGORITHM,
+    kdf_hashfun: str = DEFAULT_HASH,
+    window: int = DEFAULT_WINDOW,
+    echo: bool = True,
+    rederive: bool = False,
+    basedir: Path | None = None,
+    written: Any = None,
 ) -> OscoreContext | None:
     """What the parsed members of an ``oscore`` entry make together.
 
     Args:
         reading: where faults go.
-        got: by the kind's table in `TABLES`.
         place: of the entry's kind.
         common: the fields that every credential has.
+        secret, sender_id, recipient_id, salt, id_context, algorithm, kdf_hashfun, window, echo, rederive: the members.
         basedir: the directory from which the members are, or ``None``.
         written: the secret as it is written, which says whence it is.
     """
-    algorithm: AeadParameters = got.get("algorithm", DEFAULT_ALGORITHM)
-    secret: bytes = got["secret"]
-    sender_id: bytes = got["sender-id"]
-    recipient_id: bytes = got["recipient-id"]
-    id_context: bytes | None = got.get("id-context")
     longest = algorithm.nonce_length - 6
     sound = True
     if len(sender_id) > longest or len(recipient_id) > longest:
@@ -221,16 +234,14 @@ def oscore_context(
     if id_context is not None and len(id_context) > MAXIMUM_ID_CONTEXT:
         reading.fault(place / "id-context", f"longer than {MAXIMUM_ID_CONTEXT} bytes")
         sound = False
-    rederive: bool = got.get("rederive", False)
     if rederive and id_context is not None:
         reading.fault(place / "rederive", "the ID Context is made anew each time: it goes without id-context")
         sound = False
     if not sound:
         return None
-    _warn_of_weakness(reading, secret, place, "secret", written)
-    hash_name: str = got.get("kdf-hashfun", DEFAULT_HASH)
-    salt: bytes = got.get("salt", b"")
-    variant = _variant(algorithm.name, hash_name, rederive, id_context is None)
+    if len(secret) < SHORT_KEY or written is not None:
+        _warn_of_weakness(reading, secret, place, "secret", written)
+    variant = _variant(algorithm.number, kdf_hashfun, rederive, id_context is None)
     parts = (b"oscore", _label(common), secret, salt, sender_id, recipient_id, id_context or b"", variant)
     context: Any = OscoreDraft()  # to a type checker its fields are frozen already
     context.label = common["label"]
@@ -245,9 +256,9 @@ def oscore_context(
     context.recipient_id = recipient_id
     context.id_context = id_context
     context.algorithm = algorithm
-    context.hash_name = hash_name
-    context.window = got.get("window", DEFAULT_WINDOW)
-    context.echo = got.get("echo", True)
+    context.hash_name = kdf_hashfun
+    context.window = window
+    context.echo = echo
     context.basedir = basedir
     context.rederive = rederive
     made: OscoreContext = context.made()
@@ -255,9 +266,9 @@ def oscore_context(
 
 
 @lru_cache(maxsize=64)
-def _variant(*parts: str | bool) -> bytes:
-    """What beside bytes makes one context another."""
-    return repr(parts).encode()
+def _variant(algorithm: int, hash_name: str, rederive: bool, without_id_context: bool) -> bytes:
+    """What beside bytes makes one context another; short, so that the digest of most is one block of its hash."""
+    return b"%d %d %d " % (algorithm, rederive, without_id_context) + hash_name.encode()
 
 
 def _group_oscore(reading: Reading, value: Any, place: Place, common: Common) -> Credential | None:

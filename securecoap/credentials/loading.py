@@ -19,19 +19,16 @@ from securecoap.credentials.entries import parse_documents
 from securecoap.credentials.exposure import EXPOSED, has_secrets, is_open_to_others
 from securecoap.credentials.faults import Document, Place, Report
 from securecoap.credentials.keys import end_of
-from securecoap.credentials.members import plain, read_members
-from securecoap.credentials.models import ALWAYS, DtlsX509
+from securecoap.credentials.members import read_members
+from securecoap.credentials.models import DtlsX509, Entry
 from securecoap.credentials.positions import TOKEN, scan
-from securecoap.credentials.resolution import Role, check, leaves, with_claims
+from securecoap.credentials.resolution import Role, check, leaves, notable, with_claims
 from securecoap.credentials.sources import Sources
 from securecoap.credentials.uniform import uniform_entry
 from securecoap.credentials.values import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from securecoap.credentials.members import Written
-    from securecoap.credentials.models import Entry
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -80,8 +77,9 @@ def load_entries(
             documents += [document for document in found if document is not None]
     try:
         entries = parse_documents(reading, documents)
-        check(entries, report, role)
-        _warn_before_expiry(entries, report, time.time())
+        others = notable(entries)
+        check(entries, others, report, role)
+        _warn_before_expiry(others, report, time.time())
     except RecursionError:
         report.fault(Place(documents[0][0]), "nested too deeply")
     report.raise_faults()
@@ -90,7 +88,7 @@ def load_entries(
         document.text = None
     for warning in warnings:
         _LOG.warning("%s", warning)
-    return with_claims(entries), warnings
+    return with_claims(entries, others), warnings
 
 
 def read_content(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -134,13 +132,13 @@ def _expanded(source: str | os.PathLike[str], report: Report) -> list[str] | lis
     return found
 
 
-def _warn_before_expiry(entries: dict[str, Entry], report: Report, now: float) -> None:
-    """Warn of labels whose last key ends soon; what has ended is over, and no surprise any more."""
-    found = list(leaves(entries))
-    if all(one.validity is ALWAYS and not isinstance(one, DtlsX509) for _, one in found):
-        return
+def _warn_before_expiry(others: dict[str, Entry], report: Report, now: float) -> None:
+    """Warn of labels whose last key ends soon; what has ended is over, and no surprise any more.
+
+    ``others`` are the entries that are `notable`.
+    """
     ends: dict[str, tuple[float, Place]] = {}
-    for entry, credential in found:
+    for entry, credential in leaves(others):
         end = credential.validity.not_after
         if isinstance(credential, DtlsX509) and credential.certificates:
             end = min(end, end_of(credential.certificates[0]))
@@ -180,10 +178,12 @@ def _read(source: str | os.PathLike[str], report: Report, *, entries: bool = Fal
     is_open, exposed = is_open_to_others(mode), False
     take = partial(uniform_entry, top=top)
 
-    def look(label: str, value: Written) -> Entry | None:
+    def look(text: str, position: int) -> tuple[str, Entry, int] | None:
         nonlocal exposed
-        exposed = exposed or has_secrets(plain(value))
-        return take(label, value)
+        found = take(text, position)
+        if found is not None and not exposed:
+            exposed = has_secrets(json.loads(f"{{{text[position : found[2]]}}}"))
+        return found
 
     content: Any = read_members(text, look if is_open else take) if entries else None
     if content is None:
@@ -191,10 +191,16 @@ def _read(source: str | os.PathLike[str], report: Report, *, entries: bool = Fal
         if found is None:
             return None
         content = found[1]
-        exposed = is_open and has_secrets(content)
-    if exposed:
+    if exposed or (is_open and has_secrets(_as_written(content))):
         report.warning(top, EXPOSED)
     return document, content
+
+
+def _as_written(content: Any) -> Any:
+    """Without what is an entry already."""
+    if isinstance(content, dict):
+        return {name: value for name, value in content.items() if type(value) is not Entry}
+    return content
 
 
 def _parse(document: Document, text: str, nowhere: Place, report: Report) -> tuple[Document, Any] | None:

@@ -32,7 +32,7 @@ from securecoap.credentials.endings import endings_of
 from securecoap.credentials.loading import load_entries
 from securecoap.credentials.models import Credential, DtlsPsk, DtlsRpk, DtlsX509, EdhocOscore, Entry, OscoreContext
 from securecoap.credentials.policy import OwnNames, Policy
-from securecoap.credentials.resolution import MAXIMUM_CANDIDATES, Role, leaves
+from securecoap.credentials.resolution import MAXIMUM_CANDIDATES, Role, leaves, notable
 
 if TYPE_CHECKING:
     from securecoap.credentials.sources import Sources
@@ -63,6 +63,7 @@ class CredentialsMap:
         "_endings",
         "_exact",
         "_identities",
+        "_notable",
         "entries",
         "generation",
         "policy",
@@ -81,12 +82,14 @@ class CredentialsMap:
         self.entries: Mapping[str, Entry] = MappingProxyType(checked)
         self.warnings = warnings
         self.generation = next(_GENERATIONS)
-        self.policy, self._client = patterns or (Policy(checked), ClientCredentials(checked))
+        self._notable = others = notable(checked)
+        self.policy, self._client = patterns or (Policy(checked, others), ClientCredentials(checked, others))
         self._endings: tuple[tuple[float, str], ...] | None = None
         self._by_key: dict[bytes, Credential] | None = None
         self._identities: dict[bytes, DtlsPsk] = {}
         # Most have an identifier of their own: a list only where there are several.
-        self._contexts: dict[bytes, OscoreContext | list[OscoreContext]] = {}
+        contexts: dict[bytes, OscoreContext | list[OscoreContext]] = {}
+        self._contexts = contexts
         self._exact: dict[tuple[bytes, bytes], OscoreContext | list[OscoreContext]] = {}
         agreed: list[EdhocOscore] = []
         keyed: list[Credential] = []
@@ -94,7 +97,8 @@ class CredentialsMap:
             if own is not None and entry.pattern is not None and not own.covers(entry.pattern):
                 continue
             if isinstance(credential, OscoreContext):
-                _add(self._contexts, credential.recipient_id, credential)
+                if contexts.setdefault(credential.recipient_id, credential) is not credential:
+                    _add(contexts, credential.recipient_id, credential)
                 if credential.id_context is not None:
                     _add(self._exact, (credential.recipient_id, credential.id_context), credential)
             elif isinstance(credential, DtlsPsk):
@@ -103,7 +107,7 @@ class CredentialsMap:
                 agreed.append(credential)
             elif isinstance(credential, DtlsX509) or (isinstance(credential, DtlsRpk) and not credential.is_peer):
                 keyed.append(credential)
-        self.uses_edhoc = any(isinstance(one, EdhocOscore) for _, one in leaves(checked))
+        self.uses_edhoc = any(isinstance(one, EdhocOscore) for _, one in leaves(others))
         self._edhoc = EdhocPeers(agreed)
         self._dtls_peers = DtlsPeers(keyed, self.entries, has_psk=bool(self._identities))
 
@@ -202,7 +206,7 @@ class CredentialsMap:
     def endings(self) -> tuple[tuple[float, str], ...]:
         """When labels end (seconds since 1970) and which, the first one first; see `endings_of`."""
         if self._endings is None:
-            self._endings = endings_of(self.credentials())
+            self._endings = endings_of(credential for _, credential in leaves(self._notable))
         return self._endings
 
     @property
@@ -229,7 +233,7 @@ class CredentialsMap:
 
     def for_server(self, own: OwnNames) -> CredentialsMap:
         """The map of a server that answers to ``own``: peers are not found by credentials for other authorities."""
-        if all(entry.pattern is None or own.covers(entry.pattern) for entry in self.entries.values()):
+        if all(entry.pattern is None or own.covers(entry.pattern) for entry in self._notable.values()):
             same = copy(self)
             same.generation = next(_GENERATIONS)
             return same

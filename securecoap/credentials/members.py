@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import re
 from json import JSONDecoder
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Written", "plain", "read_members"]
+__all__ = ["read_members"]
 
-Written: TypeAlias = Any
-"""A JSON value, of which an object is a tuple of its members: pairs of name and value, with names that are repeated."""
-
-_NAME: Final = r'[ \t\n\r]*"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*'
-_FIRST: Final = re.compile(r"[ \t\n\r]*\{" + _NAME)
-_NEXT: Final = re.compile(r"[ \t\n\r]*," + _NAME)
-_END: Final = re.compile(r"[ \t\n\r]*\}[ \t\n\r]*")
+_GAP: Final = r"[ \t\n\r]*+"
+_BEGIN: Final = re.compile(rf"{_GAP}\{{")
+_NAME: Final = re.compile(rf'{_GAP}"([^"\\\x00-\x1f]*+)"{_GAP}:{_GAP}')
+_NEXT: Final = re.compile(rf"{_GAP},")
+_END: Final = re.compile(rf"{_GAP}\}}{_GAP}")
 
 
 class _Unusual(ValueError):
@@ -32,15 +30,23 @@ def _refuse(_constant: str) -> NoReturn:
     raise _Unusual
 
 
-_DECODER: Final = JSONDecoder(object_pairs_hook=tuple, parse_constant=_refuse)
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) != len(members):
+        raise _Unusual
+    return found
 
 
-def read_members(text: str, take: Callable[[str, Written], object | None]) -> dict[str, Any] | None:
+_DECODER: Final = JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse)
+
+
+def read_members(text: str, take: Callable[[str, int], tuple[str, Any, int] | None]) -> dict[str, Any] | None:
     """The members of the object that ``text`` is, by name; ``None`` for a text that has to be read whole.
 
     Args:
         text: JSON, perhaps.
-        take: makes something of a member's name and value; for ``None`` the value stays as it is in JSON.
+        take: asked with the text and the position of each member; gives its name, what is made of its value, and the
+            position behind it; for ``None`` the value is that of JSON.
     """
     try:
         return _members(text, take)
@@ -48,34 +54,25 @@ def read_members(text: str, take: Callable[[str, Written], object | None]) -> di
         return None
 
 
-def _members(text: str, take: Callable[[str, Written], object | None]) -> dict[str, Any]:
+def _members(text: str, take: Callable[[str, int], tuple[str, Any, int] | None]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    position = count = 0
-    name_at, value_at = _NEXT.match, _DECODER.raw_decode
-    name = _FIRST.match(text)
-    while name is not None:
-        label = name[1]
-        value, position = value_at(text, name.end())
-        taken = take(label, value)
-        found[label] = plain(value) if taken is None else taken
+    count = 0
+    next_at = _NEXT.match
+    place = _BEGIN.match(text)
+    position = 0
+    while place is not None:
+        name, value, position = take(text, place.end()) or _member(text, place.end())
+        found[name] = value
         count += 1
-        name = name_at(text, position)
+        place = next_at(text, position)
     if len(found) != count or not count or _END.fullmatch(text, position) is None:
         raise _Unusual
     return found
 
 
-def plain(value: Written) -> Any:
-    """The value as the standard library gives it, objects as dictionaries.
-
-    Raises:
-        ValueError: an object has a name twice.
-    """
-    if type(value) is tuple:
-        made = {name: plain(member) for name, member in value}
-        if len(made) != len(value):
-            raise _Unusual("a name is given twice")
-        return made
-    if type(value) is list:
-        return [plain(element) for element in value]
-    return value
+def _member(text: str, position: int) -> tuple[str, Any, int]:
+    name = _NAME.match(text, position)
+    if name is None:
+        raise _Unusual
+    value, end = _DECODER.raw_decode(text, name.end())
+    return name[1], value, end

@@ -141,16 +141,18 @@ class Policy:
 
     Args:
         entries: checked entries with their claims (`resolution.with_claims`).
+        others: those that are `resolution.notable`.
     """
 
     __slots__ = ("_any_proof", "_boundaries", "_decisions", "_from", "_index", "_serves_edhoc", "_until")
 
-    def __init__(self, entries: dict[str, Entry]) -> None:
+    def __init__(self, entries: dict[str, Entry], others: dict[str, Entry]) -> None:
         self._index: PatternIndex[_Rule] = PatternIndex()
-        self._any_proof = _AnyProof(_strangers(entries))
-        self._serves_edhoc = any(isinstance(one, EdhocOscore) and one.own is not None for _, one in leaves(entries))
+        found = leaves(others)
+        self._any_proof = _AnyProof(_strangers(entries, found))
+        self._serves_edhoc = any(isinstance(one, EdhocOscore) and one.own is not None for _, one in found)
         compiler = _Compiler(entries, self._any_proof)
-        for order, entry in enumerate(entries.values()):
+        for order, entry in enumerate(others.values()):
             if entry.pattern is not None:
                 rank = (entry.pattern.specificity, order)
                 self._index.add(entry.pattern, _Rule(entry.pattern, entry.methods, rank, compiler.demand(entry.node)))
@@ -291,14 +293,18 @@ class OwnNames:
         return any(host.matches(own) for own in self._hosts)
 
 
-def _strangers(entries: dict[str, Entry]) -> frozenset[str]:
+def _strangers(entries: dict[str, Entry], others: Iterable[tuple[Entry, Credential]]) -> frozenset[str]:
     """The claims that anybody may have."""
-    of_anyone: set[str] = set()
-    of_peers: set[str] = set()
-    for _, credential in leaves(entries):
-        is_open = isinstance(credential, EdhocOscore) and credential.peer_anyone
-        (of_anyone if is_open else of_peers).update(credential.claims)
-    return frozenset(of_anyone - of_peers)
+    of_anyone = {claim for _, one in others if _is_of_anyone(one) for claim in one.claims}
+    if not of_anyone:
+        return frozenset()
+    return frozenset(
+        of_anyone - {claim for _, one in leaves(entries) if not _is_of_anyone(one) for claim in one.claims}
+    )
+
+
+def _is_of_anyone(credential: Credential) -> bool:
+    return isinstance(credential, EdhocOscore) and credential.peer_anyone
 
 
 class _Compiler:

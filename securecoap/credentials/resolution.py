@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from securecoap.credentials.faults import printable
 from securecoap.credentials.models import (
+    ALWAYS,
     Credential,
     DtlsPsk,
     DtlsRpk,
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
 
     from securecoap.credentials.faults import Place, Report
 
-__all__ = ["MAXIMUM_ALTERNATIVES", "Role", "check", "leaves", "with_claims"]
+__all__ = ["MAXIMUM_ALTERNATIVES", "Role", "check", "leaves", "notable", "with_claims"]
 
 Role = Literal["client", "server"]
 Leaves: TypeAlias = "list[tuple[Entry, Credential]]"
 
+_SHARED_KEYS: Final = (OscoreContext, DtlsPsk)
 MAXIMUM_DEPTH: Final = 64
 """How many references may follow each other; people write two."""
 MAXIMUM_ALTERNATIVES: Final = 1_000_000
@@ -49,25 +51,40 @@ def nodes(node: Node) -> Iterator[Node]:
             yield from nodes(member)
 
 
-def leaves(entries: Mapping[str, Entry]) -> Iterator[tuple[Entry, Credential]]:
+def leaves(entries: Mapping[str, Entry]) -> Leaves:
     """Every credential, with the entry in which it stands, in the order of the file."""
+    found: Leaves = []
     for entry in entries.values():
         if isinstance(entry.node, Credential):
-            yield entry, entry.node
+            found.append((entry, entry.node))
         else:
-            for node in nodes(entry.node):
-                if isinstance(node, Credential):
-                    yield entry, node
+            found += [(entry, node) for node in nodes(entry.node) if isinstance(node, Credential)]
+    return found
 
 
-def check(entries: dict[str, Entry], report: Report, role: Role | None) -> None:
-    """Note every fault that concerns more than one entry."""
-    sound = _check_references(entries, report)
+def notable(entries: Mapping[str, Entry]) -> dict[str, Entry]:
+    """The entries of which there is more to say than that a label shares one key with us, always and without claims.
+
+    Of a large file next to none: whoever looks for references, patterns, dates or claims looks at these.
+    """
+    return {
+        name: entry
+        for name, entry in entries.items()
+        if not isinstance(node := entry.node, _SHARED_KEYS)
+        or entry.pattern is not None
+        or node.validity is not ALWAYS
+        or node.own_claims
+    }
+
+
+def check(entries: dict[str, Entry], others: dict[str, Entry], report: Report, role: Role | None) -> None:
+    """Note every fault that concerns more than one entry; ``others`` are those that are `notable`."""
+    sound = _check_references(entries, others, report)
     if sound:
-        _check_groups(entries, report, role)
-    found = list(leaves(entries))
-    _check_identities(found, report)
-    _check_claims(entries, found, report)
+        _check_groups(entries, others, report, role)
+    found = leaves(others)
+    _check_identities(_doubtful(leaves(entries), found), report)
+    _check_claims(entries, others, found, report)
     for entry, credential in found:
         if not credential.usable and (place := entry.place_of(credential)) is not None:
             report.warning(place, f"{credential.kind} is not usable yet: nothing can be sent or served with it")
@@ -83,14 +100,12 @@ def check(entries: dict[str, Entry], report: Report, role: Role | None) -> None:
             )
 
 
-def _check_references(entries: dict[str, Entry], report: Report) -> bool:
+def _check_references(entries: dict[str, Entry], others: dict[str, Entry], report: Report) -> bool:
     sound = True
-    # Of those that have any: most entries of a large file are credentials.
     references = {
         name: found
-        for name, entry in entries.items()
-        if not isinstance(entry.node, Credential)
-        and (found := [node for node in nodes(entry.node) if isinstance(node, Reference)])
+        for name, entry in others.items()
+        if (found := [node for node in nodes(entry.node) if isinstance(node, Reference)])
     }
     for found in references.values():
         for reference in found:
@@ -144,7 +159,7 @@ def _check_depth(entries: dict[str, Entry], references: dict[str, list[Reference
     return True
 
 
-def _check_groups(entries: dict[str, Entry], report: Report, role: Role | None) -> None:
+def _check_groups(entries: dict[str, Entry], others: dict[str, Entry], report: Report, role: Role | None) -> None:
     counts: dict[str, int] = {}
     open_labels: dict[str, bool] = {}
 
@@ -169,7 +184,7 @@ def _check_groups(entries: dict[str, Entry], report: Report, role: Role | None) 
             return open_labels[node.label]
         return isinstance(node, Unprotected)
 
-    for entry in entries.values():
+    for entry in others.values():
         if count(entry.node) > MAXIMUM_ALTERNATIVES:
             report.fault(entry.place, f"more than {MAXIMUM_ALTERNATIVES} combinations of credentials")
         for node in nodes(entry.node):
@@ -183,6 +198,22 @@ def _check_groups(entries: dict[str, Entry], report: Report, role: Role | None) 
                         else "unprotected in an all-of asks for nothing"
                     )
                     report.fault(member.place, why)
+
+
+def _doubtful(found: Leaves, others: Leaves) -> Leaves:
+    """The credentials among which two may be one to somebody: all, unless each shared key has an identifier of its own.
+
+    ``others`` are those of entries that are `notable`.
+    """
+    contexts = [one for _, one in found if isinstance(one, OscoreContext)]
+    keys = [one.identity for _, one in found if isinstance(one, DtlsPsk)]
+    if (
+        len({one.secret.reveal() for one in contexts}) == len(contexts)
+        and len({one.recipient_id for one in contexts}) == len(contexts)
+        and len(set(keys)) == len(keys)
+    ):
+        return others
+    return found
 
 
 def _check_identities(found: Leaves, report: Report) -> None:
@@ -241,8 +272,8 @@ def _check_peers(
             return
 
 
-def _check_claims(entries: dict[str, Entry], found: Leaves, report: Report) -> None:
-    patterns = {entry.name for entry in entries.values() if entry.pattern is not None}
+def _check_claims(entries: dict[str, Entry], others: dict[str, Entry], found: Leaves, report: Report) -> None:
+    patterns = {entry.name for entry in others.values() if entry.pattern is not None}
     places = {credential.label for _, credential in found} - entries.keys()
     for name in entries.keys() & places:
         report.fault(entries[name].place, "the name is that of an entry inside of a list")
@@ -252,16 +283,16 @@ def _check_claims(entries: dict[str, Entry], found: Leaves, report: Report) -> N
                 report.fault(place, "a claim is the name of a pattern: that is for who proves its credential")
 
 
-def with_claims(entries: dict[str, Entry]) -> dict[str, Entry]:
+def with_claims(entries: dict[str, Entry], others: dict[str, Entry]) -> dict[str, Entry]:
     """Give every credential the claims of a peer that proves it: all labels that lead to it, outermost first.
 
     The order is by the number of references to the credential, then that of the file; labels of groups are no claims,
     but for a label with several keys of its own, which each of them proves.
     A peer with a label of its own in ``peer-keys`` has the labels of that entry before it. ``entries`` must have passed
-    `check`.
+    `check`, and ``others`` are those that are `notable`.
     """
     aliases: dict[str, list[tuple[int, str]]] = {}
-    for entry in entries.values():
+    for entry in others.values():
         if entry.pattern is not None or not isinstance(entry.node, Reference):
             continue
         distance, node = 0, entry.node
@@ -271,14 +302,12 @@ def with_claims(entries: dict[str, Entry]) -> dict[str, Entry]:
             node = target
             target = entries[node.label].node
         aliases.setdefault(node.label, []).append((distance, entry.name))
-    claimed: dict[str, Entry] = {}
-    for name, entry in entries.items():
-        if type(entry.node) is OscoreContext and name not in aliases:
-            claimed[name] = entry  # its label alone leads to it
-            continue
+    claimed = dict(entries)
+    for name in dict.fromkeys((*others, *aliases)):  # to all else its label alone leads
+        entry = entries[name]
         proved = _claimed(entry.node, aliases.get(name, ()), direct=True)
         claimed[name] = entry if proved is entry.node else replace(entry, node=proved)
-    for _, owner in tuple(leaves(claimed)):
+    for _, owner in leaves({name: claimed[name] for name in others}):
         if isinstance(owner, DtlsRpk) and not owner.is_peer:
             for label, _ in owner.peer_keys:
                 peer = claimed.get(label)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from securecoap.credentials import loading
 from securecoap.credentials.faults import Document, Place
 from securecoap.credentials.loading import load_entries
-from securecoap.credentials.members import plain, read_members
+from securecoap.credentials.members import read_members
 from securecoap.credentials.models import Entry, OscoreContext
 from securecoap.credentials.resolution import leaves
 from securecoap.credentials.uniform import uniform_entry
@@ -131,7 +132,7 @@ def test_every_text_is_read_as_the_general_way_reads_it(tmp_path_factory, data):
 def test_the_usual_form_is_taken(tmp_path):
     text = json.dumps({":a": {"oscore": USUAL}})
     top = Place(Document("", tmp_path))
-    found = read_members(text, lambda name, value: uniform_entry(name, value, top))
+    found = read_members(text, lambda text, position: uniform_entry(text, position, top))
     assert found is not None
     entry = found[":a"]
     assert type(entry) is Entry
@@ -144,6 +145,72 @@ def test_the_usual_form_is_taken(tmp_path):
         del entry.node.window  # that none of its fields can be taken away, too
 
 
+def taken(text):
+    found = uniform_entry(text, 0, Place(Document("", Path())))
+    return None if found is None else (found[0], found[1].node, text[found[2] :])
+
+
+def entry(**changed):
+    return json.dumps({":a": {"oscore": {**USUAL, **{name.replace("_", "-"): it for name, it in changed.items()}}}})[
+        1:-1
+    ]
+
+
+SETTINGS = {"window": 64, "echo": False, "rederive": True, "algorithm": 1, "kdf_hashfun": "sha512"}
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_the_order_of_members_and_the_gaps_between_them_do_not_matter(backwards):
+    oscore = dict(sorted({**USUAL, "id-context": {"hex": ""}, "window": 7}.items(), reverse=backwards))
+    text = json.dumps({":a": {"oscore": oscore}}, indent="\t").replace("\n", "\r\n")[1:-1]
+    name, node, rest = taken(text + ",")
+    assert (name, node.window, node.id_context, node.recipient_id, rest.strip()) == (":a", 7, b"", b"\x12", ",")
+
+
+def test_settings_are_taken():
+    _, node, _ = taken(entry(**SETTINGS))
+    assert (node.window, node.echo, node.rederive) == (64, False, True)
+    assert (node.algorithm.name, node.hash_name) == ("A128GCM", "SHA-512")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"window": 0}, {"window": 4097}, {"window": "64"}, {"window": True}, {"window": 1_000_000}, {"window": 1.0},
+        {"echo": 1}, {"rederive": None}, {"rederive": True, "id_context": {"hex": "01"}}, {"algorithm": "none"},
+        {"algorithm": "A\\u0031"}, {"kdf_hashfun": 5}, {"secret": {"hex": "0102"}}, {"secret": {"hex": ""}},
+        {"secret": {"ascii": "0102030405060708"}}, {"salt": "01"}, {"salt": {"hex": "0"}}, {"salt": {"hex": "0g"}},
+        {"sender_id": {"hex": "12"}}, {"sender_id": {"hex": "00" * 8}}, {"unknown": 1}, {"basedir": "x"},
+        {"id_context": {"hex": "00" * 241}},
+    ],
+)  # fmt: skip
+def test_what_has_anything_to_be_told_is_not_taken(changed):
+    assert taken(entry()) is not None
+    assert taken(entry(**changed)) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('":a"', '":"'), ('":a"', '"a"'), ('":a"', '":a "'), ('":a"', '":\x7f"'), ('":a"', '":\\u0061"'),
+        ('"12"}', '"12"},'), ('"12"}', '"12"}, "salt": {"hex": "00"}'), ('"salt"', '"salt": {"hex": "00"}, "salt"'),
+        ('"oscore"', '"dtls"'), ('"oscore"', '"oscore": {}, "oscore"'), ('"01"}', '"01", "hex": "02"}'),
+        ('"01"}, ', '"01"} '), ("}}}}", "}}"), ("}}}", '}}, "claims": []}'), ("{", "{,"),
+    ],
+)  # fmt: skip
+def test_what_is_of_another_form_is_not_taken(old, new):
+    text = json.dumps({":a": {"oscore": USUAL}})[1:]
+    assert taken(text) is not None
+    assert old in text
+    assert taken(text.replace(old, new, 1)) is None
+
+
+@pytest.mark.parametrize("missing", ["secret", "sender-id", "recipient-id"])
+def test_what_lacks_a_member_is_not_taken(missing):
+    oscore = {name: value for name, value in USUAL.items() if name != missing}
+    assert taken(json.dumps({":a": {"oscore": oscore}})[1:]) is None
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -152,14 +219,20 @@ def test_the_usual_form_is_taken(tmp_path):
     ],
 )  # fmt: skip
 def test_what_is_unusual_is_to_be_read_whole(text):
-    assert read_members(text, lambda _name, _value: None) is None
+    assert read_members(text, lambda _text, _position: None) is None
 
 
 def test_members_are_as_in_json():
     text = '\t{ "a" : {"b": [1, {"c": null}], "d": {}} ,\r\n"e": 1.5e3 } \n'
-    assert read_members(text, lambda _name, _value: None) == json.loads(text)
+    assert read_members(text, lambda _text, _position: None) == json.loads(text)
 
 
-def test_a_name_that_is_repeated_is_no_plain_value():
-    with pytest.raises(ValueError, match="twice"):
-        plain((("a", 1), ("a", 2)))
+def test_a_member_that_was_taken_is_not_read():
+    text = '{"a": 1, ~ , "c": 3}'
+    found = read_members(text, lambda text, position: ("b", 2, position + 2) if text[position + 1] == "~" else None)
+    assert found == {"a": 1, "b": 2, "c": 3}
+
+
+def test_a_name_that_is_repeated_anywhere_is_unusual():
+    assert read_members('{"a": {"b": [{"c": 1, "c": 2}]}}', lambda _text, _position: None) is None
+    assert read_members('{"a": 1, "b": 2}', lambda _text, position: ("a", 1, position + 7)) is None
