@@ -274,9 +274,10 @@ def _check_peers(
 
 def _check_claims(entries: dict[str, Entry], others: dict[str, Entry], found: Leaves, report: Report) -> None:
     patterns = {entry.name for entry in others.values() if entry.pattern is not None}
-    places = {credential.label for _, credential in found} - entries.keys()
-    for name in entries.keys() & places:
-        report.fault(entries[name].place, "the name is that of an entry inside of a list")
+    places = dict.fromkeys(credential.label for entry, credential in found if credential.label != entry.name)
+    for name in places:
+        if name in entries:  # or whoever proves the one inside of the list would have the claims of the other
+            report.fault(entries[name].place, "the name is that of an entry inside of a list")
     for entry, credential in found:
         for claim in credential.own_claims:
             if (claim in patterns or claim in places) and (place := entry.place_of(credential)) is not None:

@@ -77,3 +77,17 @@ def test_seventeen_with_one_recipient_id_are_too_many():
 def test_one_secret_under_several_ids_is_no_fault():
     shared = {f":t{number}": oscore(secret="00" * 16, sender=f"{number:02x}", recipient="ff") for number in range(9)}
     assert len(CredentialsMap.from_dict(shared).find_oscore(b"\xff", None, 0.0)) == 9
+
+
+@pytest.mark.parametrize(("outer", "name"), [(":g", ":g.any-of[0]"), ("coap://h/*", "coap://h/*.any-of[1].all-of[0]")])
+def test_no_entry_has_the_name_of_one_inside_of_a_list(outer, name):
+    """Whoever proves one of two credentials with one label would have the claims of the other."""
+    entries = {":a": key(1), outer: {"any-of": [key(2), {"all-of": [key(3), ":a"]}, ":a"]}, name: key(4)}
+    with pytest.raises(CredentialsFault) as caught:
+        CredentialsMap.from_dict(entries)
+    assert f"{name}: the name is that of an entry inside of a list" in str(caught.value)
+    CredentialsMap.from_dict({**entries, outer: {"any-of": [":a", ":a"]}})
+
+
+def test_keys_of_one_peer_have_its_name():
+    CredentialsMap.from_dict({":a": {"any-of": [key(1), key(2)]}})
