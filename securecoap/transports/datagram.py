@@ -12,9 +12,12 @@ import socket
 import struct
 import sys
 from ipaddress import ip_address
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from securecoap.errors import Unreachable
+from securecoap.transports.runs import Runs
 
 if TYPE_CHECKING:
     import asyncio
@@ -31,7 +34,7 @@ _LARGEST: Final = 2048
 """What is read at once. A datagram of this length may have been cut, and a message that was cut is another one: it is
 dropped (RFC 7252 section 4.6: none of ours comes near)."""
 _BATCH: Final = 64
-"""Datagrams at most that are read before the loop gets its turn."""
+"""Datagrams at most that are read before the loop gets its turn, and that are collected to be sent."""
 _OFTEN_ALONE: Final = 8
 """Turns in which one datagram is read before a second one is looked for."""
 _RECEIVE_BUFFER: Final = 4 * 1024 * 1024
@@ -47,6 +50,7 @@ _IPV6_RECVERR: Final = 25
 _MSG_ERRQUEUE: Final = 0x2000
 _EXTENDED_ERROR: Final = struct.Struct("=IBBBBII")
 _PKTINFO6: Final = struct.Struct("=16sI")
+_kind: Final = itemgetter(1)
 
 
 def is_wildcard(host: str) -> bool:
@@ -150,7 +154,8 @@ class DatagramSocket:
         self._batch = 1
         self._alone = 0
         self._bursts = bursts
-        self._burst: list[tuple[bytes, SocketAddress, bytes | None]] | None = None
+        self._burst: list[tuple[bytes, tuple[int, SocketAddress, bytes | None]]] | None = None
+        self._runs = Runs(sock)
         self._reports_errors = False
         if errors:
             self.report_errors()
@@ -229,7 +234,9 @@ class DatagramSocket:
             for level, kind, value in ancillary:
                 if (level, kind) in {(socket.IPPROTO_IP, _IP_RECVERR), (socket.IPPROTO_IPV6, _IPV6_RECVERR)}:
                     number = _EXTENDED_ERROR.unpack_from(value)[0]
-                    self._failed(Unreachable(number, "the network reports that the peer is unreachable"), peer, quoted)
+                    error = Unreachable(number, "the network reports that the peer is unreachable")
+                    for datagram in self._runs.meant(quoted, peer):
+                        self._failed(error, peer, datagram)
 
     def _begin_burst(self) -> None:
         """Collect what those send that wait for what has just been read; they have their turn before `_end_burst`."""
@@ -240,10 +247,14 @@ class DatagramSocket:
     def _end_burst(self) -> None:
         """Send what was collected, in its order."""
         burst, self._burst = self._burst, None
-        for data, peer, local in burst or ():
-            if self._closed:
-                return
-            self.send(data, peer, local)
+        for (size, peer, local), alike in groupby(burst or (), _kind):
+            left = [data for data, _ in alike]
+            if local is None and not self._closed:
+                left = self._runs.send(left, size, peer)
+            for data in left:
+                if self._closed:
+                    return
+                self.send(data, peer, local)
 
     def send(self, data: bytes, peer: SocketAddress, local: bytes | None = None) -> None:
         """Send a datagram, from the local address of a packet that came in if one is given.
@@ -253,7 +264,7 @@ class DatagramSocket:
         """
         burst = self._burst
         if burst is not None:
-            burst.append((data, peer, local))
+            burst.append((data, (len(data), peer, local)))
             if len(burst) == _BATCH:
                 self._end_burst()
             return

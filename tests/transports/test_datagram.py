@@ -178,6 +178,9 @@ class Waiting:
     def fileno(self) -> int:
         return 3
 
+    def getsockopt(self, _level: int, _name: int) -> int:
+        raise OSError(errno.ENOPROTOOPT, "a system that takes no runs")
+
     def recvfrom(self, _size: int) -> Any:
         if not self.waiting:
             self.in_vain += 1
@@ -332,6 +335,42 @@ def test_what_was_handed_over_is_sent_before_the_end() -> None:
     assert burst.sock.sent == [b"1"]
     burst.loop.run_soon()
     assert burst.sock.sent == [b"1"]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@real
+async def test_a_burst_to_several_arrives_as_it_was_sent(host: str) -> None:
+    sender, one, two = End(host, bursts=True), End(host), End(host)
+    sender.socket._begin_burst()
+    sent = [b"%04d" % number for number in range(20)]
+    for number, data in enumerate(sent):
+        sender.socket.send(data, one.address)
+        if number % 7 == 0:
+            sender.socket.send(b"longer" + data, one.address)
+        if number % 5 == 0:
+            sender.socket.send(data, two.address)
+    got = [(await one.take())[0] for _ in range(23)]
+    assert [data for data in got if len(data) == 4] == sent
+    assert [data for data in got if len(data) != 4] == [b"longer" + data for data in sent[::7]]
+    assert [(await two.take())[0] for _ in range(4)] == sent[::5]
+    for end in (sender, one, two):
+        end.socket.close()
+
+
+@needs_linux
+@pytest.mark.parametrize("host", HOSTS)
+@real
+async def test_each_datagram_of_a_burst_that_nobody_takes_fails(host: str) -> None:
+    end, gone = End(host, bursts=True), End(host)
+    gone.socket.close()
+    end.socket._begin_burst()
+    sent = [b"%04d" % number for number in range(8)]
+    for data in sent:
+        end.socket.send(data, gone.address)
+    failed = [await end.error() for _ in sent]
+    assert [data for _, _, data in failed] == sent
+    assert {peer for _, peer, _ in failed} == {gone.address}
+    end.socket.close()
 
 
 @real
