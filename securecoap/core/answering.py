@@ -67,6 +67,9 @@ class IncomingRequest(Exchange):
                 self.end_interest()
                 return
             message = smaller
+        self.was_answered = True
+        if exchange.piggyback(code, message, request.token, remote):
+            return
         if message.exchange is exchange and message is not request:
             response = message
             response.code, response.remote, response.token = code, remote, request.token
@@ -74,7 +77,6 @@ class IncomingRequest(Exchange):
             response = _make_message(code, message.options, message.payload, remote, request.token)
             response.exchange = exchange
             response.confirmable = message.confirmable
-        self.was_answered = True
         manager = self._manager
         (manager.below if remote.security == "oscore" else manager.below_plain).send_message(response)
 

@@ -48,6 +48,13 @@ _KEPT_PART: Final = 0.75  # of the bytes allowed, when answers to safe requests 
 _FOR_CONFIRMED: Final = 2  # times the bytes allowed, for what confirmed peers want done
 _FORGET_INTERVAL: Final = 1.0  # seconds, where looking for such answers has just found too few
 
+# What a code is here: Empty or reserved, a request that may change something, another request, or a response.
+_ODD, _UNSAFE, _SAFE, _RESPONSE = range(4)
+_KINDS: Final = bytes(
+    (_SAFE if code in SAFE_METHODS else _UNSAFE) if 0 < code < 32 else _RESPONSE if 64 <= code < 192 else _ODD
+    for code in range(256)
+)
+
 
 class MessageManager:
     """The message layer of one `MessageInterface`; see `MessageDispatcher` and `TokenInterface` for its two sides.
@@ -61,7 +68,9 @@ class MessageManager:
         client_credentials: for an interface that asks for them; ours are told by ``select`` what a request needs.
 
     Attributes:
+        peers: what is kept of them.
         interface: the layer below; set once, before the first message.
+        send_datagram: sends what is never answered itself; see `DirectInterface`.
         above: the layer above; likewise.
         above_plain: takes requests without OSCORE option in its place, if it is set: layers in between that have
             nothing to do with them are passed by.
@@ -90,7 +99,7 @@ class MessageManager:
         self._lifetime = self._parameters.exchange_lifetime
         self._most_bytes = self._limits.deduplication_bytes
         self._forgets_at = float("-inf")
-        self._peers = PeerTable(self._limits, self._lifetime, self._begin_sweeping)
+        self.peers = PeerTable(self._limits, self._lifetime, self._begin_sweeping)
         self._transmission = Transmission(scheduler, randomness, self._parameters, self._limits)
         self._unacknowledged: Deadlines[IncomingExchange] = Deadlines(scheduler, lambda late, _: late.no_response())
         self._leisure = Leisure(scheduler, randomness, self._parameters, self._limits, self._send_to_group_member)
@@ -105,69 +114,71 @@ class MessageManager:
     @interface.setter
     def interface(self, interface: MessageInterface) -> None:
         self._interface = self._transmission.interface = interface
+        self.send_datagram: Callable[[bytes, EndpointAddress], object] = getattr(
+            interface, "send_datagram", self._send_as_message
+        )
 
     @property
     def is_settled(self) -> bool:
         """Whether nothing of ours waits for an answer or an acknowledgement."""
-        return all(peer.is_idle for peer in self._peers.values())
+        return all(peer.is_idle for peer in self.peers.values())
 
     # What came in.
 
     def dispatch_message(self, message: Message) -> bool:
         """Process a message from the interface (section 4.2 to 4.5). Returns whether it meant something."""
-        mtype = message.mtype
-        if mtype == ACK or mtype == RST:
+        mtype = message.mtype or CON
+        if mtype > NON:
             return self._dispatch_answer(message)
         remote = message.remote
         now = self._time()
-        peer = self._peers.get(remote)
+        peers = self.peers
+        peer = peers.get(remote)
         if peer is None:
-            peer = self._peers.create(remote, now)
+            peer = peers.create(remote, now)
             if peer is None:
                 return True  # dropped: what is not remembered could be carried out twice
         peer.touched = True
         peer.unanswered = 0.0
         if now >= peer.rotates_at:
-            self._peers.rotate(peer, now)
-        code = message.code
-        if not code or 32 <= code < 64 or code >= 192:
+            peers.rotate(peer, now)
+        kind = _KINDS[message.code or 0]
+        if kind == _ODD:
             return self._dispatch_odd(message, peer)
-        key = message.mid + remote.dedup_offset
+        mid = message.mid or 0
+        key = mid + remote.dedup_offset
         recent = peer.recent
         if key in recent or ~key in recent or peer.older is not None:
             known = peer.find(key)
-        else:
-            known = None
-        if known is not None:
-            # A forged duplicate is no way around the budget either.
-            if known and mtype == CON and (remote.confirmed or len(known) <= remote.budget):
-                self._send_datagram(known, remote)
-            return True
-        if code >= 32:
+            if known is not None:
+                # A forged duplicate is no way around the budget either.
+                if known and mtype == CON and (remote.confirmed or len(known) <= remote.budget):
+                    self.send_datagram(known, remote)
+                return True
+        if kind == _RESPONSE:
             return self._dispatch_response(message, peer, key, now)
-        if mtype == CON and remote.is_multicast_locally:
+        is_confirmable = mtype == CON
+        if is_confirmable and remote.is_multicast_locally:
             return False  # section 8.1: multicast requests are Non-confirmable; no Reset either
         # An OSCORE request is never carried out twice: forgotten here, its duplicate is refused above as a replay.
         present = message.options.present
         is_protected = present & _OSCORE
-        is_unsafe = code not in SAFE_METHODS and not is_protected
+        is_unsafe = kind == _UNSAFE and not is_protected
         if not is_unsafe:
             key = ~key
-        message.exchange = exchange = open_exchange(self, peer, message, key)
+        message.exchange = exchange = open_exchange(self, peer, mid, key, is_confirmable)
         if peer.address is not remote and peer.address.confirmed != remote.confirmed:
             # The interface made this address anew (it forgets where strangers are many): they are one peer.
             peer.address.confirmed = remote.confirmed = True  # type: ignore[misc]  # those that differ have a slot
-        has_room = self._peers.stored_bytes <= self._most_bytes or self._make_room(now)
-        if (
-            not has_room
-            and is_unsafe
-            and not (self._echo.confirms(message) and self._peers.stored_bytes <= self._most_bytes * _FOR_CONFIRMED)
-        ):
-            self._refuse_unsafe(message)
-            return True
-        if has_room or is_unsafe:
+        has_room = peers.stored_bytes <= self._most_bytes or self._make_room(now)
+        if not has_room and is_unsafe:
+            has_room = self._echo.confirms(message) and peers.stored_bytes <= self._most_bytes * _FOR_CONFIRMED
+            if not has_room:
+                self._refuse_unsafe(message)
+                return True
+        if has_room:
             peer.recent[key] = b""
-            self._peers.stored_bytes += ENTRY_BYTES
+            peers.stored_bytes += ENTRY_BYTES
         if not is_protected:
             meant = (self.above_plain or self.above).dispatch_message(message)
         elif self.above_protected is None or present & _BLOCKS:
@@ -178,7 +189,7 @@ class MessageManager:
             if exchange.is_open:
                 self._answer(exchange, RST)
             return False
-        if exchange.is_open and mtype == CON:
+        if exchange.is_open:
             self._unacknowledged.add(now + self._parameters.empty_ack_delay, exchange)
         return True
 
@@ -186,30 +197,30 @@ class MessageManager:
         if message.remote.is_multicast_locally:
             return False
         key = ~key  # a response may be processed again: its request is not expected any more
-        if self._peers.stored_bytes <= self._most_bytes or self._make_room(now):
+        if self.peers.stored_bytes <= self._most_bytes or self._make_room(now):
             peer.recent[key] = b""
-            self._peers.stored_bytes += ENTRY_BYTES
+            self.peers.stored_bytes += ENTRY_BYTES
         meant = self.above.dispatch_message(message)
         if message.mtype == CON:
             answer = encode_message(ACK if meant else RST, 0, message.mid or 0, b"", b"", b"")
-            self._peers.store_answer(peer, key, answer)
-            self._send_datagram(answer, message.remote)
+            self.peers.store_answer(peer, key, answer)
+            self.send_datagram(answer, message.remote)
         elif not meant and message.options.present & _OBSERVE:
             # RFC 7641 section 3.6: so the server learns that nobody wants its notifications any more.
-            self._send_datagram(encode_message(RST, 0, message.mid or 0, b"", b"", b""), message.remote)
+            self.send_datagram(encode_message(RST, 0, message.mid or 0, b"", b"", b""), message.remote)
         return meant
 
     def _dispatch_odd(self, message: Message, peer: Peer) -> bool:
         """Empty messages and reserved codes: a ping or a format error (section 4.2, 4.3)."""
         if message.mtype == CON and not message.remote.is_multicast_locally:
-            self._send_datagram(encode_message(RST, 0, message.mid or 0, b"", b"", b""), peer.address)
+            self.send_datagram(encode_message(RST, 0, message.mid or 0, b"", b"", b""), peer.address)
         return False
 
     def _dispatch_answer(self, message: Message) -> bool:
         """ACK and RST: they match by Message ID and source, and are never answered themselves (section 4.2)."""
         code = message.code or 0
         remote = message.remote
-        peer = self._peers.get(remote)
+        peer = self.peers.get(remote)
         is_reset = message.mtype == RST
         if peer is None or (code and (is_reset or not 64 <= code < 192)):
             return False
@@ -246,22 +257,22 @@ class MessageManager:
     def dispatch_malformed(self, datagram: bytes, remote: EndpointAddress) -> None:
         """Reject a Confirmable message that is not well-formed with a Reset; drop everything else (section 4.2)."""
         if len(datagram) >= 4 and datagram[0] >> 4 == 0x4 and not remote.is_multicast_locally:
-            self._send_datagram(bytes((0x70, 0)) + datagram[2:4], remote)
+            self.send_datagram(bytes((0x70, 0)) + datagram[2:4], remote)
 
     def dispatch_error(self, error: Exception | int, remote: EndpointAddress) -> None:
         """End everything with one peer."""
         if isinstance(error, int):
             error = Unreachable(error, "the network reports an error")
-        peer = self._peers.get(remote)
+        peer = self.peers.get(remote)
         if peer is not None:
             if isinstance(error, SessionEnded):  # this address is never used again, so neither are its Message IDs
-                self._peers.discard(peer)
+                self.peers.discard(peer)
             self._transmission.fail_all(peer, error)
         self.above.dispatch_error(error, remote)
 
     def dispatch_quoted_error(self, error: Exception, remote: EndpointAddress, datagram: bytes) -> None:
         """End the exchange of the message that the network returned (section 4.2); others go on."""
-        peer = self._peers.get(remote)
+        peer = self.peers.get(remote)
         if peer is not None and len(datagram) >= 4:
             self._transmission.returned(peer, datagram, error)
 
@@ -285,15 +296,7 @@ class MessageManager:
         exchange = message.exchange
         code = message.code or 0
         if code >= 64:
-            if exchange.is_open:
-                message.mtype = ACK
-                message.mid = exchange.mid
-                exchange.is_open = False
-                message.datagram = datagram = encode_message(
-                    ACK, code, exchange.mid, message.token, message.options.encode(), message.payload
-                )
-                self._peers.store_answer(exchange.peer, exchange.key, datagram)
-                self._interface.send(message)
+            if exchange.piggyback(code, message, message.token, message.remote):
                 return None
             if message.remote.is_multicast_locally:
                 if code < 128:  # section 8.2: an error is not answered
@@ -301,7 +304,7 @@ class MessageManager:
                     self._leisure.wait(message)
                 return None
             wish = message.confirmable
-            message.mtype = CON if (exchange.mtype == CON if wish is None else wish) else NON
+            message.mtype = CON if (exchange.is_confirmable if wish is None else wish) else NON
             if message.mtype == CON and not self._transmission.has_room(message.remote):
                 if message.options.present & _OBSERVE:
                     self._scheduler.call_soon(exchange.failed, RequestFailed("too many responses to strangers wait"))
@@ -310,9 +313,9 @@ class MessageManager:
         else:
             message.mtype = NON if message.confirmable is False or message.remote.is_multicast else CON
         remote = message.remote
-        peer = self._peers.get(remote)
+        peer = self.peers.get(remote)
         if peer is None:
-            peer = self._peers.create(remote, self._time())
+            peer = self.peers.create(remote, self._time())
             if peer is None:
                 if exchange is not None:
                     self._scheduler.call_soon(exchange.failed, RequestFailed("there is no room for another peer"))
@@ -329,18 +332,19 @@ class MessageManager:
     def _answer(self, exchange: IncomingExchange, mtype: int) -> None:
         """An Empty acknowledgement or Reset for a request; duplicates will get the same."""
         exchange.is_open = False
-        answer = encode_message(mtype, 0, exchange.mid or 0, b"", b"", b"")
+        answer = encode_message(mtype, 0, exchange.mid, b"", b"", b"")
         peer = exchange.peer
-        self._peers.store_answer(peer, exchange.key, answer)
-        self._send_datagram(answer, peer.address)
+        self.peers.store_answer(peer, exchange.key, answer)
+        self.send_datagram(answer, peer.address)
 
-    def _send_datagram(self, datagram: bytes, remote: EndpointAddress) -> None:
+    def _send_as_message(self, datagram: bytes, remote: EndpointAddress) -> None:
+        """For an interface that takes messages only."""
         message = Message.decode(datagram, remote)
         message.datagram = datagram
         self._interface.send(message)
 
     def _send_to_group_member(self, message: Message) -> None:
-        peer = self._peers.get(message.remote) or self._peers.create(message.remote, self._time())
+        peer = self.peers.get(message.remote) or self.peers.create(message.remote, self._time())
         if peer is not None:
             self._transmission.send_non_confirmable(message, peer)
 
@@ -352,9 +356,9 @@ class MessageManager:
 
     def _sweep(self) -> None:
         now = self._time()
-        self._peers.sweep(now)
+        self.peers.sweep(now)
         self._sweep_timer = None
-        if self._peers:
+        if self.peers:
             self._begin_sweeping(now)
 
     def _make_room(self, now: float) -> bool:
@@ -362,10 +366,10 @@ class MessageManager:
         self._limits.reached("deduplication_bytes")
         if now >= self._forgets_at:
             kept = int(self._most_bytes * _KEPT_PART)
-            self._peers.forget_safe(kept)
-            if self._peers.stored_bytes > kept:  # the rest is unsafe: do not search all peers for every message
+            self.peers.forget_safe(kept)
+            if self.peers.stored_bytes > kept:  # the rest is unsafe: do not search all peers for every message
                 self._forgets_at = now + _FORGET_INTERVAL
-        return self._peers.stored_bytes <= self._most_bytes
+        return self.peers.stored_bytes <= self._most_bytes
 
     def _refuse_unsafe(self, message: Message) -> None:
         """A request whose duplicate could not be told any more: 5.03, and a stranger may show that it is none."""
@@ -373,7 +377,7 @@ class MessageManager:
             self.send_message(self._echo.challenge(message))
         elif message.mtype == CON:
             code = Code.SERVICE_UNAVAILABLE
-            self._send_datagram(encode_message(ACK, code, message.mid or 0, message.token, b"", b""), message.remote)
+            self.send_datagram(encode_message(ACK, code, message.mid or 0, message.token, b"", b""), message.remote)
 
     def close(self) -> None:
         """End every exchange and timer; what is tried afterwards fails."""
@@ -384,6 +388,6 @@ class MessageManager:
             self._sweep_timer.cancel()
         self._leisure.close()
         error = RequestFailed("the endpoint was closed")
-        for peer in list(self._peers.values()):
+        for peer in list(self.peers.values()):
             self._transmission.fail_all(peer, error)
-        self._peers.clear()
+        self.peers.clear()

@@ -132,7 +132,7 @@ class DtlsInterface:
         self._timer = EngineTimer(loop, self._engine)
         self._failures, self._closed = FailureLog(events or Events(loop.time), self._limits), False
         self.record_dropped = self._failures.record_dropped
-        self._current: Callable[[Any], Any] = lambda source: (source,)  # nothing is gone before there was a reload
+        self._current: Callable[[Any], Any] | None = None  # nothing is gone before there was a reload
         sock = open_socket(host, port, inherited)
         received = self._received if share is None else share(self._received)
         self._socket = DatagramSocket(
@@ -190,26 +190,32 @@ class DtlsInterface:
         It may have ended while nothing was under way; an observation that is registered again is to learn of it.
         """
         remote = message.remote
+        is_asked = remote.is_server and expects_answer(message)
+        if self.send_datagram(message.datagram or message.encode(), remote):
+            if is_asked and not remote.silent_since:
+                self._watch.expect(remote)
+        elif is_asked and not remote.session.alive:
+            ended = SessionEnded("the DTLS session of this address has ended")
+            self._loop.call_soon(self._above.dispatch_error, ended, remote)
+
+    def send_datagram(self, datagram: bytes, remote: DtlsAddress) -> bool:
+        """See `DirectInterface.send_datagram`. Returns whether the session could carry it."""
         session = remote.session
         if not session.alive:
-            if remote.is_server and expects_answer(message):
-                ended = SessionEnded("the DTLS session of this address has ended")
-                self._loop.call_soon(self._above.dispatch_error, ended, remote)
-            return
+            return False
         seal = session.seal_application
         try:
-            record = seal(message.datagram or message.encode())
+            record = seal(datagram)
         except SequenceExhausted:
             self._engine.close(session, EndReason.EXHAUSTED)
-            return
+            return False
         except ValueError:
             error = RequestFailed("the message is longer than a DTLS record may be")
-            self._loop.call_soon(self._above.dispatch_quoted_error, error, remote, message.encode())
-            return
+            self._loop.call_soon(self._above.dispatch_quoted_error, error, remote, datagram)
+            return False
         if remote.unproven is None or remote.unproven.spend(record):
             self._socket.send(record, remote.peer, remote.local)
-        if remote.is_server and not remote.silent_since and expects_answer(message):
-            self._watch.expect(remote)
+        return True
 
     def transmit(self, datagram: bytes, peer: Any) -> None:
         """See `DtlsEvents`."""
@@ -305,10 +311,8 @@ class DtlsInterface:
 
     def session_established(self, session: DtlsSession) -> None:
         """See `DtlsEvents`."""
-        attempt: Attempt | None = None
-        if session.role is Role.CLIENT:
-            attempt = self._attempts.pop(address_of(session, self).peer, None)
-        if self._current(session.source) is None:
+        attempt = self._attempts.pop(address_of(session, self).peer, None) if session.role is Role.CLIENT else None
+        if self._current is not None and self._current(session.source) is None:
             self._engine.close(session, EndReason.REVOKED)
             if attempt is not None:
                 attempt.fail(CredentialsMissing("its credential was removed or replaced"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from securecoap.dtls.records import ContentType
 from securecoap.tracing import TracedDispatcher
 from securecoap.transports.dtls import DtlsInterface
+from securecoap.wire.message import Message
 
 if TYPE_CHECKING:
     import asyncio
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
     from securecoap.interfaces import MessageDispatcher
     from securecoap.tracing import Tracer
     from securecoap.transports.datagram import Received, SocketAddress
-    from securecoap.wire.message import Message
+    from securecoap.transports.dtls_address import DtlsAddress
 
 __all__ = ["TracedDtlsInterface"]
 
-_SEALED: Final = frozenset({int(ContentType.APPLICATION_DATA), int(ContentType.TLS12_CID)})
+_SEALED: Final = frozenset({ContentType.APPLICATION_DATA, ContentType.TLS12_CID})
 
 
 class TracedDtlsInterface(DtlsInterface):
@@ -58,8 +59,8 @@ class TracedDtlsInterface(DtlsInterface):
         self._tracer.handshake(datagram, peer[0] if type(peer[0]) is tuple else peer, is_sent=True)
         super().transmit(datagram, peer)
 
-    def send(self, message: Message) -> None:
-        """See `MessageInterface.send`."""
-        if message.remote.session.alive:
-            self._tracer.sent(message)
-        super().send(message)
+    def send_datagram(self, datagram: bytes, remote: DtlsAddress) -> bool:
+        """See `DirectInterface.send_datagram`; messages go out as datagrams, too."""
+        if remote.session.alive:
+            self._tracer.sent(Message.decode(datagram, remote))
+        return super().send_datagram(datagram, remote)

@@ -208,6 +208,12 @@ class UdpInterface:
             remote.budget -= len(datagram)
         self._socket.send(datagram, remote.peer, remote.local)
 
+    def send_datagram(self, datagram: bytes, remote: UdpAddress) -> None:
+        """See `DirectInterface.send_datagram`."""
+        if not remote.confirmed:
+            remote.budget -= len(datagram)
+        self._socket.send(datagram, remote.peer, remote.local)
+
     async def determine_remote(self, message: Message) -> EndpointAddress | None:
         """Resolve the message's destination; a remote of this interface is taken as it is."""
         remote = message.remote

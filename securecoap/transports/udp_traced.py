@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from securecoap.tracing import TracedDispatcher
 from securecoap.transports.udp import UdpInterface
+from securecoap.wire.message import Message
 
 if TYPE_CHECKING:
     import asyncio
 
     from securecoap.interfaces import MessageDispatcher
     from securecoap.tracing import Tracer
-    from securecoap.wire.message import Message
+    from securecoap.transports.udp import UdpAddress
 
 __all__ = ["TracedUdpInterface"]
 
@@ -37,3 +38,8 @@ class TracedUdpInterface(UdpInterface):
         """See `MessageInterface.send`."""
         self._tracer.sent(message)
         super().send(message)
+
+    def send_datagram(self, datagram: bytes, remote: UdpAddress) -> None:
+        """See `DirectInterface.send_datagram`."""
+        self._tracer.sent(Message.decode(datagram, remote))
+        super().send_datagram(datagram, remote)

@@ -72,14 +72,15 @@ class Options:
     Attributes:
         pairs: ``(number, value)`` in ascending order of numbers, as sent.
         present: an integer with bit *n* set for each option *n* below 300 that is there; a cheap test for layers.
+        encoded: what `encode` gives, if it was asked already.
         is_sound_request: whether `request_fault` was asked already, and there is none; likewise.
         known_path: `uri_path`, if it was asked already; likewise.
         blockwise: what `securecoap.wire.operation` has found out about them, until they are changed.
     """
 
     __slots__ = (
-        "_encoded", "_frozen", "_request_fault", "_response_fault", "blockwise", "is_sound_request", "known_path",
-        "pairs", "present",
+        "_frozen", "_request_fault", "_response_fault", "blockwise", "encoded", "is_sound_request", "known_path", "pairs",
+        "present",
     )  # fmt: skip
 
     blockwise: Blockwise | None
@@ -116,7 +117,7 @@ class Options:
             return
         self.pairs: Pairs = ()
         self.present = 0
-        self._encoded: bytes | None = b""
+        self.encoded: bytes | None = b""
         self.known_path: tuple[str, ...] | None = ()
         self._request_fault = self._response_fault = _NO_FAULT
         self.is_sound_request = True
@@ -124,7 +125,7 @@ class Options:
 
     def _assign(self, pairs: Pairs) -> None:
         self.pairs = pairs
-        self._encoded = self.known_path = self.blockwise = None
+        self.encoded = self.known_path = self.blockwise = None
         self._request_fault = self._response_fault = _UNKNOWN
         self.is_sound_request = False
         present = 0
@@ -147,7 +148,7 @@ class Options:
         options = _new(cls)
         options.pairs = pairs
         options.present = present
-        options._encoded = encoded
+        options.encoded = encoded
         options.known_path = options.blockwise = None
         options._request_fault = options._response_fault = _UNKNOWN
         options.is_sound_request = False
@@ -249,7 +250,7 @@ class Options:
         options = _new(Options)
         options.pairs = self.pairs
         options.present = self.present
-        options._encoded = self._encoded
+        options.encoded = self.encoded
         options.known_path = self.known_path
         options.blockwise = self.blockwise
         options._request_fault = self._request_fault
@@ -280,9 +281,9 @@ class Options:
 
     def encode(self) -> bytes:
         """As on the wire, kept for the next time."""
-        encoded = self._encoded
+        encoded = self.encoded
         if encoded is None:
-            encoded = self._encoded = encode_options(self.pairs) if self.pairs else b""
+            encoded = self.encoded = encode_options(self.pairs) if self.pairs else b""
         return encoded
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
@@ -359,7 +360,7 @@ def decode_options(data: bytes, position: int = 0) -> tuple[Options, bytes]:
     options = _new(Options)
     options.pairs = tuple(pairs)
     options.present = present
-    options._encoded = options.known_path = options.blockwise = None
+    options.encoded = options.known_path = options.blockwise = None
     options._request_fault = options._response_fault = _UNKNOWN
     options.is_sound_request = False
     options._frozen = True

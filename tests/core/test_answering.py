@@ -41,6 +41,7 @@ async def test_a_response_goes_the_way_of_its_request(security: str, way: str) -
         tokens.below, tokens.below_plain = Below("below"), Below("plain")  # type: ignore[assignment]  # stand-ins
         request = Message(Code.GET)
         request.remote = Security(security)
+        request.exchange = ResponseSlot()
         incoming_request(tokens, request).add_response(Message(payload=b"hello"))
         assert sent == [(way, b"hello")]
 

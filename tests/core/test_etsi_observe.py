@@ -226,7 +226,7 @@ async def test_obs_11_lossy_notifications(seed: int) -> None:
 
         def look(_: object) -> bool:
             """At what the server waits for, whenever something is sent."""
-            outstanding.update(len(peer.outstanding or ()) for peer in pair.server.manager._peers.values())
+            outstanding.update(len(peer.outstanding or ()) for peer in pair.server.manager.peers.values())
             return False
 
         pair.network.drop = look

@@ -9,7 +9,7 @@ import pytest
 from securecoap.core.incoming import IncomingExchange, open_exchange
 from securecoap.core.peers import make_peer
 from securecoap.interfaces import Exchange
-from securecoap.wire.message import CON, NON, Message
+from securecoap.wire.message import CON, NON
 
 if TYPE_CHECKING:
     from securecoap.core.peers import Peer
@@ -27,16 +27,16 @@ class Acknowledging:
 
 
 def opened(manager: Any, mtype: int) -> tuple[IncomingExchange, Peer]:
-    request, peer = Message(), make_peer(None, 0.0)  # type: ignore[arg-type]  # nobody asks who it is
-    request.mtype, request.mid = mtype, 7
-    return open_exchange(manager, peer, request, ~7), peer
+    peer = make_peer(None, 0.0)  # type: ignore[arg-type]  # nobody asks who it is
+    return open_exchange(manager, peer, 7, ~7, mtype == CON), peer
 
 
 @pytest.mark.parametrize("mtype", [CON, NON])
 def test_it_knows_the_request_and_is_open_if_that_is_to_be_acknowledged(mtype: int) -> None:
     exchange, peer = opened(Acknowledging(), mtype)
     assert exchange.peer is peer
-    assert (exchange.mid, exchange.mtype, exchange.key, exchange.is_open) == (7, mtype, ~7, mtype == CON)
+    assert (exchange.mid, exchange.key) == (7, ~7)
+    assert exchange.is_confirmable is exchange.is_open is (mtype == CON)
 
 
 @pytest.mark.parametrize(("mtype", "expected"), [(CON, 1), (NON, 0)])

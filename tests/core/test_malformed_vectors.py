@@ -188,7 +188,7 @@ def begin(pair: Pair, token: bytes, mid: int, **options: Any) -> list[Message | 
     message = Message(Code.GET, **options)
     message.remote = pair.client.interface.address("stranger")
     message.token = token
-    peer = pair.client.manager._peers.create(message.remote, pair.client.loop.time())
+    peer = pair.client.manager.peers.create(message.remote, pair.client.loop.time())
     assert peer is not None
     peer.ids = MessageIds(mid, pair.client.parameters.exchange_lifetime)
     pair.client.tokens.request(RequestPipe(message, lambda response, _: got.append(response), got.append))

@@ -357,8 +357,8 @@ async def test_the_end_of_a_session_forgets_its_message_ids() -> None:
         pair.network.inject("stranger", "server", wire(CON, POST, 5, b"t", PATH_X))
         remote = pair.server.interface.address("stranger")
         pair.server.manager.dispatch_error(SessionEnded("over"), remote)
-        assert remote not in pair.server.manager._peers
-        assert pair.server.manager._peers.stored_bytes == 0
+        assert remote not in pair.server.manager.peers
+        assert pair.server.manager.peers.stored_bytes == 0
 
 
 # Multicast (section 8).
@@ -419,11 +419,11 @@ async def test_multicast_request_of_ours() -> None:
 
 
 def stored(pair: Pair) -> int:
-    return pair.server.manager._peers.stored_bytes
+    return pair.server.manager.peers.stored_bytes
 
 
 def recounted(pair: Pair) -> int:
-    return sum(peer.stored_bytes for peer in pair.server.manager._peers.values())
+    return sum(peer.stored_bytes for peer in pair.server.manager.peers.values())
 
 
 @virtual
@@ -501,7 +501,7 @@ async def test_confirmed_peers_are_bounded_too() -> None:
 async def test_a_confirmed_peer_whose_address_was_made_anew(first: bool) -> None:
     """An interface forgets address objects when strangers are many; who was confirmed stays so."""
     async with Pair(site_of(x=Plain()), limits=Limits(deduplication_bytes=5_000, peers=20)) as pair:
-        interface, peers = pair.server.interface, pair.server.manager._peers
+        interface, peers = pair.server.interface, pair.server.manager.peers
         interface.address("friend").confirmed = first
         pair.network.inject("friend", "server", wire(CON, GET, 1, b"t", PATH_X))
         interface._known.clear()
@@ -529,7 +529,7 @@ async def test_responses_of_strangers_are_bounded_too() -> None:
 async def test_peers_are_bounded() -> None:
     limits = Limits(peers=100)
     async with Pair(site_of(x=Plain()), limits=limits) as pair:
-        peers = pair.server.manager._peers
+        peers = pair.server.manager.peers
         friends = [pair.server.interface.address(f"friend{number}") for number in range(40)]
         for friend in friends:
             friend.confirmed = True
@@ -545,7 +545,7 @@ async def test_peers_are_bounded() -> None:
 async def test_strangers_do_not_push_out_confirmed_peers() -> None:
     """When all are confirmed, a stranger is not served; another confirmed one is."""
     async with Pair(site_of(x=Plain()), limits=Limits(peers=70)) as pair:
-        peers = pair.server.manager._peers
+        peers = pair.server.manager.peers
         for number in range(70):
             pair.server.interface.address(f"friend{number}").confirmed = True
             pair.network.inject(f"friend{number}", "server", wire(CON, POST, 1, b"t", PATH_X))
@@ -581,7 +581,7 @@ async def test_an_evicted_peer_leaves_no_bytes() -> None:
         assert stored(pair) == recounted(pair)
         await asyncio.sleep(1000)
         assert stored(pair) == 0
-        assert len(pair.server.manager._peers) == 0
+        assert len(pair.server.manager.peers) == 0
 
 
 # The end.
@@ -625,10 +625,10 @@ async def test_close_leaves_nothing() -> None:
 async def test_idle_peers_are_forgotten() -> None:
     async with Pair(site_of(x=Plain())) as pair:
         await pair.client.get("x")
-        assert pair.client.manager._peers
+        assert pair.client.manager.peers
         await asyncio.sleep(3 * 247)
-        assert not pair.client.manager._peers
-        assert not pair.server.manager._peers
+        assert not pair.client.manager.peers
+        assert not pair.server.manager.peers
         assert pair.loop.timers() == []  # type: ignore[attr-defined]
 
 

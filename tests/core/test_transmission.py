@@ -114,7 +114,7 @@ async def test_a_cancelled_message_is_not_sent_again() -> None:
         await asyncio.sleep(300)
         assert len(pair.requests) == 2
         manager = pair.client.manager
-        assert all(peer.is_idle for peer in manager._peers.values())
+        assert all(peer.is_idle for peer in manager.peers.values())
 
 
 @virtual

@@ -107,9 +107,13 @@ class Wire:
 
     def send(self, message: Message) -> None:
         """Encode, as a socket would need it."""
-        self.last = message.encode()
-        if not message.remote.confirmed:
-            message.remote.budget -= len(self.last)
+        self.send_datagram(message.encode(), message.remote)
+
+    def send_datagram(self, datagram: bytes, remote: UdpAddress) -> None:
+        """Take what a socket would be given."""
+        self.last = datagram
+        if not remote.confirmed:
+            remote.budget -= len(datagram)
         self.answers += 1
 
 

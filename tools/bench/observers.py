@@ -160,7 +160,7 @@ async def _measure_memory() -> dict[str, float]:
             before = tracemalloc.get_traced_memory()[0]
             for port in ports:
                 exchange(port, options)
-            peers = manager._peers  # noqa: SLF001  # a measurement looks inside
+            peers = manager.peers
             for generation in (1, 2):
                 for peer in list(peers.values()):
                     peers.rotate(peer, asyncio.get_running_loop().time() + generation * _LIFETIME)
