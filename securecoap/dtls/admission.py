@@ -40,6 +40,7 @@ _pack_answer: Final = Struct(f"!3sQHIQHB{COOKIE_LENGTH}s").pack
 _RECORD_HEAD: Final = bytes((ContentType.HANDSHAKE,)) + DTLS_1_2.to_bytes(2, "big")
 _BODY_LENGTH: Final = 3 + COOKIE_LENGTH
 _ANSWER_LENGTH: Final = HANDSHAKE_HEADER_LENGTH + _BODY_LENGTH
+_new: Final = tuple.__new__  # a NamedTuple without the call of its constructor
 _ANSWER_KIND: Final = HandshakeType.HELLO_VERIFY_REQUEST << 24 | _BODY_LENGTH
 
 
@@ -72,13 +73,14 @@ class Admission:
         if not fragment.whole or sequence > _HIGHEST_MESSAGE_SEQUENCE:
             return None
         try:
-            cookie, parameters = split_cookie(fragment.data)
-            if self._cookies.check(cookie, peer, parameters, now):
-                return Admitted(ClientHello.parse(fragment.data), fragment, record_sequence)
+            cookie, parameters, places = split_cookie(fragment.data)
+            demanded = self._cookies.demand(cookie, peer, parameters, now)
+            if demanded is None:
+                return _new(Admitted, (ClientHello.parse(fragment.data, places), fragment, record_sequence))
         except HandshakeFault:
             return None
         # One piece, whose lengths are known: for strangers this is done more often than anything else.
         return _pack_answer(
             _RECORD_HEAD, record_sequence, _ANSWER_LENGTH, _ANSWER_KIND, sequence << 48 | _BODY_LENGTH,
-            DTLS_1_0, COOKIE_LENGTH, self._cookies.make(peer, parameters, now),
+            DTLS_1_0, COOKIE_LENGTH, demanded,
         )  # fmt: skip

@@ -12,10 +12,11 @@ from typing import Final
 __all__ = [
     "ALERT_FATAL",
     "ALERT_WARNING",
+    "CLOSE_NOTIFY",
     "Alert",
     "HandshakeFault",
-    "advice",
     "alert_name",
+    "described",
     "encode_alert",
     "parse_alert",
 ]
@@ -99,9 +100,10 @@ _ADVICE: Final[dict[int, str]] = {
 }
 
 
-def advice(code: int) -> str:
-    """Return what a person should look at when a peer refuses a handshake with this alert, if there is a telling."""
-    return _ADVICE.get(code, "")
+def described(code: int) -> str:
+    """Return an alert's name, and what a person should look at when a peer refuses a handshake with it."""
+    hint = _ADVICE.get(code)
+    return f"{alert_name(code)} ({hint})" if hint else alert_name(code)
 
 
 def encode_alert(level: int, alert: Alert) -> bytes:
@@ -109,11 +111,16 @@ def encode_alert(level: int, alert: Alert) -> bytes:
     return bytes((level, alert))
 
 
+CLOSE_NOTIFY: Final = encode_alert(ALERT_WARNING, Alert.CLOSE_NOTIFY)
+"""The alert that ends a connection in good order (RFC 5246 section 7.2.1)."""
+_IS_CLOSE_NOTIFY: Final = int(Alert.CLOSE_NOTIFY)
+
+
 def parse_alert(fragment: bytes) -> tuple[bool, int] | None:
     """Return (ends the connection, code), or ``None`` for bytes that are no alert.
 
     ``close_notify`` ends a connection whatever its level is (RFC 5246 section 7.2.1).
     """
-    if len(fragment) != 2 or fragment[0] not in (ALERT_WARNING, ALERT_FATAL):
+    if len(fragment) != 2 or not ALERT_WARNING <= fragment[0] <= ALERT_FATAL:
         return None
-    return fragment[0] == ALERT_FATAL or fragment[1] == Alert.CLOSE_NOTIFY, fragment[1]
+    return fragment[0] == ALERT_FATAL or fragment[1] == _IS_CLOSE_NOTIFY, fragment[1]

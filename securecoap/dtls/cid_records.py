@@ -33,7 +33,7 @@ __all__ = ["CONNECTION_ID_START", "CidReadProtection", "CidWriteProtection", "pr
 CONNECTION_ID_START: Final = 11
 """Where in a record its connection ID begins."""
 _HEAD: Final = bytes((ContentType.TLS12_CID,)) + DTLS_1_2.to_bytes(2, "big")
-_TYPES: Final = {content_type: bytes((content_type,)) for content_type in ContentType}
+_TYPES: Final = tuple(bytes((content_type,)) for content_type in range(256))
 _TABLE: Final = 2048
 _LENGTHS: Final = tuple(length.to_bytes(2, "big") for length in range(_TABLE))
 _pack_end: Final = struct.Struct("!HQ").pack  # length, explicit nonce
@@ -59,7 +59,7 @@ class CidWriteProtection(WriteProtection):
         """Return the next application data record; raises as ``WriteProtection.seal_application`` does."""
         return self.seal(ContentType.APPLICATION_DATA, plaintext)
 
-    def seal(self, content_type: ContentType, plaintext: bytes) -> bytes:
+    def seal(self, content_type: int, plaintext: bytes) -> bytes:
         """Return the next record of any type; raises as ``seal_application`` does."""
         inner = plaintext + _TYPES[content_type]
         length = len(inner)

@@ -32,25 +32,24 @@ class CookieJar:
     ) -> None:
         self._keys = RotatingKeys(_make_key, random, lifetime, now, shared=shared, label=b"cookie")
 
-    def make(self, peer: Hashable, parameters: bytes, now: float) -> bytes:
-        """Return the cookie for this peer and these ClientHello parameters."""
-        self._keys.rotate(now)
-        return self._mac(self._keys.current, peer, parameters)
+    def demand(self, cookie: bytes, peer: Hashable, parameters: bytes, now: float) -> bytes | None:
+        """Return the cookie that this peer has to send with these ClientHello parameters; ``None`` if it did.
 
-    def check(self, cookie: bytes, peer: Hashable, parameters: bytes, now: float) -> bool:
-        """Say whether the cookie was made here, lately, for this peer and these parameters."""
-        if len(cookie) != COOKIE_LENGTH:
-            return False
-        self._keys.rotate(now)
-        current, previous = self._keys.current, self._keys.previous
-        if compare_digest(cookie, self._mac(current, peer, parameters)):
-            return True
-        return previous is not None and compare_digest(cookie, self._mac(previous, peer, parameters))
-
-    @staticmethod
-    def _mac(key: KeyedHash, peer: Hashable, parameters: bytes) -> bytes:
+        One is good that was made here, lately, for this peer and these parameters.
+        """
+        keys = self._keys
+        if now >= keys.next_at:
+            keys.rotate(now)
         address = repr(peer).encode()
-        return key.digest(len(address).to_bytes(2, "big") + address + parameters)[:COOKIE_LENGTH]
+        bound = len(address).to_bytes(2, "big") + address + parameters
+        wanted = keys.current.digest(bound)[:COOKIE_LENGTH]
+        if len(cookie) == COOKIE_LENGTH:
+            if compare_digest(cookie, wanted):
+                return None
+            previous = keys.previous
+            if previous is not None and compare_digest(cookie, previous.digest(bound)[:COOKIE_LENGTH]):
+                return None
+        return wanted
 
 
 def _make_key(key: bytes) -> KeyedHash:

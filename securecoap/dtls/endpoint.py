@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import count
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from securecoap.dtls.admission import Admission, Admitted
-from securecoap.dtls.alerts import Alert, HandshakeFault, advice, alert_name, parse_alert
+from securecoap.dtls.alerts import CLOSE_NOTIFY, Alert, HandshakeFault, alert_name, described, parse_alert
 from securecoap.dtls.cid_records import CONNECTION_ID_START
 from securecoap.dtls.connection_id import CONNECTION_ID_LENGTH, ConnectionIds
 from securecoap.dtls.cookie import CookieJar
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Endpoint"]
 
+_HANDSHAKE: Final = ContentType.HANDSHAKE
+_ALERT: Final = ContentType.ALERT
+_APPLICATION_DATA: Final = ContentType.APPLICATION_DATA
+_CLIENT_HELLO: Final = HandshakeType.CLIENT_HELLO
 _WITH_CONNECTION_ID: Final = bytes((ContentType.TLS12_CID,))
 _CONNECTION_ID: Final = slice(CONNECTION_ID_START, CONNECTION_ID_START + CONNECTION_ID_LENGTH)
 
@@ -89,6 +94,7 @@ class Endpoint:
         self._events = events
         self._serials = count(1)
         self._handshakes: HandshakeTable[ClientHandshake, ServerHandshake] = HandshakeTable(limits)
+        self._told_timeout = inf
 
     @property
     def session_count(self) -> int:
@@ -129,7 +135,7 @@ class Endpoint:
                 self._receive_plaintext(record, datagram, peer, now)
             else:
                 self._receive_protected(record, datagram, peer, now)
-        return True
+        return min(self._handshakes.due.soonest, self._sessions.idle.soonest) < self._told_timeout
 
     def connect(self, peer: Hashable, credential: ClientCredential, now: float) -> None:
         """Begin a handshake beside whatever session there is, in place of one that ``connect`` began before."""
@@ -145,11 +151,7 @@ class Endpoint:
         self._handshakes.drop_client(peer)
 
     def suspend(self, peer: Hashable) -> None:
-        """Hold a handshake that ``connect`` began: nothing is sent or told, but it can be taken up again.
-
-        What the server is sending for it would be taken for its answer to a new one: a ServerHello does not say whose
-        ClientHello it answers.
-        """
+        """Hold a handshake that ``connect`` began: nothing is sent or told, but it can be taken up again."""
         self._handshakes.suspend(peer)
 
     def close(self, session: Session, reason: EndReason = EndReason.CLOSED) -> None:
@@ -157,7 +159,7 @@ class Endpoint:
         if not session.alive:
             return
         try:
-            self._transmit(session.alert_record(Alert.CLOSE_NOTIFY, fatal=False), session.peer)
+            self._transmit(session.write.seal(_ALERT, CLOSE_NOTIFY), session.peer)
         except SequenceExhausted:
             reason = EndReason.EXHAUSTED
         self._end(session, reason)
@@ -191,14 +193,15 @@ class Endpoint:
 
     def next_timeout(self) -> float:
         """Return when ``handle_timeout`` has to be called; it may be early, as idle times are not moved per record."""
-        return min(self._handshakes.due.soonest, self._sessions.idle.soonest)
+        self._told_timeout = min(self._handshakes.due.soonest, self._sessions.idle.soonest)
+        return self._told_timeout
 
     def handle_timeout(self, now: float) -> None:
         """Retransmit flights, give up handshakes, close idle sessions: whatever is due."""
         while (handshake := self._handshakes.pop_due(now)) is not None:
             if now >= handshake.expires_at:
-                limit = self._parameters.handshake_time_limit
-                self._fail(handshake, None, f"not complete after {limit:g} s: {handshake.stage()}")
+                seconds = f"{self._parameters.handshake_time_limit:g} s"
+                self._fail(handshake, None, f"not complete after {seconds}: {handshake.stage()}")
             else:
                 self._run(handshake, handshake.handle_timeout, now)
         while (session := self._sessions.pop_expired(now)) is not None:
@@ -208,12 +211,12 @@ class Endpoint:
 
     def _receive_plaintext(self, record: Record, datagram: bytes, peer: Hashable, now: float) -> None:
         content_type = record.content_type
-        if content_type == ContentType.HANDSHAKE:
+        if content_type == _HANDSHAKE:
             payload = datagram[record.start + RECORD_HEADER_LENGTH : record.end]
             if not payload:
                 return
             message_type = payload[0]
-            if message_type == HandshakeType.CLIENT_HELLO:
+            if message_type == _CLIENT_HELLO:
                 self._receive_client_hello(record, payload, peer, now)
                 return
             client, server = self._handshakes.clients.get(peer), self._handshakes.servers.get(peer)
@@ -223,7 +226,7 @@ class Endpoint:
                 target = client or server
             if target is not None:
                 self._run(target, target.receive_plaintext, payload, now)
-        elif content_type == ContentType.ALERT:
+        elif content_type == _ALERT:
             alert = parse_alert(record.fragment(datagram))
             if alert is not None and alert[0]:
                 for handshake in self._handshakes.both(peer):
@@ -264,7 +267,7 @@ class Endpoint:
             self._move(session, peer)
         session.last_seen = now
         content_type, plaintext = opened
-        if content_type != ContentType.APPLICATION_DATA:
+        if content_type != _APPLICATION_DATA:
             self._receive_opened(session, content_type, plaintext, now)
         elif plaintext:
             session.final_flight = ()
@@ -274,11 +277,10 @@ class Endpoint:
     # Protected records: a live session's, or those with which a handshake ends.
 
     def _receive_protected(self, record: Record, datagram: bytes, peer: Hashable, now: float) -> None:
-        session = (
-            self._by_connection_id.get(datagram[record.start :][_CONNECTION_ID])
-            if record.content_type == ContentType.TLS12_CID
-            else self._by_peer.get(peer)
-        )
+        if record.content_type == ContentType.TLS12_CID:
+            session = self._by_connection_id.get(datagram[record.start :][_CONNECTION_ID])
+        else:
+            session = self._by_peer.get(peer)
         if session is not None and record.epoch == session.epoch:
             newest = session.read.highest
             opened = session.read.unwrap(record, datagram)
@@ -290,16 +292,16 @@ class Endpoint:
                 return
         handshakes = self._handshakes.both(peer)
         for handshake in handshakes:
-            if handshake in self._handshakes:
+            if handshake.serial:
                 self._run(handshake, handshake.receive_protected, record, datagram, now)
         if not handshakes:
             self._events.record_dropped(peer, why_dropped(session, record))
 
     def _receive_opened(self, session: Session, content_type: int, plaintext: bytes, now: float) -> None:
-        if content_type == ContentType.APPLICATION_DATA:
+        if content_type == _APPLICATION_DATA:
             if plaintext:
                 self._application_data(session, plaintext)
-        elif content_type == ContentType.ALERT:
+        elif content_type == _ALERT:
             alert = parse_alert(plaintext)
             if alert is not None and alert[0]:
                 if alert[1] == Alert.CLOSE_NOTIFY:
@@ -308,7 +310,7 @@ class Endpoint:
                     if self._resumption is not None:
                         self._resumption.forget(session.session_id)
                     self._end(session, EndReason.ALERT)
-        elif content_type == ContentType.HANDSHAKE:
+        elif content_type == _HANDSHAKE:
             for answer in session.answer_handshake(plaintext, self._parameters, now):
                 self._transmit(answer, session.peer)
 
@@ -328,7 +330,7 @@ class Endpoint:
         if refusal is not None:
             self._fail(handshake, *refusal)
             return
-        if handshake not in self._handshakes:
+        if not handshake.serial:
             return  # cancelled while it was sending: the network said that nobody is there
         if handshake.session is not None:
             self._handshakes.forget(handshake)
@@ -340,21 +342,19 @@ class Endpoint:
         else:
             if handshake.pending is not None:
                 handshake.pending.taker = partial(self._answered, handshake)
-            self._handshakes.due.set(handshake.serial, handshake.deadline)
+            self._handshakes.due.set(handshake.serial, handshake.due)
 
     def _answered(self, handshake: ClientHandshake | ServerHandshake, answer: object, now: float) -> None:
         """Go on with a handshake that waited for a store; it may have ended meanwhile."""
-        if handshake in self._handshakes:
+        if handshake.serial:
             self._run(handshake, handshake.resume, answer, now)
 
     def _refused(self, handshake: ClientHandshake | ServerHandshake, code: int) -> None:
         side = "server" if handshake.role is Role.CLIENT else "client"
-        hint = advice(code)
-        text = f"the {side} refused: {alert_name(code)}" + (f" ({hint})" if hint else "")
-        self._fail(handshake, alert_name(code), text)
+        self._fail(handshake, alert_name(code), f"the {side} refused: {described(code)}")
 
     def _fail(self, handshake: ClientHandshake | ServerHandshake, alert: str | None, text: str) -> None:
-        if handshake not in self._handshakes:
+        if not handshake.serial:
             return
         self._handshakes.forget(handshake)
         if handshake.role is Role.CLIENT:
@@ -377,7 +377,7 @@ class Endpoint:
             gone = table.first_to_go(session)
             if gone is session:  # an anonymous client, and only proved ones are there: those stay
                 self._parameters.limits.reached("dtls_sessions")
-                self._transmit(session.alert_record(Alert.CLOSE_NOTIFY, fatal=False), session.peer)
+                self._transmit(session.write.seal(_ALERT, CLOSE_NOTIFY), session.peer)
                 return
             self.close(gone, EndReason.EVICTED)
         session.serial = next(self._serials)

@@ -149,7 +149,10 @@ class DtlsEngine(Protocol):
     """All sessions of one bound endpoint."""
 
     def receive(self, datagram: bytes, peer: Any, now: float, /) -> bool:
-        """Take any datagram; what is not for us is dropped. Say whether something may be due earlier now."""
+        """Take any datagram; what is not for us is dropped.
+
+        Say whether something may be due earlier now than ``next_timeout`` has said last.
+        """
 
     def connect(self, peer: Any, credential: ClientCredential, now: float, /) -> None:
         """Begin a handshake. It ends in ``session_established`` or ``handshake_failed``."""

@@ -34,6 +34,8 @@ _TYPES = {
     EvidenceKind.CERTIFICATES: CertificateType.X509,
     EvidenceKind.RAW_PUBLIC_KEY: CertificateType.RAW_PUBLIC_KEY,
 }
+_IDENTITY = EvidenceKind.IDENTITY
+_new = tuple.__new__  # a NamedTuple without the call of its constructor: each handshake with a pre-shared key makes one
 _KINDS = {certificate_type: kind for kind, certificate_type in _TYPES.items()}
 
 
@@ -46,7 +48,7 @@ class Evidence(NamedTuple):
     @classmethod
     def of_identity(cls, identity: bytes) -> Evidence:
         """Return that of a pre-shared key."""
-        return cls(EvidenceKind.IDENTITY, (identity,))
+        return _new(cls, (_IDENTITY, (identity,)))
 
     @classmethod
     def of_chain(cls, certificate_type: CertificateType, chain: tuple[bytes, ...]) -> Evidence:

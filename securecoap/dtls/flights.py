@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Flight", "FlightMessage", "RecordWriter", "pack"]
 
+_HANDSHAKE: Final = ContentType.HANDSHAKE
 _SMALLEST_DATAGRAM: Final = 256
 _TRIES_AT_FULL_SIZE: Final = 2
 
@@ -27,11 +28,11 @@ class RecordWriter(Protocol):
     def overhead(self) -> int:
         """Bytes of a record beside its fragment."""
 
-    def seal(self, content_type: ContentType, fragment: bytes, /) -> bytes:
+    def seal(self, content_type: int, fragment: bytes, /) -> bytes:
         """Return the next record."""
 
 
-FlightMessage: TypeAlias = "tuple[ContentType, bytes, RecordWriter]"
+FlightMessage: TypeAlias = "tuple[int, bytes, RecordWriter]"
 """A whole handshake message, or the fragment of a record of another type, and what seals it."""
 
 
@@ -41,7 +42,7 @@ def pack(messages: Sequence[FlightMessage], size: int) -> list[bytes]:
     datagram = b""
     for content_type, data, writer in messages:
         room = size - writer.overhead
-        fits = len(data) <= room or content_type is not ContentType.HANDSHAKE
+        fits = len(data) <= room or content_type != _HANDSHAKE
         for piece in (data,) if fits else split_handshake(data, room):
             if datagram and len(datagram) + len(piece) > room:
                 datagrams.append(datagram)

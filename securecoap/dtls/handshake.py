@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from securecoap.dtls.alerts import ALERT_FATAL, Alert, HandshakeFault, encode_alert, parse_alert
 from securecoap.dtls.cid_records import protections
-from securecoap.dtls.flights import Flight, FlightMessage
+from securecoap.dtls.flights import Flight
 from securecoap.dtls.fragments import Reassembly
 from securecoap.dtls.key_schedule import (
     VERIFY_DATA_LENGTH,
@@ -22,8 +22,6 @@ from securecoap.dtls.key_schedule import (
     extended_master_secret,
     key_block,
     master_secret,
-    prf,
-    transcript_hash,
 )
 from securecoap.dtls.messages import HandshakeType, encode_handshake, parse_fragments
 from securecoap.dtls.records import ContentType, PlaintextWriter, ReadProtection, Record, WriteProtection
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
     from securecoap.dtls.connection_id import ConnectionIds
     from securecoap.dtls.engine import Suspect
     from securecoap.dtls.evidence import Evidence
+    from securecoap.dtls.flights import FlightMessage, RecordWriter
     from securecoap.dtls.identities import Proof, ServerKeys
     from securecoap.dtls.messages import Fragment
     from securecoap.dtls.parameters import DtlsParameters, KeyLog, PskCredential, PskLookup, RandomSource
@@ -46,8 +45,15 @@ if TYPE_CHECKING:
 __all__ = ["ANSWER", "CHANGE_CIPHER_SPEC", "Environment", "Handshake", "Transition"]
 
 CHANGE_CIPHER_SPEC: Final = b"\x01"
+_CLIENT: Final = Role.CLIENT
+_HANDSHAKE: Final = ContentType.HANDSHAKE
+_CHANGE_CIPHER_SPEC: Final = ContentType.CHANGE_CIPHER_SPEC
+_APPLICATION_DATA: Final = ContentType.APPLICATION_DATA
+_FINISHED: Final = HandshakeType.FINISHED
 ANSWER: Final = -1
 """The event of a look-up that was answered; messages are events by their type."""
+_NOT_IN_THE_CLEAR: Final = (HandshakeType.FINISHED, HandshakeType.HELLO_REQUEST)
+"""Finished comes protected; HelloRequest asks for what is under way already (RFC 5246 section 7.4.1.1)."""
 _FIRST_PROTECTED_EPOCH: Final = 1
 _MAX_EARLY_RECORDS: Final = 4
 """Protected records that overtook the messages from which their keys come. More, and the peer's timer has to help."""
@@ -84,8 +90,9 @@ class Handshake:
     Attributes:
         role: which side this end is.
         peer: its address.
-        serial: the endpoint's number for it.
+        serial: the endpoint's number for it; 0 while it is in no table.
         expires_at: when it has failed by time.
+        due: when ``handle_timeout`` wants to be called. It may be too early.
         output: datagrams to be sent; the endpoint empties it.
         session: the result, once Finished has been verified.
         session_id: under which the server keeps it for a resumption, empty for none.
@@ -112,6 +119,7 @@ class Handshake:
         "_transcript",
         "_write",
         "client_random",
+        "due",
         "environment",
         "expires_at",
         "output",
@@ -142,7 +150,7 @@ class Handshake:
         self.peer = peer
         self.serial = 0
         self.environment = environment
-        self.expires_at = now + parameters.handshake_time_limit
+        self.due = self.expires_at = now + parameters.handshake_time_limit
         self.output: list[bytes] = []
         self.session: Session | None = None
         self.session_id = b""
@@ -171,17 +179,15 @@ class Handshake:
     def free(self) -> None:
         """Let go of what it holds: there is nothing but memory."""
 
-    @property
-    def deadline(self) -> float:
-        """When ``handle_timeout`` wants to be called."""
-        flight = self._flight
-        return self.expires_at if flight is None else min(self.expires_at, flight.due)
-
     def handle_timeout(self, now: float) -> None:
-        """Retransmit if it is time."""
+        """Retransmit if it is time, and say when it is next."""
         flight = self._flight
-        if flight is not None and now >= flight.due:
+        if flight is None:
+            self.due = self.expires_at
+            return
+        if now >= flight.due:
             self.output += flight.retransmit(now)
+        self.due = min(self.expires_at, flight.due)
 
     def alert_datagram(self, alert: Alert) -> bytes:
         """Return a fatal alert in the epoch that is written now."""
@@ -191,8 +197,7 @@ class Handshake:
     def receive_plaintext(self, payload: bytes, now: float) -> None:
         """Take a handshake record of epoch 0."""
         for fragment in parse_fragments(payload):
-            # Finished comes protected; HelloRequest asks for what is under way already (RFC 5246 section 7.4.1.1).
-            if fragment.message_type not in (HandshakeType.FINISHED, HandshakeType.HELLO_REQUEST):
+            if fragment.message_type not in _NOT_IN_THE_CLEAR:
                 self._receive_fragment(fragment, now)
 
     def receive_protected(self, record: Record, datagram: bytes, now: float) -> None:
@@ -200,7 +205,7 @@ class Handshake:
 
         Application data that overtook Finished is dropped, as RFC 6347 section 4.1 allows: it will come again.
         """
-        if record.epoch != _FIRST_PROTECTED_EPOCH or record.content_type == ContentType.APPLICATION_DATA:
+        if record.epoch != _FIRST_PROTECTED_EPOCH or record.content_type == _APPLICATION_DATA:
             return
         if self._read is None:
             if len(self._early) < _MAX_EARLY_RECORDS:
@@ -215,9 +220,9 @@ class Handshake:
                 self._refuse_record(record)
             return
         content_type, plaintext = opened
-        if content_type == ContentType.HANDSHAKE:
+        if content_type == _HANDSHAKE:
             for fragment in parse_fragments(plaintext):
-                if fragment.message_type == HandshakeType.FINISHED:
+                if fragment.message_type == _FINISHED:
                     self._receive_fragment(fragment, now)
         elif content_type == ContentType.ALERT:
             alert = parse_alert(plaintext)
@@ -277,25 +282,19 @@ class Handshake:
                 if self.session is None:
                     self.receive_protected(record, datagram, now)
 
-    def _message(self, message_type: int, body: bytes) -> FlightMessage:
-        """Make the next plaintext message of this side and put it into the transcript."""
-        return ContentType.HANDSHAKE, self._number(message_type, body), self._plaintext
+    def _message(self, message_type: int, body: bytes, writer: RecordWriter | None = None) -> FlightMessage:
+        """Make the next message of this side, in plaintext without a ``writer``, and put it into the transcript."""
+        sequence = self._message_sequence
+        message = encode_handshake(message_type, sequence, body)
+        self._message_sequence = sequence + 1
+        self._transcript += message
+        return _HANDSHAKE, message, writer or self._plaintext
 
     def _finished(self, label: bytes, write: WriteProtection) -> tuple[FlightMessage, FlightMessage]:
         """Make ChangeCipherSpec and this side's Finished."""
         body = self._verify_data(label)
         self._sends_protected = True
-        return (
-            (ContentType.CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC, self._plaintext),
-            (ContentType.HANDSHAKE, self._number(HandshakeType.FINISHED, body), write),
-        )
-
-    def _number(self, message_type: int, body: bytes) -> bytes:
-        sequence = self._message_sequence
-        message = encode_handshake(message_type, sequence, body)
-        self._message_sequence = sequence + 1
-        self._transcript += message
-        return message
+        return (_CHANGE_CIPHER_SPEC, CHANGE_CIPHER_SPEC, self._plaintext), self._message(_FINISHED, body, write)
 
     def _send_flight(self, messages: list[FlightMessage], now: float, *, shrinks: bool = True) -> None:
         parameters = self.environment.parameters
@@ -307,6 +306,7 @@ class Handshake:
             shrinks=shrinks,
         )
         self.output += self._flight.transmit(now)
+        self.due = min(self.expires_at, self._flight.due)
 
     def _chosen_suite(self) -> CipherSuite:
         suite = self._suite
@@ -318,7 +318,7 @@ class Handshake:
         """Derive master secret and record keys, and begin with them; the transcript ends with ClientKeyExchange."""
         suite = self._chosen_suite()
         if self._extended:
-            self._master = extended_master_secret(premaster, transcript_hash(self._transcript, suite), suite.prf_hash)
+            self._master = extended_master_secret(premaster, self._transcript, suite.prf_hash)
         else:
             self._master = master_secret(premaster, self.client_random, self.server_random, suite.prf_hash)
         return self._expand(suite)
@@ -329,16 +329,17 @@ class Handshake:
             self.environment.key_log(f"CLIENT_RANDOM {self.client_random.hex()} {self._master.hex()}")
         self._keyed = KeyedHash(self._master, suite.prf_hash)
         client, server = key_block(suite, self._keyed, self.client_random, self.server_random)
-        read, write = (server, client) if self.role is Role.CLIENT else (client, server)
+        read, write = (server, client) if self.role is _CLIENT else (client, server)
         ours, theirs = self._connection_id, self._peer_connection_id
         self._read, self._write = protections(suite, read, write, _FIRST_PROTECTED_EPOCH, ours, theirs)
         return self._write
 
     def _verify_data(self, label: bytes) -> bytes:
         """Return the content of a Finished message (RFC 5246 section 7.4.9); ``label`` says whose it is."""
-        if self._keyed is None:
+        keyed = self._keyed
+        if keyed is None:
             raise HandshakeFault(Alert.UNEXPECTED_MESSAGE, "there is no master secret yet")
-        return prf(self._keyed, label, transcript_hash(self._transcript, self._chosen_suite()), VERIFY_DATA_LENGTH)
+        return keyed.prf(label, keyed.plain(self._transcript).digest(), VERIFY_DATA_LENGTH)
 
     def _check_finished(self, message: Fragment, label: bytes) -> None:
         if not compare_digest(message.data, self._verify_data(label)):
@@ -346,7 +347,7 @@ class Handshake:
         self._transcript += message.whole
 
     def _complete(self, proof: PskCredential | Proof, now: float, final_flight: tuple[FlightMessage, ...] = ()) -> None:
-        if self._read is None or self._write is None:
+        if self._read is None or self._write is None or self._suite is None:
             raise HandshakeFault(Alert.INTERNAL_ERROR, "a handshake ended without keys")
         self._flight = None
         self._master = b""
@@ -354,7 +355,7 @@ class Handshake:
         self.session = Session(
             peer=self.peer,
             role=self.role,
-            suite=self._chosen_suite(),
+            suite=self._suite,
             read=self._read,
             write=self._write,
             credential=proof,

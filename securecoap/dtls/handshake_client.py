@@ -130,6 +130,7 @@ class ClientHandshake(Handshake):
             self._send_hello(now)
         else:
             self.output += self._flight.transmit(now)
+            self.due = min(self.expires_at, self._flight.due)
 
     def can_go_on(self, credential: ClientCredential, now: float) -> bool:
         """Say whether a new attempt with this credential had better take up this one, which has been suspended.

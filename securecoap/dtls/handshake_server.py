@@ -51,6 +51,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ServerHandshake", "ServerState"]
 
+_EXTENDED_MASTER_SECRET: Final = Extension.EXTENDED_MASTER_SECRET
+_RENEGOTIATION_INFO: Final = Extension.RENEGOTIATION_INFO
+_CONNECTION_ID: Final = Extension.CONNECTION_ID
 _STAND_IN_KEY_LENGTH: Final = 16
 
 
@@ -153,7 +156,7 @@ class ServerHandshake(Handshake):
         if 0 not in hello.compression_methods:
             raise HandshakeFault(Alert.ILLEGAL_PARAMETER, "the client insists on compression")
         check_content(hello.extensions)
-        self._extended = Extension.EXTENDED_MASTER_SECRET in hello.extensions
+        self._extended = _EXTENDED_MASTER_SECRET in hello.extensions
         environment = self.environment
         # The stand-in key is drawn for known identities too: both ways cost the same.
         drawn = environment.random(RANDOM_LENGTH + _STAND_IN_KEY_LENGTH + SESSION_ID_LENGTH)
@@ -233,13 +236,13 @@ class ServerHandshake(Handshake):
         offered = hello.extensions
         answers: dict[int, bytes] = {}
         if self._extended:
-            answers[Extension.EXTENDED_MASTER_SECRET] = OFFERABLE[Extension.EXTENDED_MASTER_SECRET]
-        if RENEGOTIATION_SCSV in hello.cipher_suites or Extension.RENEGOTIATION_INFO in offered:
-            answers[Extension.RENEGOTIATION_INFO] = OFFERABLE[Extension.RENEGOTIATION_INFO]
-        if Extension.CONNECTION_ID in offered and self.environment.parameters.connection_ids:
-            self._peer_connection_id = decode_connection_id(offered[Extension.CONNECTION_ID])
+            answers[_EXTENDED_MASTER_SECRET] = OFFERABLE[_EXTENDED_MASTER_SECRET]
+        if RENEGOTIATION_SCSV in hello.cipher_suites or _RENEGOTIATION_INFO in offered:
+            answers[_RENEGOTIATION_INFO] = OFFERABLE[_RENEGOTIATION_INFO]
+        if _CONNECTION_ID in offered and self.environment.parameters.connection_ids:
+            self._peer_connection_id = decode_connection_id(offered[_CONNECTION_ID])
             self._connection_id = self.environment.connection_ids.make()
-            answers[Extension.CONNECTION_ID] = encode_connection_id(self._connection_id)
+            answers[_CONNECTION_ID] = encode_connection_id(self._connection_id)
         return answers
 
     def _make_exchange(self, choice: Choice) -> ServerKeyExchange:
@@ -341,8 +344,7 @@ class ServerHandshake(Handshake):
         if resumption is None or evidence is None or keyed is None or not (self._sends_ticket or self.session_id):
             return ()
         name = self._hello.extensions.get(Extension.SERVER_NAME, b"")
-        code = self._chosen_suite().code
-        resumable = Resumable(code, self._master, evidence, binder(keyed, proof), name, now)
+        resumable = Resumable(self._chosen_suite().code, self._master, evidence, binder(keyed, proof), name, now)
         if not self._sends_ticket:
             resumption.keep(self.session_id, resumable)
             return ()

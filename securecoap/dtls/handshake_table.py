@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from securecoap.dtls.deadlines import Deadlines
 from securecoap.dtls.session import Role
@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["HandshakeTable"]
 
+_CLIENT: Final = Role.CLIENT
+
 
 class _Listed(Protocol):
-    """What the table knows of a handshake."""
+    """What the table knows of a handshake; it gives it a serial while it is here, otherwise that is 0."""
 
     peer: Any
     serial: int
@@ -59,7 +61,7 @@ class HandshakeTable(Generic[C, S]):
         return len(self._by_serial)
 
     def __contains__(self, handshake: C | S) -> bool:
-        return self._by_serial.get(handshake.serial) is handshake
+        return handshake.serial != 0
 
     def __iter__(self) -> Iterator[C | S]:
         return iter(list(self._by_serial.values()))
@@ -99,7 +101,11 @@ class HandshakeTable(Generic[C, S]):
             self.drop(handshake)
 
     def suspend(self, peer: Hashable) -> None:
-        """Take out one of ours, and keep it beside for `take_up`; nothing reaches it there, and no timer."""
+        """Take out one of ours, and keep it beside for `take_up`; nothing reaches it there, and no timer.
+
+        What the server is sending for it would be taken for its answer to a new one: a ServerHello does not say whose
+        ClientHello it answers.
+        """
         handshake = self.clients.get(peer)
         if handshake is None:
             return
@@ -122,7 +128,8 @@ class HandshakeTable(Generic[C, S]):
         """Take it out; what it holds goes on in a session."""
         del self._by_serial[handshake.serial]
         self.due.discard(handshake.serial)
-        if handshake.role is Role.CLIENT:
+        handshake.serial = 0
+        if handshake.role is _CLIENT:
             del self.clients[handshake.peer]
         else:
             del self.servers[handshake.peer]

@@ -22,9 +22,7 @@ __all__ = [
     "extended_master_secret",
     "key_block",
     "master_secret",
-    "prf",
     "psk_premaster_secret",
-    "transcript_hash",
 ]
 
 VERIFY_DATA_LENGTH: Final = 12
@@ -49,12 +47,16 @@ class KeyedHash:
     Args:
         key: any bytes.
         hash_name: ``sha256`` or ``sha384``.
+
+    Attributes:
+        plain: the hash function without a key, a constructor of `hashlib`.
     """
 
-    __slots__ = ("_inner", "_outer")
+    __slots__ = ("_inner", "_outer", "plain")
 
     def __init__(self, key: bytes, hash_name: str) -> None:
         new, block = _HASHES[hash_name]
+        self.plain = new
         padded = (new(key).digest() if len(key) > block else key).ljust(block, b"\0")
         self._inner = new(padded.translate(_INNER))
         self._outer = new(padded.translate(_OUTER))
@@ -68,17 +70,22 @@ class KeyedHash:
         result: bytes = outer.digest()
         return result
 
-
-def prf(secret: KeyedHash, label: bytes, seed: bytes, length: int) -> bytes:
-    """P_hash of RFC 5246 section 5: ``length`` bytes out of ``secret``, ``label`` and ``seed``."""
-    digest = secret.digest
-    seed = label + seed
-    a = digest(seed)
-    output = digest(a + seed)
-    while len(output) < length:
-        a = digest(a)
-        output += digest(a + seed)
-    return output[:length]
+    def prf(self, label: bytes, seed: bytes, length: int) -> bytes:
+        """P_hash of RFC 5246 section 5: ``length`` bytes out of the key, ``label`` and ``seed``."""
+        new_inner, new_outer = self._inner.copy, self._outer.copy
+        a = seed = label + seed
+        output = b""
+        while len(output) < length:
+            # Twice what ``digest`` does, without the calls: a handshake does this six times.
+            inner, outer = new_inner(), new_outer()
+            inner.update(a)
+            outer.update(inner.digest())
+            a = outer.digest()
+            inner, outer = new_inner(), new_outer()
+            inner.update(a + seed)
+            outer.update(inner.digest())
+            output += outer.digest()
+        return output[:length]
 
 
 def psk_premaster_secret(psk: bytes, other_secret: bytes | None = None) -> bytes:
@@ -95,12 +102,13 @@ def psk_premaster_secret(psk: bytes, other_secret: bytes | None = None) -> bytes
 def master_secret(premaster: bytes, client_random: bytes, server_random: bytes, hash_name: str) -> bytes:
     """RFC 5246 section 8.1, for a peer without the Extended Master Secret."""
     key = KeyedHash(premaster, hash_name)
-    return prf(key, b"master secret", client_random + server_random, _MASTER_SECRET_LENGTH)
+    return key.prf(b"master secret", client_random + server_random, _MASTER_SECRET_LENGTH)
 
 
-def extended_master_secret(premaster: bytes, session_hash: bytes, hash_name: str) -> bytes:
-    """RFC 7627 section 4: bound to every message up to the ClientKeyExchange."""
-    return prf(KeyedHash(premaster, hash_name), b"extended master secret", session_hash, _MASTER_SECRET_LENGTH)
+def extended_master_secret(premaster: bytes, transcript: bytes | bytearray, hash_name: str) -> bytes:
+    """RFC 7627 section 4: bound to ``transcript``, every message up to the ClientKeyExchange."""
+    key = KeyedHash(premaster, hash_name)
+    return key.prf(b"extended master secret", key.plain(transcript).digest(), _MASTER_SECRET_LENGTH)
 
 
 def key_block(
@@ -108,12 +116,6 @@ def key_block(
 ) -> tuple[WriteKey, WriteKey]:
     """The write keys of client and server (RFC 5246 section 6.3; AEAD suites have no MAC keys)."""
     key, iv = suite.key_length, FIXED_IV_LENGTH
-    block = prf(master, b"key expansion", server_random + client_random, 2 * (key + iv))
+    block = master.prf(b"key expansion", server_random + client_random, 2 * (key + iv))
     ivs = 2 * key
     return (block[:key], block[ivs : ivs + iv]), (block[key:ivs], block[ivs + iv :])
-
-
-def transcript_hash(transcript: bytes | bytearray, suite: CipherSuite) -> bytes:
-    """The hash of all handshake messages so far (RFC 5246 section 7.4.9, RFC 7627 section 3)."""
-    digest: bytes = _HASHES[suite.prf_hash][0](transcript).digest()
-    return digest

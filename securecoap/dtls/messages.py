@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from struct import Struct, unpack_from
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from securecoap.dtls.alerts import Alert, HandshakeFault
 from securecoap.dtls.extensions import encode_extensions, read_extensions
@@ -47,6 +47,7 @@ _pack_header: Final = _header.pack
 _pack_hello_start: Final = Struct(f"!H{RANDOM_LENGTH}sB").pack  # version, random, length of the session ID
 _pack_hello_end: Final = Struct("!HB").pack  # suite and compression method of a ServerHello
 _24_BITS: Final = (1 << 24) - 1
+_48_BITS: Final = (1 << 48) - 1
 _NULL_COMPRESSION: Final = b"\x00"
 _NO_EXTENSIONS: Final[Mapping[int, bytes]] = MappingProxyType({})
 _new: Final = tuple.__new__  # a NamedTuple without the call of its constructor
@@ -108,7 +109,8 @@ def parse_fragments(payload: bytes) -> list[Fragment]:
     position, end = 0, len(payload)
     while end - position >= HANDSHAKE_HEADER_LENGTH:
         what, where = _unpack_header(payload, position)
-        length, offset, size = what & _24_BITS, where >> 24 & _24_BITS, where & _24_BITS
+        length, place = what & _24_BITS, where & _48_BITS
+        offset, size = (0, length) if place == length else (place >> 24, place & _24_BITS)
         start = position + HANDSHAKE_HEADER_LENGTH
         stop = start + size
         if stop > end or offset + size > length:
@@ -127,6 +129,10 @@ def encode_handshake(message_type: int, message_sequence: int, body: bytes) -> b
     return _pack_header(message_type << 24 | length, message_sequence << 48 | length) + body
 
 
+HelloPlaces: TypeAlias = tuple[int, int, int, int]
+"""Where cookie, cipher suites and compression methods of a ClientHello begin, and where the last ends."""
+
+
 class ClientHello(NamedTuple):
     """RFC 6347 section 4.2.1, RFC 5246 section 7.4.1.2."""
 
@@ -139,9 +145,9 @@ class ClientHello(NamedTuple):
     extensions: Mapping[int, bytes] = _NO_EXTENSIONS
 
     @classmethod
-    def parse(cls, body: bytes) -> ClientHello:
-        """Parse the body of a whole message."""
-        cookie, suites, compression, end = _positions(body)
+    def parse(cls, body: bytes, places: HelloPlaces | None = None) -> ClientHello:
+        """Parse the body of a whole message; ``places`` is what ``split_cookie`` has found in it."""
+        cookie, suites, compression, end = places or split_cookie(body)[2]
         count = (compression - suites - 2) // 2
         session_id = body[_SESSION_ID + 1 : cookie]
         if len(session_id) > 32 or count < 1 or (compression - suites) % 2 or not body[compression]:
@@ -174,20 +180,11 @@ class ClientHello(NamedTuple):
         )
 
 
-def split_cookie(body: bytes) -> tuple[bytes, bytes]:
-    """Return the cookie of a ClientHello, and what it is bound to.
+def split_cookie(body: bytes) -> tuple[bytes, bytes, HelloPlaces]:
+    """Return the cookie of a ClientHello, what it is bound to, and where what stands in the hello.
 
-    That is all that the second ClientHello must repeat (RFC 6347 section 4.2.1). Until the cookie is known to be good
-    nothing else of the message is looked at.
-    """
-    cookie, suites, _, end = _positions(body)
-    return body[cookie + 1 : suites], body[:cookie] + body[suites:end]
-
-
-def _positions(body: bytes) -> tuple[int, int, int, int]:
-    """Where cookie, cipher suites and compression methods of a ClientHello begin, and where the last ends.
-
-    By hand: every server does this three times for each handshake, and twice of them for anybody.
+    It is bound to all that the second ClientHello must repeat (RFC 6347 section 4.2.1). Until the cookie is known to be
+    good nothing else of the message is looked at. By hand: every server does this for anybody.
     """
     try:
         cookie = _SESSION_ID + 1 + body[_SESSION_ID]
@@ -198,7 +195,7 @@ def _positions(body: bytes) -> tuple[int, int, int, int]:
         end = len(body) + 1
     if end > len(body):
         raise HandshakeFault(Alert.DECODE_ERROR, "a message ends inside a field")
-    return cookie, suites, compression, end
+    return body[cookie + 1 : suites], body[:cookie] + body[suites:end], (cookie, suites, compression, end)
 
 
 class HelloVerifyRequest(NamedTuple):

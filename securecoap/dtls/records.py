@@ -11,7 +11,6 @@ Those with a connection ID (RFC 9146) are found by ``parse_records`` and opened 
 from __future__ import annotations
 
 import struct
-from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cryptography.exceptions import InvalidTag
@@ -44,28 +43,37 @@ _WINDOW_MASK: Final = (1 << _WINDOW) - 1
 _ALL_EARLIER: Final = _WINDOW_MASK - 1
 _MAX_SEQUENCE: Final = (1 << 48) - 1
 _VERSION: Final = DTLS_1_2.to_bytes(2, "big")
-_EPOCH_0_VERSIONS: Final = frozenset({DTLS_1_0, DTLS_1_2})
 
 
-class ContentType(IntEnum):
-    """Record content types (RFC 5246 section 6.2.1; the last one RFC 9146 section 4)."""
+class ContentType:
+    """Record content types (RFC 5246 section 6.2.1; the last one RFC 9146 section 4); no enum, as `HandshakeType`."""
 
-    CHANGE_CIPHER_SPEC = 20
-    ALERT = 21
-    HANDSHAKE = 22
-    APPLICATION_DATA = 23
-    TLS12_CID = 25
+    CHANGE_CIPHER_SPEC: Final = 20
+    ALERT: Final = 21
+    HANDSHAKE: Final = 22
+    APPLICATION_DATA: Final = 23
+    TLS12_CID: Final = 25
 
 
-_PROTECTED_TYPES: Final = frozenset(ContentType)
-_TLS12_CID: Final = int(ContentType.TLS12_CID)
-_PLAINTEXT_TYPES: Final = _PROTECTED_TYPES - {ContentType.TLS12_CID}
-_HEADS: Final = {content_type: bytes((content_type,)) + _VERSION for content_type in ContentType}
+_TLS12_CID: Final = ContentType.TLS12_CID
+_PLAINTEXT_TYPES: Final = frozenset(
+    {ContentType.CHANGE_CIPHER_SPEC, ContentType.ALERT, ContentType.HANDSHAKE, ContentType.APPLICATION_DATA}
+)
+_PROTECTED_TYPES: Final = _PLAINTEXT_TYPES | {_TLS12_CID}
+_HEADS: Final = {content_type: bytes((content_type,)) + _VERSION for content_type in _PROTECTED_TYPES}
+# Before the version is agreed upon a peer may name DTLS 1.0 (section 4.2.1); afterwards it may not.
+_PROTECTED_HEADS: Final = frozenset(_HEADS.values())
+_PLAINTEXT_HEADS: Final = frozenset(
+    bytes((content_type,)) + version.to_bytes(2, "big")
+    for content_type in _PLAINTEXT_TYPES
+    for version in (DTLS_1_0, DTLS_1_2)
+)
 _APPLICATION_HEAD: Final = _HEADS[ContentType.APPLICATION_DATA]
 # Epoch and sequence number are one 64-bit number on the wire, in the nonce and in the additional data.
 _pack_plain_head: Final = struct.Struct("!3sQH").pack  # type and version, number, length of a record of epoch 0
 _unpack_head: Final = struct.Struct("!QH8s").unpack_from  # from the number on: with length and explicit nonce
-_unpack_header: Final = struct.Struct("!BHQH").unpack_from  # type, version, number, length
+_pack_head: Final = struct.Struct("!3sQHQ").pack  # type and version, number, length, explicit nonce: the number again
+_unpack_header: Final = struct.Struct("!3sQH").unpack_from  # type and version, number, length
 _new: Final = tuple.__new__  # a NamedTuple without the call of its constructor
 _TABLE: Final = 2048
 _LENGTHS: Final = tuple(length.to_bytes(2, "big") for length in range(_TABLE + 32))
@@ -104,8 +112,9 @@ def parse_records(datagram: bytes, connection_id_length: int = 0) -> list[Record
     records = []
     start, size = 0, len(datagram)
     while size - start >= RECORD_HEADER_LENGTH:
-        content_type, version, number, length = _unpack_header(datagram, start)
+        head, number, length = _unpack_header(datagram, start)
         body = start + RECORD_HEADER_LENGTH
+        content_type = head[0]
         if content_type == _TLS12_CID:
             body += connection_id_length
             if not connection_id_length or body > size:
@@ -115,18 +124,13 @@ def parse_records(datagram: bytes, connection_id_length: int = 0) -> list[Record
         if end > size or length > _MAX_CIPHERTEXT:
             break
         epoch = number >> 48
-        # Before the version is agreed upon a peer may name DTLS 1.0 (section 4.2.1); afterwards it may not.
-        if (
-            version == DTLS_1_2 and content_type in _PROTECTED_TYPES
-            if epoch
-            else version in _EPOCH_0_VERSIONS and content_type in _PLAINTEXT_TYPES
-        ):
+        if head in (_PROTECTED_HEADS if epoch else _PLAINTEXT_HEADS):
             records.append(_new(Record, (content_type, epoch, number & _MAX_SEQUENCE, start, end)))
         start = end
     return records
 
 
-def plaintext_record(content_type: ContentType, sequence: int, fragment: bytes) -> bytes:
+def plaintext_record(content_type: int, sequence: int, fragment: bytes) -> bytes:
     """Return a record of epoch 0."""
     return _pack_plain_head(_HEADS[content_type], sequence, len(fragment)) + fragment
 
@@ -141,7 +145,7 @@ class PlaintextWriter:
     def __init__(self, next_sequence: int) -> None:
         self.next_sequence = next_sequence
 
-    def seal(self, content_type: ContentType, fragment: bytes) -> bytes:
+    def seal(self, content_type: int, fragment: bytes) -> bytes:
         """Return the next record.
 
         Raises:
@@ -201,7 +205,7 @@ class WriteProtection:
         sealed = encrypt(self._salt + number8, plaintext, number8 + _ADDITIONAL[length])
         return b"".join((_APPLICATION_HEAD, number8, _LENGTHS[length + self._tag_and_nonce], number8, sealed))
 
-    def seal(self, content_type: ContentType, plaintext: bytes) -> bytes:
+    def seal(self, content_type: int, plaintext: bytes) -> bytes:
         """Return the next record of any type; raises as ``seal_application`` does."""
         length = len(plaintext)
         if length > MAX_PLAINTEXT:
@@ -213,7 +217,7 @@ class WriteProtection:
         number8 = number.to_bytes(8, "big")
         head = _HEADS[content_type]
         sealed = self._encrypt(self._salt + number8, plaintext, number8 + head + length.to_bytes(2, "big"))
-        return head + number8 + (length + self._tag_and_nonce).to_bytes(2, "big") + number8 + sealed
+        return _pack_head(head, number, length + self._tag_and_nonce, number) + sealed
 
 
 class ReadProtection:
@@ -305,25 +309,24 @@ class ReadProtection:
 
         The caller has checked type, version, epoch and length. Only a record that is authentic moves the window.
         """
-        length = end - start - RECORD_HEADER_LENGTH - self._minimum
+        length = end - start - self._overhead
         if length < 0:
             return None
-        number8 = datagram[start + 3 : start + 11]
-        number = int.from_bytes(number8, "big")
+        number, _, nonce = _unpack_head(datagram, start + 3)
         ahead = number - self.highest
-        if self._seen(ahead):
+        if ahead <= 0 and self._seen(ahead):
             return None
+        additional = datagram[start + 3 : start + 11] + datagram[start : start + 3] + length.to_bytes(2, "big")
         try:
-            plaintext = self._decrypt(
-                self._salt + datagram[start + RECORD_HEADER_LENGTH : start + _BODY],
-                datagram[start + _BODY : end],
-                number8 + datagram[start : start + 3] + length.to_bytes(2, "big"),
-            )
+            plaintext = self._decrypt(self._salt + nonce, datagram[start + _BODY : end], additional)
         except InvalidTag:
             return None
         if length > MAX_PLAINTEXT:
             return None
-        self._note(number, ahead)
+        if ahead == 1 and not self._missing:
+            self.highest = number
+        else:
+            self._note(number, ahead)
         return plaintext
 
     def _seen(self, ahead: int) -> bool:

@@ -33,9 +33,10 @@ class RotatingKeys(Generic[K]):
     Attributes:
         current: the key to make things with.
         previous: the one that also checks them; ``None`` for none.
+        next_at: when ``rotate`` has something to do.
     """
 
-    __slots__ = ("_label", "_lifetime", "_made_at", "_make", "_random", "_shared", "current", "previous")
+    __slots__ = ("_label", "_lifetime", "_made_at", "_make", "_random", "_shared", "current", "next_at", "previous")
 
     def __init__(
         self,
@@ -54,18 +55,20 @@ class RotatingKeys(Generic[K]):
         self._label = label
         # Processes that share a secret change their keys at the same moments.
         self._made_at = now if shared is None else now // lifetime * lifetime
+        self.next_at = self._made_at + lifetime
         self.current = self._key(self._made_at)
         self.previous: K | None = None if shared is None else self._key(self._made_at - lifetime)
 
     def rotate(self, now: float) -> None:
         """Change keys if it is time."""
-        age = now - self._made_at
-        if age < self._lifetime:
+        if now < self.next_at:
             return
+        age = now - self._made_at
         # After a long pause the old key is older than anything may be: it must not become the predecessor.
-        periods = age // self._lifetime
+        periods = max(age // self._lifetime, 1)  # rounding may have it that not all of one is over
         is_recent = periods == 1
         self._made_at += periods * self._lifetime
+        self.next_at = self._made_at + self._lifetime
         if is_recent:
             self.previous = self.current
         else:

@@ -75,13 +75,15 @@ class SessionTable(Generic[S]):
         del self._by_serial[session.serial]
         self._anonymous.pop(session.serial, None)
         self.idle.discard(session.serial)
-        self._leave(session)
+        if self.by_peer.get(session.peer) is session:
+            del self.by_peer[session.peer]
         if session.connection_id:
             del self.by_connection_id[session.connection_id]
 
     def move(self, session: S, peer: Hashable) -> None:
         """Note that the peer of a session with a connection ID is at another address now."""
-        self._leave(session)
+        if self.by_peer.get(session.peer) is session:
+            del self.by_peer[session.peer]
         session.peer = peer
         there = self.by_peer.get(peer)
         if there is None or there.connection_id:
@@ -117,7 +119,3 @@ class SessionTable(Generic[S]):
                 return session
             self.idle.set(serial, expires_at)
         return None
-
-    def _leave(self, session: S) -> None:
-        if self.by_peer.get(session.peer) is session:
-            del self.by_peer[session.peer]

@@ -210,8 +210,10 @@ class ServerStore:
 
     def has_psk(self) -> bool:
         """See `ServerKeys`."""
-        self._refresh()
-        return self._peers is None or self._peers.has_psk
+        peers = self._find_peers()
+        if peers is not self._peers:
+            self._refresh()
+        return peers is None or peers.has_psk
 
     def accepts(self, certificate_type: CertificateType) -> bool:
         """See `ServerKeys`."""

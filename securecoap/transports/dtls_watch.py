@@ -5,6 +5,7 @@ Must not know sockets or the engine: what is to be done is for whoever asked.
 
 from __future__ import annotations
 
+from math import inf
 from time import time as wall_clock
 from typing import TYPE_CHECKING, Final
 
@@ -78,9 +79,9 @@ class SessionWatch:
 
     def watch_validity(self, session: DtlsSession) -> None:
         """Look after a credential that ends some day."""
-        left = session.source.validity.not_after - wall_clock()
-        if left != float("inf"):
-            self._expiries.add(self._time() + min(left, _EXPIRY_INTERVAL), session)
+        not_after = session.source.validity.not_after
+        if not_after != inf:
+            self._expiries.add(self._time() + min(not_after - wall_clock(), _EXPIRY_INTERVAL), session)
 
     def close(self) -> None:
         """Watch nothing any more."""

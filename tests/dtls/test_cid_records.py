@@ -60,7 +60,7 @@ def test_layout_nonce_and_additional_data_byte_by_byte():
 @given(st.binary(max_size=100), st.sampled_from([20, 21, 22, 23]), st.binary(min_size=1, max_size=255))
 def test_every_suite_and_length_of_connection_id(suite, plaintext, content_type, cid):
     write, read = protections(suite, cid)
-    record = write.seal(ContentType(content_type), plaintext)
+    record = write.seal(content_type, plaintext)
     assert opened(read, record, len(cid)) == (content_type, plaintext)
     assert opened(read, record, len(cid)) is None
 

@@ -210,16 +210,21 @@ def test_several_records_in_one_datagram_and_zero_length_ones():
 
 
 def test_it_says_whether_something_may_be_due_earlier():
-    """A transport asks for the time of the next deadline then only: not for each record of application data."""
+    """A transport asks for the time of the next deadline then only: not for each record, nor for each handshake."""
     couple = established()
     record = couple.client_session.seal_application(b"data")
     assert couple.server.receive(record, CLIENT, couple.now) is False
-    assert couple.server.receive(record, CLIENT, couple.now) is True  # a replay; nothing is known of it
     before = couple.server.next_timeout()
+    assert couple.server.receive(record, CLIENT, couple.now) is False  # a replay
     stranger = ("192.0.2.3", 5)
-    cookie = cookie_for(couple, stranger)
-    assert couple.server.receive(hello(cookie=cookie, sequence=1, record=1), stranger, couple.now) is True
+    assert couple.server.receive(hello(), stranger, couple.now) is False
+    second = hello(cookie=cookie_for(couple, stranger), sequence=1, record=1)
+    assert couple.server.receive(second, stranger, couple.now) is True
+    assert couple.server.receive(second, stranger, couple.now) is True  # as long as it was not asked
     assert couple.server.next_timeout() < before
+    later = ("192.0.2.3", 6)
+    third = hello(cookie=cookie_for(couple, later), sequence=1, record=1)
+    assert couple.server.receive(third, later, couple.now + 0.5) is False
 
 
 def test_application_data_in_epoch_0_is_never_delivered():

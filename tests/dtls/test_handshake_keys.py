@@ -432,10 +432,10 @@ def test_no_state_goes_around_a_proof():
 def test_a_client_cannot_leave_out_its_proof(monkeypatch, pair, left_out):
     original = ClientHandshake._message
 
-    def message(self, message_type, body):
+    def message(self, message_type, body, writer=None):
         if message_type is left_out:
             return original(self, HandshakeType.HELLO_REQUEST, b"")  # which no server counts
-        return original(self, message_type, body)
+        return original(self, message_type, body, writer)
 
     monkeypatch.setattr(ClientHandshake, "_message", message)
     couple = Couple(pair()[0], server_keys=pair()[1])

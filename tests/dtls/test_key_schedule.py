@@ -6,7 +6,7 @@ import hmac
 
 import pytest
 
-from securecoap.dtls.key_schedule import KeyedHash, key_block, prf, psk_premaster_secret
+from securecoap.dtls.key_schedule import KeyedHash, key_block, psk_premaster_secret
 from securecoap.dtls.suites import SUITES
 
 # The TLS 1.2 PRF vector for SHA-256 that was posted to the IETF's TLS list (P. Gutmann, tls archive 2009/msg03416).
@@ -21,7 +21,7 @@ OUTPUT = bytes.fromhex(
 
 
 def test_prf_vector():
-    assert prf(KeyedHash(SECRET, "sha256"), b"test label", SEED, 100) == OUTPUT
+    assert KeyedHash(SECRET, "sha256").prf(b"test label", SEED, 100) == OUTPUT
 
 
 def test_psk_premaster_secret_has_zeros_of_the_keys_length():
@@ -32,7 +32,7 @@ def test_psk_premaster_secret_has_zeros_of_the_keys_length():
 def test_key_block_order_and_sizes():
     suite = SUITES[0x00A9]
     client, server = key_block(suite, KeyedHash(SECRET, "sha384"), b"c" * 32, b"s" * 32)
-    whole = prf(KeyedHash(SECRET, "sha384"), b"key expansion", b"s" * 32 + b"c" * 32, 72)
+    whole = KeyedHash(SECRET, "sha384").prf(b"key expansion", b"s" * 32 + b"c" * 32, 72)
     assert client[0] + server[0] + client[1] + server[1] == whole
     assert (len(server[0]), len(client[1])) == (32, 4)
 

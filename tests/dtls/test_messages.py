@@ -51,9 +51,9 @@ def test_client_hello_there_and_back(hello):
 
 @given(HELLOS)
 def test_a_cookie_is_bound_to_all_but_itself_and_the_extensions(hello):
-    cookie, parameters = split_cookie(hello.encode())
+    cookie, parameters, _ = split_cookie(hello.encode())
     assert cookie == hello.cookie
-    assert split_cookie(hello._replace(cookie=b"other", extensions={}).encode()) == (b"other", parameters)
+    assert split_cookie(hello._replace(cookie=b"other", extensions={}).encode())[:2] == (b"other", parameters)
     for change in (
         {"version": hello.version ^ 1},
         {"random": bytes(31) + bytes((hello.random[31] ^ 1,))},

@@ -55,7 +55,7 @@ def test_nonces_never_repeat_over_content_types():
 
 
 @pytest.mark.parametrize("suite", SUITES.values(), ids=lambda suite: suite.name)
-@given(st.binary(max_size=200), st.sampled_from(ContentType))
+@given(st.binary(max_size=200), st.sampled_from([20, 21, 22, 23]))
 def test_every_suite_opens_what_it_sealed(suite, plaintext, content_type):
     write, read = protections(suite)
     record = write.seal(content_type, plaintext)
