@@ -254,12 +254,12 @@ class _Liar:
     rng: Random
     lied: bool
 
-    def _message(self, message_type: int, body: bytes) -> Any:
+    def _message(self, message_type: int, body: bytes, writer: Any = None) -> Any:
         if self.rng.random() < 0.3:
             changed = mutate_body(self.rng, message_type, body)
             self.lied = self.lied or changed != body
             body = changed
-        return super()._message(message_type, body)  # type: ignore[misc]  # of the handshake that it is mixed into
+        return super()._message(message_type, body, writer)  # type: ignore[misc]  # of the handshake that it is mixed into
 
     def take(self: Any, datagrams: list[bytes], now: float) -> None:
         """Read what the honest side says, as far as it makes sense to the liar."""
