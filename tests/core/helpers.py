@@ -81,7 +81,7 @@ def kinds(sent: list[Sent]) -> list[tuple[int, int]]:
 def use_up(endpoint: Endpoint, peer: str, left: int = 0) -> MessageIds:
     """Give out the Message IDs for a peer, all but some, now."""
     address = endpoint.interface.address(peer)
-    table = endpoint.manager._peers
+    table = endpoint.manager.peers
     now = endpoint.loop.time()
     state = table.get(address) or table.create(address, now)
     assert state is not None
