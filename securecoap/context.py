@@ -203,7 +203,8 @@ class Context(Calls):
         """Prepare for `shutdown`: refuse new requests with 5.03, let those under way be answered, end observations.
 
         Args:
-            seconds: that handlers may take; acknowledgements may take five more (`securecoap.core.draining`).
+            seconds: that handlers may take, and bodies of which blocks come or go; acknowledgements may take five more
+                (`securecoap.core.draining`).
         """
         if self._reloading is not None:
             self._reloading.close()

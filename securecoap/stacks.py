@@ -44,6 +44,7 @@ class Stack:
     Attributes:
         scheme: ``coap`` or ``coaps``.
         manager: the message layer; its ``interface`` has the socket.
+        outer: what a proxy cut up.
         tokens: the uppermost layer, to which requests go.
     """
 
@@ -51,13 +52,13 @@ class Stack:
         self.scheme = scheme
         self.manager = manager
         self.tokens = tokens
-        self._outer = outer
+        self.outer = outer
 
     async def shutdown(self) -> None:
         """End everything that is under way, and close the socket."""
         self.tokens.close()
         self.manager.close()
-        self._outer.close()
+        self.outer.close()
         await self.manager.interface.shutdown()
 
 
@@ -196,6 +197,7 @@ async def drain_stacks(server: Server, stacks: Sequence[Stack], seconds: float) 
         server,
         lambda: [one for stack in stacks for one in stack.tokens.incoming()],
         lambda: all(stack.manager.is_settled for stack in stacks),
+        lambda: max((stack.outer.used_at for stack in stacks), default=float("-inf")),
         seconds,
         _SETTLING,
     )

@@ -336,7 +336,7 @@ async def test_a_body_that_is_put_together_is_given_up(tmp_path: Path) -> None:
                 if number == 32:
                     rules = {"coap*://*/whoami": ":b"}
                     await bench.server.reload({**DEVICES, **rules})
-                    assert len(server._assemblies) == 0
+                    assert len(server.assemblies) == 0
                 progress.append(number)
                 yield bytes(1024)
 

@@ -123,6 +123,7 @@ class Assemblies:
         self._latest_key: Key | None = None  # the last one of the table
         self._latest: Any = None
         self._bytes = 0
+        self._cut_at = float("-inf")
         self._timer: Timer | None = None
 
     def __len__(self) -> int:
@@ -132,6 +133,17 @@ class Assemblies:
     def held_bytes(self) -> int:
         """Bytes of all bodies."""
         return self._bytes
+
+    @property
+    def used_at(self) -> float:
+        """When a body that is here, or one of a resource that cuts its own, last gave or took a part."""
+        last = next(reversed(self._table.values()), None)
+        return self._cut_at if last is None else max(self._cut_at, last.expires_at - self._lifetime)
+
+    def holds(self, request: Message) -> bool:
+        """Whether the body is here of which a request has a block, or asks for one."""
+        key = self._response_key if blockwise(request.options).block1 is None else self._request_key
+        return key(request) in self._table
 
     # What requests ask for.
 
@@ -186,6 +198,8 @@ class Assemblies:
                 self._keep(request, body)
             response = body.block(wanted)
         else:
+            if response.options.block2 is not None or (block1 is not None and block1.more):
+                self._cut_at = self._time()
             response = cut(response, self._exponent)
         if block1 is not None and response.options.block1 is None and response.code != Code.CONTINUE:
             answer = response.copy()

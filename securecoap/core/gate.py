@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from securecoap.errors import BadRequest, ErrorResponse, MethodNotAllowed, NotFound, ProxyingNotSupported, Unauthorized
+from securecoap.errors import BadRequest, MethodNotAllowed, NotFound, ProxyingNotSupported, Unauthorized
 from securecoap.wire import numbers
 from securecoap.wire.codes import Code
 from securecoap.wire.message import Message
@@ -127,10 +127,7 @@ class Gate:
 
         def review(request: Message) -> None:
             authorize(request)
-            try:
-                found = find(request.options.uri_path)
-            except ErrorResponse:
-                return  # such a tree says something about new requests, as at the end of a server
+            found = find(request.options.uri_path)
             if found is not None:
                 admit(found[0], request)
 

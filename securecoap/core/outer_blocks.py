@@ -88,6 +88,11 @@ class OuterBlocks:
         self._requests: dict[bytes, _OuterRequest] = {}
         self._fetches: dict[bytes, _Fetch] = {}
 
+    @property
+    def used_at(self) -> float:
+        """When a body was last used of those that are here."""
+        return self._bodies.used_at
+
     # What came in.
 
     def dispatch_message(self, message: Message) -> bool:

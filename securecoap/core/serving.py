@@ -66,6 +66,10 @@ class Server:
         parameters: EXCHANGE_LIFETIME is how long unfinished bodies are kept; uses ``unacknowledged_notifications``.
         now: seconds since any fixed time, also for the next process: the order of notifications outlives a restart.
         events: told of handlers that fail.
+
+    Attributes:
+        find: the resource of a path and the values of its parameters; ``None`` where there is nothing.
+        assemblies: bodies that come and go in blocks.
     """
 
     def __init__(
@@ -83,7 +87,7 @@ class Server:
         now: float | None = None,
         events: Events | None = None,
     ) -> None:
-        self._find: Callable[[tuple[str, ...]], tuple[Any, Mapping[str, str]] | None]
+        self.find: Callable[[tuple[str, ...]], tuple[Any, Mapping[str, str]] | None]
         self.use(root)
         self._scheduler = scheduler
         self._gate = Gate(echo, authorize, is_own_name, names_method)
@@ -93,14 +97,25 @@ class Server:
         parameters = parameters or TransportParameters()
         exponent = parameters.block_exponent
         self._largest_payload = 16 << exponent
-        self._assemblies = Assemblies(self._limits, parameters.exchange_lifetime, scheduler, exponent)
+        self.assemblies = Assemblies(self._limits, parameters.exchange_lifetime, scheduler, exponent)
         first_number = int.from_bytes(randomness.randbytes(3), "big") if now is None else int(now * SEQUENCE_RATE)
         self._observations = Observations(self._limits, parameters, scheduler, first_number, self._render_change)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def use(self, root: ResourceTree | Resource | None) -> None:
         """Answer from these resources from now on."""
-        self._find = getattr(root, "find", None) or (lambda _path: None if root is None else (root, {}))
+        self.find = getattr(root, "find", None) or (lambda _path: None if root is None else (root, {}))
+
+    def refuse_new(self, refuse: Callable[[Message], None]) -> None:
+        """From now on ask this, too, about each request that the policy lets in; it raises `ErrorResponse`."""
+        authorize = self._authorize
+
+        def both(request: Message) -> None:
+            if authorize is not None:
+                authorize(request)
+            refuse(request)
+
+        self._authorize = both
 
     @property
     def observation_count(self) -> int:
@@ -117,7 +132,7 @@ class Server:
                 self._gate.check_target(request)
             if self._authorize is not None:
                 self._authorize(request)
-            found = self._find(options.known_path or options.uri_path)
+            found = self.find(options.known_path or options.uri_path)
             if found is None:
                 raise nothing_there(request)  # noqa: TRY301  # answered like any handler's error
             resource, parameters = found
@@ -177,7 +192,7 @@ class Server:
 
     def _assembled(self, incoming: IncomingPlumbing, resource: Resource) -> None:
         """Go on with whole bodies (RFC 7959 section 2.4 and 2.5)."""
-        answer = self._assemblies.receive(incoming.request)
+        answer = self.assemblies.receive(incoming.request)
         if answer is None:
             self._observed(incoming, resource)
         else:
@@ -266,7 +281,7 @@ class Server:
             incoming.suppress_response()
             return
         try:
-            response = self._assemblies.respond(incoming.request, response)
+            response = self.assemblies.respond(incoming.request, response)
         except ErrorResponse as error:
             response = error_message(error, incoming.request)
         incoming.add_response(response)
@@ -335,17 +350,17 @@ class Server:
 
     def reduce(self, request: Message, response: Message, fits: Callable[[Message], bool]) -> Message | None:
         """A smaller first block of a response. See `RequestHandler.reduce`."""
-        return self._assemblies.reduce(request, response, fits)
+        return self.assemblies.reduce(request, response, fits)
 
     def review(self, under_way: Iterable[IncomingRequest]) -> None:
         """Ask again whether what is under way is allowed: what is not ends with its 4.01 or 4.03.
 
         For a policy that has changed. Handlers are cancelled; of a body that is being sent the next block is refused.
         """
-        review = self._gate.reviewer(self._find)
+        review = self._gate.reviewer(self.find)
         if review is None:
             return
-        self._assemblies.review(review)
+        self.assemblies.review(review)
         for incoming in under_way:
             try:
                 review(incoming.request)
@@ -355,7 +370,7 @@ class Server:
 
     def discard_peer(self, remote: EndpointAddress) -> None:
         """Release the bodies of an address whose session has ended. See `RequestHandler.discard_peer`."""
-        self._assemblies.discard_of(remote)
+        self.assemblies.discard_of(remote)
 
     @property
     def working(self) -> list[asyncio.Task[Any]]:
@@ -364,7 +379,7 @@ class Server:
 
     async def close(self, patience: float = 5.0) -> None:
         """Cancel the handlers that still work, and wait for them, no longer than that many seconds."""
-        self._assemblies.close()
+        self.assemblies.close()
         self._observations.close()
         tasks = list(self._tasks)
         for task in tasks:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 SITE = """
 import asyncio, pathlib
 from securecoap import Message, ObservableResource, Resource, Site
+from securecoap.core import draining
+
+draining._LULL = 600.0  # however slowly the tests go, nobody is given up
 
 class Gate(Resource):
     async def render_get(self, request):
@@ -39,8 +42,13 @@ class Door(ObservableResource):
     def render_get(self, request):
         return Message(payload=b"shut", max_age=1000)
 
+class Large(Resource):
+    def render_get(self, request):
+        return Message(payload=bytes(50000))
+
 site = Site()
 site.add("/gate", Gate())
+site.add("/large", Large())
 site.add("/door", Door())
 """
 CREDENTIALS = {":a": psk("a"), ":c": oscore(True, 0x12, 3)}
@@ -114,6 +122,21 @@ async def test_a_slow_request_under_way_is_answered(server: Server, kind: str) -
         assert (refused.code, refused.options.max_age) == (Code.SERVICE_UNAVAILABLE, RETRY_AFTER)
         (server.directory / "open").touch()
         assert (await under_way).payload == b"through"
+        assert await ended(program) == 0
+
+
+@pytest.mark.parametrize("kind", ["dtls", "oscore"])
+@real
+async def test_a_download_under_way_is_finished(server: Server, kind: str) -> None:
+    program = server.start("--drain-time", "600")
+    received = 0
+    async with server.client(kind) as client:
+        async for part in client.stream(f"{server.uri(kind)}/large", timeout=120):
+            if not received:
+                program.signal(signal.SIGTERM)
+                assert (await is_refusing(client, server.uri(kind))).code == Code.SERVICE_UNAVAILABLE
+            received += len(part)
+        assert received == 50000
         assert await ended(program) == 0
 
 

@@ -35,6 +35,6 @@ def etsi_pair(network: Mapping[str, Any], **more: Any) -> Pair:
 
 def site_resource(pair: Pair, *path: str) -> Any:
     """The resource of the server at a path."""
-    found = pair.server.server._find(path)
+    found = pair.server.server.find(path)
     assert found is not None
     return found[0]

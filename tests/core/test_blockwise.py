@@ -93,7 +93,7 @@ async def test_round_trip(size: int) -> None:
         assert response.payload == body[:size]
         assert response.options.block2 is None
         assert (await pair.client.post("x", body[:size])).payload == body[:size]
-        assert len(pair.server.server._assemblies) == 0  # nothing is kept
+        assert len(pair.server.server.assemblies) == 0  # nothing is kept
         assert max(len(sent.data) for sent in pair.network.sent) <= 1152
 
 
@@ -143,7 +143,7 @@ async def test_gaps_are_4_08_and_the_handler_never_sees_them() -> None:
         assert (await one(pair, Code.PUT, bytes(64), block1=block(1, False))).code == Code.REQUEST_ENTITY_INCOMPLETE
         assert (await one(pair, Code.PUT, bytes(9), block1=block(7, False))).code == Code.REQUEST_ENTITY_INCOMPLETE
         assert resource.requests == []
-        assert len(pair.server.server._assemblies) == 0
+        assert len(pair.server.server.assemblies) == 0
 
 
 @virtual
@@ -183,7 +183,7 @@ async def test_too_large_is_4_13_with_size1() -> None:
             assert (await one(pair, Code.PUT, bytes(64), block1=block(number, True))).code == Code.CONTINUE
         late = await one(pair, Code.PUT, bytes(64), block1=block(3, True))
         assert (late.code, late.options.size1) == (Code.REQUEST_ENTITY_TOO_LARGE, 200)
-        assert len(pair.server.server._assemblies) == 0
+        assert len(pair.server.server.assemblies) == 0
         assert resource.requests == []
 
 
@@ -254,7 +254,7 @@ async def test_unfinished_bodies_expire() -> None:
         await asyncio.sleep(248)
         assert (await one(pair, Code.PUT, b"", block1=block(2, False))).code == Code.REQUEST_ENTITY_INCOMPLETE
         await asyncio.sleep(248)
-        assert pair.server.server._assemblies.held_bytes == 0
+        assert pair.server.server.assemblies.held_bytes == 0
 
 
 @virtual
@@ -294,7 +294,7 @@ async def test_blocks_of_a_response() -> None:
         last = await one(pair, Code.GET, block2=block(19, False, 4))
         assert (last.payload, last.options.block2) == (BODY[4864:], block(19, False, 4))
         assert resource.renderings == 1
-        assert len(pair.server.server._assemblies) == 0
+        assert len(pair.server.server.assemblies) == 0
         beyond = await one(pair, Code.GET, block2=block(20, False, 4))
         assert beyond.code == Code.BAD_REQUEST
 
@@ -308,7 +308,7 @@ async def test_random_access_without_a_first_block() -> None:
         assert (await one(pair, Code.POST, block2=block(1, False, 6))).code == Code.REQUEST_ENTITY_INCOMPLETE
         assert resource.requests == []
         assert (await one(pair, Code.GET, block2=block(4, False, 6))).payload == BODY[4096:]
-        assert len(pair.server.server._assemblies) == 0
+        assert len(pair.server.server.assemblies) == 0
 
 
 @virtual
@@ -333,7 +333,7 @@ async def test_fetch_bodies_are_kept_apart() -> None:
         assert resource.renderings == 2
         assert (await pair.client.ask(Code.FETCH, "x", BODY).response).payload == BODY
         assert max(len(sent.data) for sent in pair.network.sent) <= 1152
-        assert len(pair.server.server._assemblies) == 0
+        assert len(pair.server.server.assemblies) == 0
 
 
 @virtual
@@ -503,7 +503,7 @@ def test_a_kept_response_is_not_kept_from_who_wants_the_present_one() -> None:
 async def test_bodies_go_with_the_session_of_their_peer() -> None:
     async with Pair(site_of(x=Body())) as pair:
         assert (await one(pair, Code.PUT, bytes(64), block1=block(0, True))).code == Code.CONTINUE
-        bodies = pair.server.server._assemblies
+        bodies = pair.server.server.assemblies
         remote = next(iter(bodies._table))[0]
         pair.server.manager.dispatch_error(Unreachable("for now"), remote)
         assert len(bodies) == 1
@@ -580,7 +580,7 @@ def test_whatever_comes_is_answered_within_the_bounds(requests: list[Any]) -> No
     async def talk() -> None:
         limits = Limits(body_bytes=400, assembly_bytes=600, assemblies=3)
         async with Pair(site_of(x=Body(BODY[:300])), limits=limits) as pair:
-            table = pair.server.server._assemblies
+            table = pair.server.server.assemblies
             for code, size, block1, block2, tags, size1, if_none_match in requests:
                 options = {"block1": block1, "block2": block2, "request_tag": tags, "size1": size1}
                 payload = b"" if code == Code.GET else bytes(size)

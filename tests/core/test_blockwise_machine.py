@@ -194,8 +194,8 @@ class Blocks(RuleBasedStateMachine):
         for transfer in self.transfers:
             self._check(transfer)
         assert all(body in self.sent for body in self.store.seen), "a handler saw a body that nobody sent"
-        assert len(self.server.server._assemblies) == 0
-        assert self.server.server._assemblies.held_bytes == 0
+        assert len(self.server.server.assemblies) == 0
+        assert self.server.server.assemblies.held_bytes == 0
         await self.client.close()
         await self.server.close()
         assert self.loop.timers() == []

@@ -371,7 +371,7 @@ async def test_who_answers_our_request_receives() -> None:
     """Role reversal: a response with our token, 64 random bits, shows as much as an Echo would."""
     theirs = Everything(5)
     async with on_guard(site_of(large=Everything(5000))) as pair:
-        pair.client.server._find = site_of(x=theirs).find  # the client serves, too
+        pair.client.server.find = site_of(x=theirs).find  # the client serves, too
         assert len((await pair.server.get("x", host="client")).payload) == 5
         assert len((await pair.client.get("large")).payload) == 5000
         assert all(sent.code != Code.UNAUTHORIZED for sent in pair.answers)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from securecoap.core.gate import Gate
-from securecoap.errors import Forbidden, ServiceUnavailable, Unauthorized
+from securecoap.errors import Forbidden, Unauthorized
 from securecoap.resources import Resource
 from securecoap.wire.codes import Code
 from securecoap.wire.message import Message
@@ -38,13 +38,6 @@ def test_policy_and_resource_are_asked() -> None:
         reviewed(lambda _: (Resource(), {}), refuse)
     with pytest.raises(Unauthorized):
         reviewed(lambda _: (Guarded(), {}))
-
-
-def test_a_server_that_takes_nothing_new_ends_nothing_by_that() -> None:
-    def refuse(_: Any) -> Any:
-        raise ServiceUnavailable
-
-    reviewed(refuse)
 
 
 def test_without_a_policy_nothing_is_reviewed() -> None:

@@ -310,7 +310,7 @@ async def test_it_outlives_a_restart_of_the_server() -> None:
             server = Endpoint(pair.network, "somewhere", site_of(x=state), seed=number)
             server.server._observations._numbers = SequenceNumbers(-number << 21, pair.loop.time)
             state = State(b"%d" % number)
-            server.server._find = site_of(x=state).find
+            server.server.find = site_of(x=state).find
             assert (await take(request)).payload == b"%d" % number
             state.set(b"next")
             assert (await take(request)).payload == b"next"

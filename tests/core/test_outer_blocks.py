@@ -198,7 +198,7 @@ async def test_an_error_of_the_proxy_in_the_middle() -> None:
 
         def forget(sent: Any) -> bool:
             if sent.source == "client" and sent.message.options.block2 is not None:
-                path.proxy.endpoint.server._assemblies.close()
+                path.proxy.endpoint.server.assemblies.close()
             return False
 
         path.pair.network.drop = forget
@@ -274,6 +274,21 @@ async def test_an_unprotected_block_does_not_get_into_a_protected_body() -> None
         assert response.payload == BODY
         assert [request.payload for request in path.body.requests] == [BODY]
         assert Code.REQUEST_ENTITY_INCOMPLETE in {one.code for one in path.pair.answers}
+
+
+@virtual
+async def test_when_a_body_was_last_used() -> None:
+    """For whoever waits until nobody fetches any more (`securecoap.core.draining`)."""
+    async with Path(delay=(0.1, 0.1)) as path:
+        outer = path.pair.server.outer
+        assert outer.used_at == float("-inf")
+        under_way = asyncio.ensure_future(path.post(BODY[:1000]))
+        while not path.body.requests:  # noqa: ASYNC110  # virtual time, and nobody tells
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(1)
+        assert path.pair.loop.time() - 0.3 <= outer.used_at <= path.pair.loop.time()
+        assert (await under_way).payload == BODY[:1000]
+        assert outer.used_at == float("-inf")
 
 
 @virtual

@@ -328,7 +328,7 @@ async def test_policy_comes_before_everything_else() -> None:
         assert (await pair.client.get("nothing")).code == Code.UNAUTHORIZED  # it does not tell what exists
         assert (await pair.client.put("x", bytes(5000))).code == Code.UNAUTHORIZED
         assert seen == [("nothing",), ("x",)]
-        assert len(pair.server.server._assemblies) == 0
+        assert len(pair.server.server.assemblies) == 0
 
 
 @pytest.mark.parametrize("names", [None, False, True])
@@ -348,7 +348,7 @@ async def test_a_resource_that_takes_only_methods_that_the_policy_names(names: b
     async with Pair(site_of(x=careful), server_options=options) as pair:
         assert (await pair.client.get("x")).code == Code.CONTENT
         assert (await pair.client.put("x", bytes(5000))).code == (Code.CHANGED if names else Code.METHOD_NOT_ALLOWED)
-        assert len(pair.server.server._assemblies) == 0
+        assert len(pair.server.server.assemblies) == 0
     assert len(careful.seen) == (2 if names else 1)
     assert set(asked) == (set() if names is None else {Code.PUT})
 
@@ -451,7 +451,7 @@ async def test_what_a_new_policy_does_not_allow_ends_and_the_rest_goes_on() -> N
         await asyncio.sleep(5)
         assert len(pair.server.tokens.incoming()) == 2
         body.remote = pair.server.tokens.incoming()[0].request.remote
-        assemblies = pair.server.server._assemblies
+        assemblies = pair.server.server.assemblies
         assemblies.receive(body)
         elsewhere = body.copy()
         elsewhere.options.uri_path = ("y",)

@@ -623,7 +623,7 @@ async def test_a_cancelled_transfer_sends_nothing_any_more() -> None:
             sent = len(pair.requests)
             await asyncio.sleep(500)
             assert len(pair.requests) == sent
-        assert len(pair.server.server._assemblies) == 0
+        assert len(pair.server.server.assemblies) == 0
 
 
 @virtual

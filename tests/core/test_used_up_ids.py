@@ -32,7 +32,7 @@ WHOLE_TRANSFER = 40  # blocks, of which only some find a Message ID
 
 
 def waiting(endpoint: Endpoint, peer: str) -> int:
-    return len(endpoint.manager._peers[endpoint.interface.address(peer)].queue or ())
+    return len(endpoint.manager.peers[endpoint.interface.address(peer)].queue or ())
 
 
 def assert_none_came_twice(sent: Iterable[Sent]) -> None:

@@ -647,7 +647,7 @@ async def test_osc_37_the_other_side_asks() -> None:
     async with PlugTest() as plug:
         site = Site()
         site.add("/back", Hello())
-        plug.pair.client.server._find = site.find
+        plug.pair.client.server.find = site.find
         await plug.ask(Code.GET, "oscore/hello/1")
         back = Message(Code.GET)
         back.remote = plug.hello["1"].requests[0].remote

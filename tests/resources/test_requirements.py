@@ -309,7 +309,7 @@ def test_nothing_is_kept_for_who_may_not(prove: Any) -> None:
             for proved, code in (((), Code.UNAUTHORIZED), ((":other",), Code.FORBIDDEN)):
                 prove(*proved)
                 assert (await pair.client.put("valve", bytes(5000))).code is code
-                assert len(pair.server.server._assemblies) == 0
+                assert len(pair.server.server.assemblies) == 0
                 for path in ("door", "house/door"):
                     answer = await pair.client.get(path, observe=0)
                     assert (answer.code, answer.options.observe) == (code, None)
@@ -357,7 +357,7 @@ def test_a_review_asks_resources_again(prove: Any) -> None:
             body = Message(Code.PUT, bytes(16), uri_path=("valve",))
             body.options.block1 = Block(0, True, 0)
             body.remote = pair.server.tokens.incoming()[0].request.remote
-            assemblies = pair.server.server._assemblies
+            assemblies = pair.server.server.assemblies
             assemblies.receive(body)
             pair.server.server.review(pair.server.tokens.incoming())
             assert (door.observation_count, len(assemblies)) == (1, 1)
