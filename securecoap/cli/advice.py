@@ -1,4 +1,4 @@
-"""What to do next about an error, in a line: for a request that failed, and for a response that is no success.
+"""What to do next about an error, in a line: a request without a response, one without success, a server without start.
 
 Says what is likely, never what is certain. Knows no network; what the error is has been said before.
 """
@@ -28,7 +28,7 @@ from securecoap.wire.codes import Code
 if TYPE_CHECKING:
     from securecoap.wire.message import Message
 
-__all__ = ["about_error", "about_response"]
+__all__ = ["about_error", "about_response", "about_start"]
 
 _ERRORS: Final[dict[type[CoapError], str]] = {
     RequestTimeout: (
@@ -52,6 +52,16 @@ _ERRORS: Final[dict[type[CoapError], str]] = {
     ),
     ContextInUse: "nothing was sent; end the other program, or wait for it with a longer --timeout S",
     StateError: "nothing was sent; is --state DIR (or your state directory) there, yours, and not full?",
+}
+
+_STARTS: Final[dict[type[CoapError], str]] = {
+    ContextInUse: (
+        "is this server running already, or another program with this --state DIR or these keys? end it first; another "
+        "--state DIR is no way out, since two that count for themselves would use the same nonces"
+    ),
+    StateError: (
+        "--state DIR has to be there, yours and not full; where its state was never used, leave out --strict-state once"
+    ),
 }
 
 _SILENT_HANDSHAKE: Final = (
@@ -91,6 +101,11 @@ def about_error(error: CoapError) -> str | None:
         if isinstance(error, kind):
             return text
     return None
+
+
+def about_start(error: Exception) -> str | None:
+    """What to do about a server that does not start; ``None`` if the error says that itself."""
+    return next((text for kind, text in _STARTS.items() if isinstance(error, kind)), None)
 
 
 def _about_network(error: Unreachable) -> str:

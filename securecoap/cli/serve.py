@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 import click
 
 from securecoap.cli import logs, session, status
+from securecoap.cli.advice import about_start
 from securecoap.cli.options import ENGINE, KEYLOG, STATE, apply, credentials_option
 from securecoap.cli.reloading import reloading, require_watching
 from securecoap.cli.systemd import Notifier, take_sockets
@@ -350,11 +351,12 @@ class _Voice:
             print(text, file=sys.stderr, flush=True)  # noqa: T201  # this is the command line
 
     def complain(self, error: Exception) -> None:
+        advice = about_start(error)
         for text in getattr(error, "faults", None) or [str(error) or type(error).__name__]:
             if self._is_json:
-                logs.LOGGER.error("%s", text)
+                logs.LOGGER.error("%s", text, extra={"fields": {} if advice is None else {"advice": advice}})
             else:
-                tell(text)
+                tell(text if advice is None else f"{text}\n{advice}")
 
 
 commands: Final = {"serve": serve}

@@ -7,11 +7,13 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
 from support.processes import Program
 
+from securecoap import Context
 from securecoap.wire.codes import Code
 from securecoap.wire.message import CON, Message, encode_message
 from securecoap.wire.options import Options
@@ -91,6 +93,30 @@ def test_a_broken_file_lists_all_faults(run, write):
     lines = run("serve", "--demo", "--credentials", broken, "--log-format", "json").err.splitlines()
     assert len(lines) >= 3
     assert all(json.loads(line)["level"] == "error" for line in lines)
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_contexts_that_another_server_has(run, tmp_path, monkeypatch, log_format):
+    """It says whose, and what to do next; with a state directory of its own it would use nonces twice."""
+    monkeypatch.setattr(Context, "server", partial(Context.server, state_wait=0.1))
+    credentials = str(SAMPLES / "server.json")
+    first = start_demo(tmp_path, "--credentials", credentials)
+    try:
+        outcome = run(
+            "serve", "--demo", "--bind", LOOPBACK, "--credentials", credentials,
+            "--state", tmp_path / "state", "--log-format", log_format,
+        )  # fmt: skip
+    finally:
+        first.program.stop()
+    assert outcome[:2] == (2, b"")
+    if log_format == "json":
+        record = json.loads(outcome.err.splitlines()[-1])
+        what, advice = record["message"], record["advice"]
+    else:
+        what, advice = outcome.err.splitlines()[-2:]
+        assert advice.startswith("  ")
+    assert "in use by another process: :sensor-18" in what
+    assert "end it first" in advice
 
 
 @pytest.mark.parametrize(
