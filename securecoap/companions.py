@@ -39,7 +39,8 @@ def accompany(
     """
     companion = state.companion
     if companion is None:
-        companion = state.companion = _rederivation(credential, loop, limits) if credential.rederive else credential
+        made = state.companion = _rederivation(credential, loop, limits) if credential.rederive else credential
+        return made
     if not _is_companion(companion) or isinstance(companion, Rederivation) is not credential.rederive:
         raise ConfigurationError(
             f"{credential.label}: another endpoint of this process has the same keys with other rules (rederive)"

@@ -12,18 +12,18 @@ import os
 import sqlite3
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from securecoap.errors import StateError
 from securecoap.state import schema
 from securecoap.state.handle import FIRST_CHUNK, Chunk, Claim, Return
 from securecoap.state.location import make_private_directory, sync_directory
 from securecoap.state.locks import RangeLocks
-from securecoap.state.protocol import MAX_SEQUENCE_NUMBER, SavedWindow
-from securecoap.state.rows import Row, by_number, runs
+from securecoap.state.protocol import MAX_SEQUENCE_NUMBER
+from securecoap.state.rows import Row, by_number, find_marks, find_rows, find_windows, make_rows, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from securecoap.state.handle import Backing
@@ -36,9 +36,7 @@ LOCKS = "state.lock"
 
 _SETUP_PLACE = 1 << 62  # beyond the id of any context
 _BUSY = 10.0
-_FEW = 100  # contexts that are looked up one by one
 _NAMED = 100  # contexts in one line of the log
-_TOGETHER = 100  # rows that one statement makes: two thirds of the time are the statement's
 _TICK = 0.02
 
 _log = logging.getLogger(__name__)
@@ -136,28 +134,29 @@ class Database:
     def claim(self, requests: Sequence[StateRequest]) -> list[Claim | None]:
         """See `securecoap.state.handle.Home.claim`. Each kind of statement runs once for all of them."""
         connection = self.connection
-        names = [request.fingerprint for request in requests]
-        rows = self._rows(names)
+        names = {request.fingerprint for request in requests}
+        rows = find_rows(connection, names)
         if len(rows) < len(names):
             self._rename([request for request in requests if request.fingerprint not in rows])
-            rows = self._rows(names)
-        if len(rows) < len(names):
-            self._insert(sorted(set(names).difference(rows)))
-            rows = self._rows(names)
+            rows = find_rows(connection, names)
+        new = make_rows(connection, sorted(names.difference(rows)))
         owned: list[range] = []
         try:
-            self._lock(sorted([row for row, _ in rows.values()]), owned)
-            taken = {row for run in owned for row in run}
-            windows = self._windows(taken)
-            connection.executemany("DELETE FROM windows WHERE context = ?", [(row,) for row in windows])
+            denied = self._lock(sorted([row for row, _ in rows.values()]), owned)
+            known = list(owned)
+            denied |= self._lock([row for row, _ in new.values()], owned)
+            windows = find_windows(connection, {row for run in known for row in run})
+            ends = [(run[0], run[-1]) for run in known]
+            connection.executemany("DELETE FROM windows WHERE context BETWEEN ? AND ?", ends)
             # All used: it can be opened, for what its peers still say; the handle refuses to number anything.
             connection.executemany(
                 "UPDATE contexts SET next = min(next + ?, ?) WHERE id BETWEEN ? AND ?",
-                [(FIRST_CHUNK, MAX_SEQUENCE_NUMBER + 1, run[0], run[-1]) for run in owned],
+                [(FIRST_CHUNK, MAX_SEQUENCE_NUMBER + 1, *end) for end in ends],
             )
         except BaseException:
             self._release(owned)
             raise
+        rows.update(new)
         chunks = {
             mark: Chunk(mark, min(mark + FIRST_CHUNK, MAX_SEQUENCE_NUMBER + 1))
             for mark in {mark for _, mark in rows.values()}  # most are new, and have the same
@@ -166,7 +165,7 @@ class Database:
         for request in requests:
             row, mark = rows[request.fingerprint]
             claim = None
-            if row in taken:
+            if row not in denied:
                 claim = Claim(Row(self, row, request.label), chunks[mark], windows.get(row))
             claims.append(claim)
         return claims
@@ -174,8 +173,7 @@ class Database:
     def give_back(self, returns: Sequence[Return]) -> list[StateError | None]:
         """See `securecoap.state.handle.Home.give_back`. Each kind of statement runs once for all of them."""
         places: list[Row] = [cast("Row", one.backing) for one in returns]
-        answers = self._answers("SELECT id, next FROM contexts", "id", {one.place for one in places if one.held})
-        marks = {int(row): int(mark) for row, mark in answers}
+        marks = find_marks(self.connection, {one.place for one in places if one.held})
         faults: list[StateError | None] = []
         lowered: list[tuple[int, int]] = []
         windows: list[tuple[object, ...]] = []
@@ -229,26 +227,27 @@ class Database:
         }
         self.connection.executemany(
             "UPDATE contexts SET fingerprint = ?, form = 2 WHERE id = ? AND form = 1",
-            [(former[name], row) for name, (row, _) in self._rows(list(former)).items()],
+            [(former[name], row) for name, (row, _) in find_rows(self.connection, former.keys()).items()],
         )
 
-    def _insert(self, names: list[bytes]) -> None:
-        """Make a row for each of these fingerprints; if they ascend, the index of the table grows at its end only."""
-        for begin in range(0, len(names), _TOGETHER):
-            some = names[begin : begin + _TOGETHER]
-            places = ", ".join(["(?, 0, 2)"] * len(some))
-            self.connection.execute(f"INSERT INTO contexts (fingerprint, next, form) VALUES {places}", some)  # noqa: S608 - only places
+    def _lock(self, rows: list[int], owned: list[range]) -> set[int]:
+        """Add to ``owned`` those of the ascending ``rows`` whose locks can be had, by runs without a gap.
 
-    def _lock(self, rows: list[int], owned: list[range]) -> None:
-        """Add to ``owned`` those of the ascending ``rows`` whose locks can be had, by runs without a gap."""
+        Returns:
+            Those that another process has.
+        """
         acquire = self.locks.acquire
+        denied: set[int] = set()
         for run in runs(rows):
             if acquire(run[0], len(run)):
                 owned.append(run)
-            elif len(run) > 1:
-                for row in run:
-                    if acquire(row):
-                        owned.append(range(row, row + 1))  # noqa: PERF401 - whatever fails, what is locked is in it
+                continue
+            for row in run:
+                if len(run) > 1 and acquire(row):
+                    owned.append(range(row, row + 1))  # whatever fails, what is locked is in it
+                else:
+                    denied.add(row)
+        return denied
 
     def exists(self) -> bool:
         """Whether there is a store; a file without a byte is what a crash leaves before the first commit."""
@@ -345,27 +344,6 @@ class Database:
             in_place = False
         if not in_place or not self.locks.in_place():
             raise StateError("its files were moved or deleted while in use")
-
-    def _rows(self, fingerprints: Sequence[bytes]) -> dict[bytes, tuple[int, int]]:
-        """Row and mark of these contexts."""
-        answers = self._answers("SELECT fingerprint, id, next FROM contexts", "fingerprint", fingerprints)
-        return {key: (row, mark) for key, row, mark in answers}
-
-    def _windows(self, rows: Collection[int]) -> dict[int, SavedWindow]:
-        """The saved windows of these contexts."""
-        answers = self._answers("SELECT context, highest, seen, size, proven FROM windows", "context", rows)
-        return {
-            row: SavedWindow(highest, int.from_bytes(seen, "big"), size, bool(proven))
-            for row, highest, seen, size, proven in answers
-        }
-
-    def _answers(self, query: str, column: str, keys: Collection[object]) -> Iterator[Any]:
-        """The rows whose first column is one of ``keys``: one by one, or by reading them all."""
-        if len(keys) < _FEW:
-            one = f"{query} WHERE {column} = ?"
-            return (answer for key in keys for answer in self.connection.execute(one, (key,)))
-        wanted = set(keys)
-        return (answer for answer in self.connection.execute(query) if answer[0] in wanted)
 
 
 def _warn(directory: Path, labels: Sequence[str]) -> None:

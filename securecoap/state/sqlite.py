@@ -119,12 +119,12 @@ class SqliteStateStore:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait
         opened: dict[int, Handle] = {}
+        inside = [request for request in requests if request.basedir is None]
+        if len(inside) == len(requests):
+            return await self._open_inside(inside, wait)
         try:
-            inside = [place for place, request in enumerate(requests) if request.basedir is None]
-            if inside:
-                chosen = [requests[place] for place in inside]
-                home = await self._ready([request.label for request in chosen])
-                opened.update(zip(inside, await PROCESS.open(home, chosen, wait), strict=True))
+            places = [place for place, request in enumerate(requests) if request.basedir is None]
+            opened.update(zip(places, await self._open_inside(inside, wait), strict=True))
             for place, request in enumerate(requests):
                 if request.basedir is not None:
                     basedir = self._basedir(request.basedir)
@@ -134,6 +134,13 @@ class SqliteStateStore:
             give_up(opened.values())
             raise
         return [opened[place] for place in range(len(requests))]
+
+    async def _open_inside(self, requests: list[StateRequest], wait: float) -> list[Handle]:
+        """Those that have no directory of their own."""
+        if not requests:
+            return []
+        home = await self._ready(requests)
+        return await PROCESS.open(home, requests, wait)
 
     async def close_many(self, closings: Sequence[tuple[ContextState, SavedWindow | None]]) -> None:
         """See `securecoap.state.protocol.StateStore.close_many`."""
@@ -191,12 +198,12 @@ class SqliteStateStore:
             if _last_user(home):
                 await _finish(home)
 
-    async def _ready(self, labels: list[str]) -> _Home:
+    async def _ready(self, requests: Sequence[StateRequest]) -> _Home:
         home = self._home
         if home is None:
             home = self._home = self._take_home()
         if not home.ready:
-            database = home.database
+            database, labels = home.database, [request.label for request in requests]
             await _perform(home.worker, lambda: database.ensure(labels, strict=self._strict))
             home.ready = True
         return home

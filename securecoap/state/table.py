@@ -46,7 +46,7 @@ class _Attempt:
         self._requests = requests
         self._pending = pending
         self._claims: list[Claim | None] = []
-        self.outcome: asyncio.Future[list[Handle]] = pending.loop.create_future()
+        self.outcome: asyncio.Future[dict[bytes, Handle]] = pending.loop.create_future()
 
     def submit(self) -> None:
         self._home.worker.submit(Job(self._run, self._done, self._pending.loop, settle=self._settle, lost=self._lost))
@@ -68,13 +68,14 @@ class _Attempt:
         self._claims = []
 
     def _done(self, outcome: list[Claim | None] | StateError) -> None:
-        handles = []
+        handles: dict[bytes, Handle] = {}
         if not isinstance(outcome, StateError):
             handles = self._table.enter(self._home, self._requests, outcome, self._pending.loop)
-        self._table.drop(self._requests, self._pending)
+        if len(handles) < len(self._requests):
+            self._table.drop(self._requests, self._pending)
         self._pending.settled.set_result(None)
         if self.outcome.cancelled():
-            begin_closing([(handle, None) for handle in handles])
+            begin_closing([(handle, None) for handle in handles.values()])
         elif isinstance(outcome, StateError):
             self.outcome.set_exception(outcome)
         else:
@@ -102,6 +103,7 @@ class Table:
         try:
             while True:
                 settling = await self._round(home, remaining, opened, loop)
+                remaining = {key: request for key, request in remaining.items() if key not in opened}
                 if not remaining:
                     break
                 left = deadline - loop.time()
@@ -115,12 +117,12 @@ class Table:
         except BaseException:
             give_up(opened.values())
             raise
-        handles = [opened.pop(request.fingerprint, None) for request in requests]
-        by_key = {handle.fingerprint: handle for handle in handles if handle is not None}
-        for index, request in enumerate(requests):
-            if handles[index] is None:  # asked for twice in one call
-                by_key[request.fingerprint].share()
-        return [by_key[request.fingerprint] for request in requests]
+        handles = [opened[request.fingerprint] for request in requests]
+        if len(handles) > len(opened):
+            for handle in handles:
+                if opened.pop(handle.fingerprint, None) is None:  # asked for twice in one call
+                    handle.share()
+        return handles
 
     def of_home(self, home: Home) -> list[Handle]:
         """The handles that are open there."""
@@ -129,18 +131,18 @@ class Table:
 
     def enter(
         self, home: Home, requests: list[StateRequest], claims: list[Claim | None], loop: asyncio.AbstractEventLoop
-    ) -> list[Handle]:
-        """Make the handles of claims that are durable."""
-        handles = []
+    ) -> dict[bytes, Handle]:
+        """Make the handles of claims that are durable, by fingerprint."""
         on_closed = self._remove
+        handles = {
+            request.fingerprint: Handle(
+                request.fingerprint, request.label, claim, home=home, loop=loop, on_closed=on_closed
+            )
+            for request, claim in zip(requests, claims, strict=True)
+            if claim is not None
+        }
         with self._mutex:
-            for request, claim in zip(requests, claims, strict=True):
-                if claim is not None:
-                    handle = Handle(
-                        request.fingerprint, request.label, claim, home=home, loop=loop, on_closed=on_closed
-                    )
-                    self._entries[request.fingerprint] = handle
-                    handles.append(handle)
+            self._entries.update(handles)
         return handles
 
     def drop(self, requests: list[StateRequest], pending: _Pending) -> None:
@@ -170,15 +172,16 @@ class Table:
         opened: dict[bytes, Handle],
         loop: asyncio.AbstractEventLoop,
     ) -> set[asyncio.Future[None]]:
-        """Move what can be had now from ``remaining`` to ``opened``; what is returned ends before more can be had."""
+        """Add what can be had now of ``remaining`` to ``opened``; what is returned ends before more can be had."""
         pending = _Pending(loop)
         settling: set[asyncio.Future[None]] = set()
         mine = []
         with self._mutex:
+            entries = self._entries
             for key, request in remaining.items():
-                entry = self._current(key)
+                entry = self._current(entries[key]) if key in entries else None
                 if entry is None:
-                    self._entries[key] = pending
+                    entries[key] = pending
                     mine.append(request)
                 elif entry.loop is not loop:
                     continue
@@ -195,22 +198,18 @@ class Table:
                     # Each of two stores would believe to know the highest number.
                     raise ContextInUse(f"{request.label}: open already with another state directory")
         if mine:
-            for handle in await self._claim(home, mine, pending):
-                opened[handle.fingerprint] = handle
-        for key in [key for key in remaining if key in opened]:
-            del remaining[key]
+            opened.update(await self._claim(home, mine, pending))
         return settling
 
-    def _current(self, key: bytes) -> Handle | _Pending | None:
+    def _current(self, entry: Handle | _Pending) -> Handle | _Pending | None:
         """The owner of a context in this process, unless it has gone without closing: its loop is closed."""
-        entry = self._entries.get(key)
         if isinstance(entry, Handle) and entry.loop.is_closed() and (entry.closed is None or not entry.held):
             # What it had reserved is lost, and never used again.
             entry.abandon(unlock=True)
             return None
         return entry
 
-    async def _claim(self, home: Home, mine: list[StateRequest], pending: _Pending) -> list[Handle]:
+    async def _claim(self, home: Home, mine: list[StateRequest], pending: _Pending) -> dict[bytes, Handle]:
         attempt = _Attempt(self, home, mine, pending)
         attempt.submit()
         try:
@@ -218,7 +217,7 @@ class Table:
         except asyncio.CancelledError:
             outcome = attempt.outcome
             if not outcome.cancelled() and outcome.exception() is None:  # cancelled after it was done
-                begin_closing([(handle, None) for handle in outcome.result()])
+                begin_closing([(handle, None) for handle in outcome.result().values()])
             raise
 
     def _remove(self, handle: Handle) -> None:

@@ -160,10 +160,10 @@ def test_a_claim_that_fails_keeps_no_lock(database, tmp_path, monkeypatch):
     for row in rows:
         database.locks.release(row)
 
-    def fault(_self, _rows):
+    def fault(_connection, _rows):
         raise OSError("the disk")
 
-    monkeypatch.setattr(module.Database, "_windows", fault)
+    monkeypatch.setattr(module, "find_windows", fault)
     with pytest.raises(module.StateError), database.transaction():
         database.claim(requests(4))
     assert locked(tmp_path / LOCKS, rows) == [False] * 4

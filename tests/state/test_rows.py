@@ -3,9 +3,11 @@
 import pytest
 
 from securecoap.errors import StateError
+from securecoap.state import rows as module
 from securecoap.state.database import Database
+from securecoap.state.handle import FIRST_CHUNK
 from securecoap.state.protocol import StateRequest
-from securecoap.state.rows import by_number, runs
+from securecoap.state.rows import by_number, find_rows, make_rows, runs
 
 
 @pytest.mark.parametrize(
@@ -51,3 +53,36 @@ def test_what_was_given_up_or_is_gone_gives_no_number(row):
     row.unlock()
     with pytest.raises(StateError, match=":a: no longer owned by this process"):
         row.extend(0, 10)
+
+
+def test_rows_that_are_made_ascend_behind_all_that_ever_were(tmp_path):
+    database = Database(tmp_path)
+    database.ensure([], strict=False)
+    names = [bytes([number // 256, number % 256]) * 16 for number in range(250)]
+    with database.transaction():
+        first = make_rows(database.connection, names[:5])
+        assert make_rows(database.connection, []) == {}
+        database.connection.execute("DELETE FROM contexts WHERE id >= 3")
+        rest = make_rows(database.connection, names[5:])
+        assert list(first.values()) == [(row, 0) for row in range(1, 6)]
+        assert list(rest.values()) == [(row, 0) for row in range(6, 251)]
+        assert find_rows(database.connection, rest.keys()) == {
+            name: (row, FIRST_CHUNK) for name, (row, _) in rest.items()
+        }
+        assert find_rows(database.connection, {names[0], names[4], names[7]}) == {
+            names[0]: (1, FIRST_CHUNK), names[7]: (8, FIRST_CHUNK),
+        }  # fmt: skip
+    database.close()
+
+
+def test_rows_with_gaps_are_an_error(tmp_path, monkeypatch):
+    database = Database(tmp_path)
+    database.ensure([], strict=False)
+    monkeypatch.setattr(
+        module, "_making", lambda _count: "INSERT INTO contexts (id, fingerprint, next, form) VALUES (7, ?, 64, 2)"
+    )
+    with pytest.raises(StateError, match="gaps"), database.transaction():
+        make_rows(database.connection, [bytes(32)])
+    with database.transaction():
+        assert find_rows(database.connection, {bytes(32)}) == {}
+    database.close()
