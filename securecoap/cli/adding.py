@@ -18,6 +18,7 @@ from securecoap.cli.provisioning import KINDS, content_of, fleet_of, guarded
 from securecoap.cli.tables import read_rows
 from securecoap.cli.text import tell
 from securecoap.collection import uncollected
+from securecoap.errors import CredentialsFault
 
 if TYPE_CHECKING:
     from securecoap.credentials.pairing import Fleet
@@ -101,11 +102,24 @@ def _add_many(file: Path, kind: str, table: Path, beside: dict[str, Any]) -> int
                 raise MakingFault(f"{table}:{line}: {fault}") from None
             every = (*beside.get("claims", ()), *claims)
             fleet.content[label].update({**beside, "claims": list(every)} if every else beside)
-        warnings = save_all([Change(file, fleet.content, "server")])
+        lines = {label: line for line, label, *_ in rows}
+        try:
+            warnings = save_all([Change(file, fleet.content, "server")])
+        except CredentialsFault as fault:
+            faults = [_at_line(text.removeprefix(f"{file}: "), file, table, lines) for text in fault.faults]
+            raise CredentialsFault(faults) from None
     for text in warnings:
-        tell(f"warning: {text}")
+        tell(f"warning: {_at_line(text, file, table, lines)}")
     tell(f"{file}: {len(rows)} more {'entry' if len(rows) == 1 else 'entries'}, by {kind}")
     return status.SUCCESS
+
+
+def _at_line(text: str, file: Path, table: Path, lines: dict[str, int]) -> str:
+    """A fault or warning about the file that comes about, with the line of the table if its entry comes from there."""
+    place = text.partition(": ")[0]
+    while place and place not in lines:  # ":a.b.dtls.psk": a label may have dots, too
+        place = place.rpartition(".")[0]
+    return f"{table}:{lines[place]}: {text}" if place else f"{file}: {text}"
 
 
 def _add_row(fleet: Fleet, label: str, kind: str, cells: dict[str, str]) -> None:

@@ -395,8 +395,22 @@ def test_add_from_a_table(run, tmp_path):
         ("dtls", "name\nx\n", "t.csv:1: columns named label"),
         ("dtls", "label,psk,psk\nx\n", "t.csv:1: columns named label"),
         ("dtls", "label\nx,y\n", "t.csv:2: more cells than columns"),
-        ("dtls", "label,psk.hex\nx,0g\n", "client-identity is missing"),
-        ("oscore", "label,secret.hex,sender-id.hex,recipient-id.hex\nx,00,01,0g\n", "not an even number"),
+        ("dtls", "label,psk.hex\nx,0g\n", "t.csv:2: :x.dtls: client-identity is missing"),
+        (
+            "oscore",
+            "label,secret.hex,sender-id.hex,recipient-id.hex\nx,00,01,02\nx.y,00,01,0g\n",
+            "t.csv:3: :x.y.oscore.recipient-id: not an even number",
+        ),
+        (
+            "dtls",
+            f"label,client-identity.ascii,psk.hex\nx,dev-x,{psk}\n\ny,dev-x,{psk}\n",
+            "t.csv:4: :y.dtls.client-identity: the same identity as in :x.dtls",
+        ),
+        (
+            "dtls",
+            f"label,client-identity.ascii,psk.hex\nx,dev-x,{psk}\ny,dev-a,{psk}\n",
+            "t.csv:3: :y.dtls.client-identity: the same identity as in :a.dtls",
+        ),
         ("dtls-rpk", "label\nx\n", "t.csv:2: no members"),
         ("dtls", 'label\n"x', "not a table"),
         ("dtls", "label\n,\n", "more cells"),
@@ -406,6 +420,12 @@ def test_add_from_a_table(run, tmp_path):
         assert (outcome.status, outcome.out) == (2, b""), content
         assert says in outcome.err
         assert file.read_bytes() == before
+    table.write_text("label,client-identity.ascii,psk.hex\ny,dev-y,001122\n")
+    outcome = run("credentials", "add", file, "dtls", "--csv", table)
+    assert f"warning: {table}:2: :y.dtls.psk: the key has fewer than 16 bytes" in outcome.err
+    table.write_text("label,client-identity.ascii,psk.hex\nz,dev-z,00112233445566778899aabbccddee77\n")
+    outcome = run("credentials", "add", file, "dtls", "--csv", table)
+    assert f"warning: {file}: :y.dtls.psk: the key has fewer than 16 bytes" in outcome.err  # which was there before
     for wrong in (("dtls", "x", "--csv", table), ("dtls",), ("dtls", "--csv", tmp_path / "nothing")):
         assert run("credentials", "add", file, *wrong).status == 2
 
