@@ -92,10 +92,6 @@ class CidReadProtection(ReadProtection):
         """Refuse: a record without the connection ID is invalid (section 3)."""
         return None
 
-    def open(self, datagram: bytes, start: int, end: int) -> bytes | None:  # noqa: ARG002  # as above
-        """Refuse, as ``open_application`` does."""
-        return None
-
     def fits(self, record: Record, datagram: bytes) -> bool:
         """Say whether a record has this connection ID."""
         start = record.start + CONNECTION_ID_START
@@ -103,7 +99,7 @@ class CidReadProtection(ReadProtection):
         return record.content_type == ContentType.TLS12_CID and named == self.connection_id
 
     def unwrap(self, record: Record, datagram: bytes) -> tuple[int, bytes] | None:
-        """Return the real content type and the plaintext, without padding; ``None`` as ``ReadProtection.open``."""
+        """Return the real content type and the plaintext, without padding; ``None`` as ``ReadProtection.unwrap``."""
         return self.open_at(datagram, record.start, record.end) if self.fits(record, datagram) else None
 
     def open_alone(self, datagram: bytes) -> tuple[int, bytes] | None:

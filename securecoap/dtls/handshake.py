@@ -284,9 +284,8 @@ class Handshake:
 
     def _message(self, message_type: int, body: bytes, writer: RecordWriter | None = None) -> FlightMessage:
         """Make the next message of this side, in plaintext without a ``writer``, and put it into the transcript."""
-        sequence = self._message_sequence
-        message = encode_handshake(message_type, sequence, body)
-        self._message_sequence = sequence + 1
+        message = encode_handshake(message_type, self._message_sequence, body)
+        self._message_sequence += 1
         self._transcript += message
         return _HANDSHAKE, message, writer or self._plaintext
 

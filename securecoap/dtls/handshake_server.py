@@ -34,6 +34,7 @@ from securecoap.dtls.messages import (
     ServerHello,
 )
 from securecoap.dtls.negotiation import Choice, answers_for, certificate_request, choose, choose_resumption, schemes_for
+from securecoap.dtls.parameters import PskCredential
 from securecoap.dtls.pending import Pending
 from securecoap.dtls.records import ContentType, Record
 from securecoap.dtls.resumption import SESSION_ID_LENGTH, Resumable, binder
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from securecoap.dtls.admission import Admitted
     from securecoap.dtls.flights import FlightMessage
     from securecoap.dtls.messages import Fragment
-    from securecoap.dtls.parameters import PskCredential
     from securecoap.dtls.signatures import PublicKey
 
 __all__ = ["ServerHandshake", "ServerState"]
@@ -54,6 +54,7 @@ __all__ = ["ServerHandshake", "ServerState"]
 _EXTENDED_MASTER_SECRET: Final = Extension.EXTENDED_MASTER_SECRET
 _RENEGOTIATION_INFO: Final = Extension.RENEGOTIATION_INFO
 _CONNECTION_ID: Final = Extension.CONNECTION_ID
+_SERVER_NAME: Final = Extension.SERVER_NAME
 _STAND_IN_KEY_LENGTH: Final = 16
 
 
@@ -336,17 +337,22 @@ class ServerHandshake(Handshake):
 
     def _keep_for_resumption(self, proof: PskCredential | Proof, now: float) -> tuple[FlightMessage, ...]:
         """Keep what a resumption needs, or return the message that has the client keep it (RFC 5077 section 3.3)."""
-        resumption = self.environment.resumption
-        evidence = self._evidence
-        if evidence is None and self._identity is not None:
-            evidence = Evidence.of_identity(self._identity)
-        keyed = self._keyed
-        if resumption is None or evidence is None or keyed is None or not (self._sends_ticket or self.session_id):
+        resumption, suite, keyed = self.environment.resumption, self._suite, self._keyed
+        if resumption is None or suite is None or keyed is None or not (self._sends_ticket or self.session_id):
             return ()
-        name = self._hello.extensions.get(Extension.SERVER_NAME, b"")
-        resumable = Resumable(self._chosen_suite().code, self._master, evidence, binder(keyed, proof), name, now)
+        name = self._hello.extensions.get(_SERVER_NAME, b"")
+        if isinstance(proof, PskCredential):
+            if not self._sends_ticket:
+                resumption.keep(self.session_id, (suite, self._master, proof, name, now))
+                return ()
+            evidence = Evidence.of_identity(proof.identity)
+        elif self._evidence is not None:
+            evidence = self._evidence
+        else:
+            return ()
+        resumable = Resumable(suite.code, self._master, evidence, binder(keyed, proof), name, now)
         if not self._sends_ticket:
-            resumption.keep(self.session_id, resumable)
+            resumption.keep(self.session_id, resumable.encode())
             return ()
         lifetime = int(self.environment.parameters.resumption_lifetime)
         body = NewSessionTicket(lifetime, resumption.ticket(resumable, now)).encode()

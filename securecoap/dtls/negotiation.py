@@ -65,9 +65,12 @@ def choose(hello: ClientHello, parameters: DtlsParameters, keys: ServerKeys | No
         if suite is None or suite.key_exchange in missing:
             continue
         exchange = suite.key_exchange
+        if exchange.uses_psk and not has_psk:
+            missing[exchange] = HandshakeFault(Alert.HANDSHAKE_FAILURE, "there is no pre-shared key here")
+            continue
         try:
             if exchange.uses_psk:
-                return _choose_psk(hello, suite, parameters, has_psk=has_psk)
+                return Choice(suite, _choose_group(hello, parameters) if exchange.uses_groups else None)
             return _choose_key(hello, suite, _choose_group(hello, parameters), keys)
         except HandshakeFault as fault:
             if fault.alert is Alert.DECODE_ERROR:
@@ -123,12 +126,6 @@ def certificate_request(client_type: CertificateType, keys: ServerKeys | None) -
         return CertificateRequest(bytes((ECDSA_SIGN,)), schemes_for(client_type)).encode(b"")
     names = b"" if keys is None else keys.authorities()
     return CertificateRequest(bytes((ECDSA_SIGN, RSA_SIGN)), schemes_for(client_type)).encode(names)
-
-
-def _choose_psk(hello: ClientHello, suite: CipherSuite, parameters: DtlsParameters, *, has_psk: bool) -> Choice:
-    if not has_psk:
-        raise HandshakeFault(Alert.HANDSHAKE_FAILURE, "there is no pre-shared key here")
-    return Choice(suite, _choose_group(hello, parameters) if suite.key_exchange.uses_groups else None)
 
 
 def _choose_group(hello: ClientHello, parameters: DtlsParameters) -> Group:

@@ -249,9 +249,9 @@ class ReadProtection:
         self._missing = 0
 
     def open_application(self, datagram: bytes) -> bytes | None:
-        """As `open`, for a datagram that is one record of application data; ``None`` also if its length says otherwise.
+        """Return the plaintext of a datagram that is one record of application data; ``None`` as `unwrap`.
 
-        The caller has checked type, version and epoch.
+        So also where its length says otherwise. The caller has checked type, version and epoch.
         """
         length = len(datagram) - self._overhead
         if not 0 <= length < _TABLE:
@@ -298,19 +298,13 @@ class ReadProtection:
         self._missing = ~received & _WINDOW_MASK
 
     def unwrap(self, record: Record, datagram: bytes) -> tuple[int, bytes] | None:
-        """Return content type and plaintext of a record of this epoch; ``None`` where ``open`` says so."""
-        if record.content_type == _TLS12_CID:
-            return None
-        plaintext = self.open(datagram, record.start, record.end)
-        return None if plaintext is None else (record.content_type, plaintext)
+        """Return content type and plaintext of a record; ``None`` if it is a replay, too old, too short or forged.
 
-    def open(self, datagram: bytes, start: int, end: int) -> bytes | None:
-        """Return the plaintext of the record at ``start``; ``None`` if it is a replay, too old, too short or forged.
-
-        The caller has checked type, version, epoch and length. Only a record that is authentic moves the window.
+        The caller has checked its version, epoch and length. Only a record that is authentic moves the window.
         """
+        content_type, _, _, start, end = record
         length = end - start - self._overhead
-        if length < 0:
+        if length < 0 or content_type == _TLS12_CID:
             return None
         number, _, nonce = _unpack_head(datagram, start + 3)
         ahead = number - self.highest
@@ -327,7 +321,7 @@ class ReadProtection:
             self.highest = number
         else:
             self._note(number, ahead)
-        return plaintext
+        return content_type, plaintext
 
     def _seen(self, ahead: int) -> bool:
         return ahead <= 0 and (ahead <= -_WINDOW or not self._missing >> -ahead & 1)

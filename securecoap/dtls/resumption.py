@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from hmac import compare_digest
 from itertools import islice
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from securecoap.dtls.evidence import Evidence
 from securecoap.dtls.identities import is_same
@@ -44,12 +44,14 @@ _STATE: Final = b"\x00"
 _ID: Final = b"\x01"
 _BINDER_LENGTH: Final = 16
 _MICROSECONDS: Final = 1_000_000
+_PlainPsk: TypeAlias = "tuple[CipherSuite, bytes, PskCredential, bytes, float]"
+"""The arguments of `Resumable.of_plain_psk`."""
 _head: Final = Struct("!HqBBH")  # of what is kept: suite, time, lengths of master secret, binder and server name
 _pack_head: Final = _head.pack
 _unpack_head: Final = _head.unpack_from
 
 
-@dataclass(slots=True)  # not frozen: each handshake makes one, and the attributes of a frozen one are set by calls
+@dataclass(frozen=True, slots=True)
 class Resumable:
     """What a server has to know of an earlier session.
 
@@ -88,6 +90,17 @@ class Resumable:
         master, binder, name = (reader.take(length) for length in lengths)
         return cls(suite, master, Evidence.decode(data[reader.position :]), binder, name, made_at / _MICROSECONDS)
 
+    @classmethod
+    def of_plain_psk(
+        cls, suite: CipherSuite, master: bytes, credential: PskCredential, server_name: bytes, made_at: float
+    ) -> Resumable:
+        """Return what a handshake with a pre-shared key has kept as a tuple of these.
+
+        Such a handshake is short, and few sessions are resumed: what can be done then is not done before.
+        """
+        bound = binder(KeyedHash(master, suite.prf_hash), credential)
+        return cls(suite.code, master, Evidence.of_identity(credential.identity), bound, server_name, made_at)
+
 
 def binder(master: KeyedHash, proof: PskCredential | Proof) -> bytes:
     """Return what binds a master secret to the pre-shared key it came from, empty for another proof."""
@@ -116,19 +129,19 @@ class ServerResumption:
         self._limits = limits
         self._most = max(limits.dtls_resumptions, 1)
         self._at_once = max(self._most // 64, 1)
-        self._by_id: dict[bytes, bytes] = {}  # encoded, which takes a third of the memory; used longest ago first
+        self._by_id: dict[bytes, bytes | _PlainPsk] = {}  # used longest ago first
         self._tickets = TicketKeys(random, lifetime, now, shared)
 
     def __len__(self) -> int:
         return len(self._by_id)
 
-    def keep(self, session_id: bytes, resumable: Resumable) -> None:
-        """Have ``find`` find it by its ID."""
+    def keep(self, session_id: bytes, kept: bytes | _PlainPsk) -> None:
+        """Have ``find`` find by its ID what `Resumable.encode` has made, or what `Resumable.of_plain_psk` takes."""
         if len(self._by_id) >= self._most:
             self._limits.reached("dtls_resumptions")
             for oldest in tuple(islice(self._by_id, self._at_once)):
                 del self._by_id[oldest]
-        self._by_id[session_id] = resumable.encode()
+        self._by_id[session_id] = kept
 
     def forget(self, session_id: bytes) -> None:
         """Have nobody resume it: it ended with a fatal alert (RFC 5246 section 7.2.2)."""
@@ -140,7 +153,7 @@ class ServerResumption:
         if len(state) <= _LARGEST_STATE:
             return self._tickets.seal(_STATE + state, now)
         session_id = self._random(SESSION_ID_LENGTH)
-        self.keep(session_id, resumable)
+        self.keep(session_id, state)
         return self._tickets.seal(_ID + session_id, now)
 
     def find(self, session_id: bytes, ticket: bytes, now: float) -> Resumable | None:
@@ -154,7 +167,7 @@ class ServerResumption:
         kept = self._by_id.pop(session_id, None) if found is None else None
         if kept is not None:
             self._by_id[session_id] = kept
-            found = Resumable.decode(kept)
+            found = Resumable.decode(kept) if isinstance(kept, bytes) else Resumable.of_plain_psk(*kept)
         return found if found is not None and 0 <= now - found.made_at < self._lifetime else None
 
 

@@ -242,7 +242,8 @@ def test_renegotiation_is_refused_and_the_session_goes_on(side, message):
     source = SERVER if side == "server" else CLIENT
     getattr(couple, other).receive(record, source, couple.now)
     answer = getattr(couple, f"{other}_events").sent[-1]
-    assert session.read.open(answer, 0, len(answer)) == bytes((1, Alert.NO_RENEGOTIATION))
+    (record,) = parse_records(answer)
+    assert session.read.unwrap(record, answer) == (ContentType.ALERT, bytes((1, Alert.NO_RENEGOTIATION)))
     assert_alive(couple)
 
 

@@ -259,6 +259,17 @@ def test_state_is_what_it_was(evidence):
     assert "master" not in repr(state)
 
 
+def test_a_pre_shared_key_is_bound_when_somebody_asks():
+    resumption = ServerResumption(random.Random(1).randbytes, 100.0, Limits(), 1000.0)
+    resumption.keep(b"id", (SUITES[0xC0A8], bytes(48), SENSOR, b"name", 1000.5))
+    found = resumption.find(b"id", b"", 1001.0)
+    assert found is not None
+    assert (found.suite, found.master, found.server_name, found.made_at) == (0xC0A8, bytes(48), b"name", 1000.5)
+    assert found.evidence == Evidence.of_identity(SENSOR.identity)
+    assert found.is_bound_to(SENSOR)
+    assert not found.is_bound_to(dataclasses.replace(SENSOR, key=b"another key"))
+
+
 def test_evidence_that_is_none():
     for wrong in (b"", b"\x00", b"\x07\x00\x00\x01a", b"\x00\x00\x00\x05a"):
         with pytest.raises((ValueError, HandshakeFault)):
@@ -302,9 +313,9 @@ def test_sessions_by_id_are_bounded_and_the_one_used_longest_ago_goes():
     resumption = ServerResumption(random.Random(1).randbytes, 100.0, Limits(dtls_resumptions=3), 1000.0)
     ids = [bytes((number,)) * 32 for number in range(4)]
     for one in ids[:3]:
-        resumption.keep(one, resumable())
+        resumption.keep(one, resumable().encode())
     assert resumption.find(ids[0], b"", 1001.0) is not None
-    resumption.keep(ids[3], resumable())
+    resumption.keep(ids[3], resumable().encode())
     assert len(resumption) == 3
     assert resumption.find(ids[1], b"", 1001.0) is None
     assert resumption.find(ids[0], b"", 1001.0) is not None
@@ -318,7 +329,7 @@ def test_of_many_sessions_by_id_a_sixty_fourth_goes_at_once():
     resumption = ServerResumption(random.Random(1).randbytes, 100.0, limits, 1000.0)
     ids = [bytes((number,)) * 32 for number in range(131)]
     for one in ids:
-        resumption.keep(one, resumable())
+        resumption.keep(one, resumable().encode())
         assert len(resumption) <= 128
     assert events.counts == {(LIMIT_REACHED, "dtls_resumptions"): 2}
     assert [resumption.find(one, b"", 1001.0) is not None for one in ids] == [False] * 4 + [True] * 127
