@@ -16,6 +16,7 @@ import click
 
 from securecoap import __version__
 from securecoap.cli import status
+from securecoap.cli.help_texts import unbroken
 from securecoap.cli.text import reader_left
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class _Program(click.Group):
         if module is None:
             return None
         commands: dict[str, click.Command] = import_module(f"securecoap.cli.{module}").commands
-        return commands[cmd_name]
+        return unbroken(commands[cmd_name])
 
 
 _COMPLETION: Final = "_SECURECOAP_COMPLETE"
@@ -73,6 +74,9 @@ Exit status of requests:
 @click.version_option(__version__, prog_name="securecoap")
 def program() -> None:
     """The group of all commands."""
+
+
+unbroken(program)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -33,6 +33,7 @@ __all__ = ["COMMANDS", "KINDS", "colon_label", "content_of", "device_pattern", "
 Parameters = ParamSpec("Parameters")
 
 KINDS: Final = ("dtls", "dtls-rpk", "dtls-x509", "oscore", "edhoc-oscore")
+_KIND: Final = f"KIND is {', '.join(KINDS[:-1])} or {KINDS[-1]}."
 _OLD: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -140,8 +141,8 @@ def device_pattern(kind: str, uri: str) -> str:
     return f"{'coaps' if kind.startswith('dtls') else 'coap'}://{_authority_of(uri)}/*"
 
 
-@click.command
-@click.argument("kind", type=click.Choice(KINDS))
+@click.command(epilog=_KIND)
+@click.argument("kind", metavar="KIND", type=click.Choice(KINDS))
 @click.option("--name", default="device", show_default=True, help="Identity or subject.")
 @guarded
 def new(kind: str, name: str) -> int:
@@ -154,8 +155,8 @@ def new(kind: str, name: str) -> int:
     return status.SUCCESS
 
 
-@click.command
-@click.argument("kind", type=click.Choice(KINDS))
+@click.command(epilog=_KIND)
+@click.argument("kind", metavar="KIND", type=click.Choice(KINDS))
 @click.argument("label", callback=colon_label, required=False)
 @click.option("--server", metavar="FILE", type=_FILE, required=True, help="The server's file; made if it is not there.")
 @click.option("--device", metavar="FILE", type=_FILE, help="The device's file; made if it is not there.")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Unpack
 import click
 
 from securecoap.cli import logs, session, status
+from securecoap.cli.help_texts import unbroken
 from securecoap.cli.options import (
     CONNECTION,
     EXCHANGE,
@@ -207,7 +208,7 @@ class _Shell:
         if words[0] not in group.commands:
             raise click.UsageError(f"there is no command {words[0]!r}; 'help' lists all")
         try:
-            with group.commands[words[0]].make_context(words[0], words[1:], obj=self._session) as ctx:
+            with unbroken(group.commands[words[0]]).make_context(words[0], words[1:], obj=self._session) as ctx:
                 outcome: int | Coroutine[Any, Any, int] = ctx.command.invoke(ctx)
         except click.exceptions.Exit:  # --help
             return status.SUCCESS

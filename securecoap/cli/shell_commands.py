@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 
 from securecoap.cli import status
 from securecoap.cli.completing import bodies
+from securecoap.cli.help_texts import unbroken
 from securecoap.cli.options import EXCHANGE, RESULT, apply, block_size_of, body_of, content_format_option, seconds_of
 from securecoap.cli.shell_session import Session
 from securecoap.cli.text import printable
@@ -226,7 +227,8 @@ def help_(ctx: click.Context, command: str | None) -> int:
         for name, one in sorted(commands.commands.items()):
             session.print(f"{name:<{width}}  {one.get_short_help_str(90)}")
         return status.SUCCESS
-    with click.Context(commands.commands[command], info_name=command, obj=session) as own:
+    one = unbroken(commands.commands[command])
+    with one.context_class(one, info_name=command, obj=session) as own:
         session.print(own.get_help())
     return status.SUCCESS
 
