@@ -85,6 +85,11 @@ class Exchange:
     def acknowledged(self) -> None:
         """An acknowledgement (Empty or piggybacked) came for a Confirmable message."""
 
+    def answered(self, response: Message) -> bool:  # noqa: ARG002  # this is for those who asked for one
+        """As `acknowledged`, and a response came with it, or before it. Returns whether that means something."""
+        self.acknowledged()
+        return False
+
     def failed(self, error: Exception) -> None:
         """No acknowledgement in time, a Reset, or an error of the network that quotes this message."""
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from securecoap.interfaces import (
         Cancel,
         EndpointAddress,
+        Exchange,
         MessageInterface,
         Randomness,
         Scheduler,
@@ -200,7 +201,12 @@ class MessageManager:
         if self.peers.stored_bytes <= self._most_bytes or self._make_room(now):
             peer.recent[key] = b""
             self.peers.stored_bytes += ENTRY_BYTES
-        meant = self.above.dispatch_message(message)
+        asked = peer.outstanding and peer.asked_with(message.token)
+        if asked and not (message.options.present | asked.message.options.present) & _OSCORE:
+            self._transmission.end(asked)  # it has arrived, though its acknowledgement has not (section 5.2.2)
+            meant: bool = asked.message.exchange.answered(message)
+        else:
+            meant = self.above.dispatch_message(message)
         if message.mtype == CON:
             answer = encode_message(ACK if meant else RST, 0, message.mid or 0, b"", b"", b"")
             self.peers.store_answer(peer, key, answer)
@@ -240,19 +246,17 @@ class MessageManager:
         self._transmission.end(outgoing)
         if not remote.confirmed:
             remote.received()
-        exchange = asked.exchange
+        fate: Exchange | None = asked.exchange
         if is_reset:
-            if exchange is not None:
-                exchange.failed(ResetReceived("the peer answered with a Reset"))
+            if fate is not None:
+                fate.failed(ResetReceived("the peer answered with a Reset"))
             return True
-        if exchange is not None:
-            exchange.acknowledged()
-        if not code:
-            return True
-        if (message.options.present | asked.options.present) & _OSCORE:
-            return self.above.dispatch_message(message)
-        message.exchange = exchange  # it need not be looked for by its token
-        return (self.above_plain or self.above).dispatch_message(message)
+        if fate is None:
+            return not code
+        if code and not (message.options.present | asked.options.present) & _OSCORE:
+            return fate.answered(message)  # it need not be looked for by its token
+        fate.acknowledged()
+        return not code or self.above.dispatch_message(message)
 
     def dispatch_malformed(self, datagram: bytes, remote: EndpointAddress) -> None:
         """Reject a Confirmable message that is not well-formed with a Reset; drop everything else (section 4.2)."""

@@ -13,6 +13,7 @@ from securecoap.interfaces import Exchange
 if TYPE_CHECKING:
     from securecoap.core.tokens import TokenManager
     from securecoap.interfaces import Cancel, PlumbingRequest
+    from securecoap.wire.message import Message
 
 __all__ = ["OutgoingRequest", "QuietRequest", "outgoing_request"]
 
@@ -22,13 +23,24 @@ _new: Final = object.__new__
 class OutgoingRequest(Exchange):
     """A request of ours that waits for its response or for more notifications."""
 
-    __slots__ = ("cancel", "ended", "manager", "request", "token")
+    __slots__ = ("cancel", "ended", "is_listed", "manager", "request", "token")
 
     manager: TokenManager
     request: PlumbingRequest
     token: bytes
     cancel: Cancel | None
     ended: bool
+    is_listed: bool
+    """Whether it can be found by its token."""
+
+    def acknowledged(self) -> None:
+        """Its response will be separate."""
+        self.manager.expect(self)
+
+    def answered(self, response: Message) -> bool:
+        """Its response is here."""
+        self.cancel = None  # the layer below is done with the request
+        return self.manager.take(self, response)
 
     def failed(self, error: Exception) -> None:
         """No response will come."""
@@ -58,8 +70,13 @@ class QuietRequest(OutgoingRequest):
     __slots__ = ()
 
     def acknowledged(self) -> None:
+        self.manager.expect(self)
         if isinstance(self.request, QuietExchange):
             self.request.acknowledged()
+
+    def answered(self, response: Message) -> bool:
+        self.acknowledged()
+        return super().answered(response)
 
 
 def outgoing_request(manager: TokenManager, request: PlumbingRequest, token: bytes) -> OutgoingRequest:
@@ -69,5 +86,5 @@ def outgoing_request(manager: TokenManager, request: PlumbingRequest, token: byt
     outgoing.request = request
     outgoing.token = token
     outgoing.cancel = None
-    outgoing.ended = False
+    outgoing.ended = outgoing.is_listed = False
     return outgoing

@@ -158,6 +158,14 @@ class Peer:
                 known = self.older.get(~key)
         return known
 
+    def asked_with(self, token: bytes) -> Outgoing | None:
+        """Our request with this token that is not acknowledged yet."""
+        for outgoing in (self.outstanding or {}).values():
+            asked = outgoing.message
+            if asked.token == token and 0 < (asked.code or 0) < 32 and asked.exchange is not None:
+                return outgoing
+        return None
+
     def remember_non_confirmable(self, mid: int, exchange: Exchange) -> None:
         """Keep who is to hear of a Reset; only the last few, because most peers never send one."""
         sent = self.non_confirmable

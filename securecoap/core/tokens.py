@@ -171,36 +171,37 @@ class TokenManager:
         return True
 
     def _dispatch_response(self, message: Message) -> bool:
-        remote = message.remote
-        outgoing, message.exchange = message.exchange, None
-        is_multicast = False
-        if type(outgoing) is OutgoingRequest and not outgoing.ended:
-            outgoing.cancel = None  # it was acknowledged
-        else:
-            outgoing = self._outgoing.find(remote, message.token)
-            is_multicast = outgoing is None
-            if outgoing is None:
-                outgoing = self._to_groups.get(message.token)
-                if outgoing is None:
-                    return False
+        outgoing = self._outgoing.find(message.remote, message.token) or self._to_groups.get(message.token)
+        return outgoing is not None and self.take(outgoing, message)
+
+    def take(self, outgoing: OutgoingRequest, response: Message) -> bool:
+        """Hand a response to the request that it answers. ``False``: it is rejected."""
         asked = outgoing.request.request
-        if message.options.response_fault is not None:
-            return message.mtype == ACK  # section 5.4.1: rejected with a Reset, or dropped if it is piggybacked
+        options = response.options
+        if options.response_fault is not None:
+            self.expect(outgoing)  # another one may be right
+            return response.mtype == ACK  # section 5.4.1: rejected with a Reset, or dropped if it is piggybacked
         cancel = outgoing.cancel
         if cancel is not None:  # the request has done its work
             outgoing.cancel = None
             cancel()
-        if not remote.confirmed and len(message.token) >= _TOKEN_LENGTH:
+        remote = response.remote
+        if not remote.confirmed and len(response.token) >= _TOKEN_LENGTH:
             remote.confirmed = True  # whoever knows a token of ours receives what we send
-        is_last = not is_multicast and not (
-            message.options.present & asked.options.present & _OBSERVE_BIT
-            and 64 <= (message.code or 0) < 96
+        if asked.remote.is_multicast:
+            is_last = False
+        elif (
+            options.present & asked.options.present & _OBSERVE_BIT
+            and 64 <= (response.code or 0) < 96
             and asked.options.observe == 0
-        )
-        if is_last:
-            outgoing.ended = True
-            self._outgoing.discard(remote, outgoing)
-        outgoing.request.add_response(message, is_last=is_last)
+        ):
+            is_last = False
+            self.expect(outgoing)
+        else:
+            is_last = outgoing.ended = True
+            if outgoing.is_listed:
+                self._outgoing.discard(remote, outgoing)
+        outgoing.request.add_response(response, is_last=is_last)
         return True
 
     def dispatch_error(self, error: Exception | int, remote: EndpointAddress) -> None:
@@ -228,14 +229,23 @@ class TokenManager:
         token = message.token
         if not token:
             token = message.token = self._tokens.pop() if self._tokens else self.allocate_token()
-        outgoing = outgoing_request(self, request, token)
+        message.exchange = outgoing = outgoing_request(self, request, token)
+        below = self.below_plain
         if remote.is_multicast:
             self._to_groups[token] = outgoing
-        else:
-            self._outgoing.add(remote, outgoing)
+        elif remote.security == "oscore":
+            below = self.below
+            self.expect(outgoing)
+        elif message.confirmable is False:
+            self.expect(outgoing)
         request.on_interest_end(outgoing.end)
-        message.exchange = outgoing
-        outgoing.cancel = (self.below if remote.security == "oscore" else self.below_plain).send_message(message)
+        outgoing.cancel = below.send_message(message)
+
+    def expect(self, outgoing: OutgoingRequest) -> None:
+        """Have a request found by its token: its response need not come with the acknowledgement."""
+        if not outgoing.is_listed and not outgoing.ended:
+            outgoing.is_listed = True
+            self._outgoing.add(outgoing.request.request.remote, outgoing)
 
     def allocate_token(self) -> bytes:
         """A random token: with 64 bits none comes twice while it may matter."""
@@ -248,7 +258,7 @@ class TokenManager:
     def forget_outgoing(self, outgoing: OutgoingRequest) -> None:
         """The token is free again, unless a later request has taken it over."""
         remote = outgoing.request.request.remote
-        if not remote.is_multicast:
+        if outgoing.is_listed:
             self._outgoing.discard(remote, outgoing)
         elif self._to_groups.get(outgoing.token) is outgoing:
             del self._to_groups[outgoing.token]

@@ -91,9 +91,9 @@ async def test_tokens_of_peers_are_their_own() -> None:
 async def test_the_end_of_one_peer_is_not_the_end_of_another() -> None:
     async with Pair(mtu=0) as pair:
         _, got = begin(pair)
-        pair.client.tokens.dispatch_error(SessionEnded("over"), pair.client.interface.address("other"))
+        pair.client.manager.dispatch_error(SessionEnded("over"), pair.client.interface.address("other"))
         assert got == []
-        pair.client.tokens.dispatch_error(111, pair.client.interface.address("server"))
+        pair.client.manager.dispatch_error(111, pair.client.interface.address("server"))
         assert len(got) == 1
         assert pair.client.tokens._outgoing == {}
 
@@ -152,3 +152,50 @@ async def test_a_response_in_the_acknowledgement_of_a_response_means_nothing() -
         pair.client.manager.send_message(ping)
         pair.network.inject("server", "client", wire(ACK, CONTENT, pair.requests[-1].message.mid or 0))
         assert not answer.done()
+
+
+@pytest.mark.parametrize("mtype", [CON, NON])
+@virtual
+async def test_a_response_may_come_before_the_acknowledgement(mtype: int) -> None:
+    """Section 5.2.2: messages may be reordered. It says that the request has arrived, so that is not sent again."""
+    async with Pair() as pair:
+        _, got = begin(pair)
+        request = pair.requests[0].message
+        pair.network.inject("server", "client", wire(mtype, CONTENT, 1, b"another", payload=b"x"))
+        assert got == []
+        pair.network.inject("server", "client", wire(mtype, CONTENT, 2, request.token, payload=b"x"))
+        assert got == [(b"x", True)]
+        answered = [ACK] if mtype == CON else []
+        assert [one.mtype for one in pair.requests if one.mtype == ACK] == answered
+        pair.network.inject("server", "client", wire(ACK, 0, request.mid or 0))
+        await asyncio.sleep(300)
+        assert len([one for one in pair.requests if one.code == GET]) == 1
+        assert got == [(b"x", True)]
+
+
+@virtual
+async def test_only_what_outlives_its_acknowledgement_is_looked_for_by_token() -> None:
+    async with Pair() as pair:
+        _, got = begin(pair)
+        request = pair.requests[0].message
+        assert not pair.client.tokens._outgoing
+        pair.network.inject("server", "client", wire(ACK, 0, request.mid or 0))
+        assert len(pair.client.tokens._outgoing) == 1
+        pair.network.inject("server", "client", wire(CON, CONTENT, 1, request.token, payload=b"x"))
+        assert got == [(b"x", True)]
+        assert not pair.client.tokens._outgoing
+
+
+@virtual
+async def test_a_response_that_must_not_be_processed_leaves_its_request_waiting() -> None:
+    """Section 5.4.1: what has a critical option that nobody knows is dropped, or rejected; another one may be right."""
+    async with Pair() as pair:
+        _, got = begin(pair)
+        request = pair.requests[0].message
+        pair.network.inject("server", "client", wire(ACK, CONTENT, request.mid or 0, request.token, b"\xd1\x80x"))
+        assert [one.mtype for one in pair.requests] == [CON]
+        pair.network.inject("server", "client", wire(CON, CONTENT, 1, request.token, b"\xd1\x80x"))
+        assert [one.mtype for one in pair.requests] == [CON, 3]
+        pair.network.inject("server", "client", wire(CON, CONTENT, 2, request.token, payload=b"x"))
+        assert got == [(b"x", True)]
+        assert not pair.client.tokens._outgoing
