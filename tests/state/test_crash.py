@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 import subprocess
 import sys
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from bench.oscore import OscoreClient, get
 from crash.proof import Keys, Proof
+from crash.relay import Relay, private_host
+from support.processes import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,8 +64,9 @@ def test_a_nonce_twice_is_found_whatever_it_sealed(second: bytes) -> None:
 )
 def test_what_should_not_be_there_is_found(change: Callable[[bytes], bytes], to_server: bool) -> None:
     found = proof()
-    found.see(change(sealed(7)), to_server=to_server)
-    assert len(found.faults) == 1
+    found.see(change(sealed(7)), to_server=to_server, source=("192.0.2.1", 61616))
+    (fault,) = found.faults
+    assert ", from 192.0.2.1:61616: " in fault
 
 
 def test_an_execution_twice_or_out_of_nothing_is_found() -> None:
@@ -78,6 +83,34 @@ def test_an_execution_twice_or_out_of_nothing_is_found() -> None:
         "executed twice",
         "executed, and never sent by the client",
     ]
+
+
+def test_each_run_has_an_address_of_its_own() -> None:
+    hosts = {private_host(process) for process in (*range(1, 3_000), 65_535, 65_536, 4_194_303)}
+    if sys.platform.startswith("linux"):
+        assert len(hosts) == 2_999 + 3
+        assert all(ip_address(host).is_loopback for host in hosts)
+        assert "127.0.0.1" not in hosts
+    assert private_host() == private_host(os.getpid())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="all of 127/8 is loopback on Linux only")
+def test_what_is_sent_to_a_port_alone_does_not_get_in() -> None:
+    """Ports are used again, and somebody may still send to whoever had one before."""
+    found = proof()
+    relay = Relay(found, private_host(), free_ports(), random.Random(1))
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.bind(("127.0.0.1", 0))
+            stray = bytes.fromhex("60a30001")  # an unprotected 5.03
+            stranger.sendto(stray, ("127.0.0.1", relay.port))
+            stranger.sendto(stray, (private_host(), relay.port))
+            relay.step(30.0)
+            host, port = stranger.getsockname()
+            assert relay.passed == 1
+            assert found.faults == [f"without protection, from {host}:{port}: {stray.hex()}"]
+    finally:
+        relay.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

@@ -72,7 +72,7 @@ class Run:
 
     def __init__(self, directory: Path, seed: int) -> None:
         from crash.proof import Keys, Proof
-        from crash.relay import Relay
+        from crash.relay import Relay, private_host
 
         self.directory = directory.resolve()
         self.seed = seed
@@ -86,7 +86,8 @@ class Run:
         }
         self.proof = Proof(contexts)
         port = free_ports()
-        self.relay = Relay(self.proof, port, random.Random(seed + 1))  # as above
+        self.host = private_host()
+        self.relay = Relay(self.proof, self.host, port, random.Random(seed + 1))  # as above
         self.setup = self._write_setup(port)
         self.environment = self._environment()
         self.processes: dict[str, Program] = {}
@@ -217,11 +218,12 @@ class Run:
                     server[f":{name}"] = {"oscore": entry}
                 else:
                     clients[name] = {
-                        "credentials": {f"coap://127.0.0.1:{self.relay.port}/*": {"oscore": entry}},
+                        "credentials": {f"coap://{self.host}:{self.relay.port}/*": {"oscore": entry}},
                         "state": str(self.directory / "state" / name),
                     }
         setup = self.directory / "setup.json"
         content = {
+            "host": self.host,
             "port": port,
             "relay": self.relay.port,
             "executions": str(self.directory / "executions"),

@@ -68,7 +68,7 @@ async def serve(setup: dict[str, Any]) -> None:
     site.add("/x", Executor(Path(setup["executions"])))
     async with Context.server(
         site,
-        bind=[f"coap://127.0.0.1:{setup['port']}"],
+        bind=[f"coap://{setup['host']}:{setup['port']}"],
         credentials=setup["server"]["credentials"],
         state=setup["server"]["state"],
         parameters=QUICK,
@@ -78,7 +78,7 @@ async def serve(setup: dict[str, Any]) -> None:
 
 async def request(setup: dict[str, Any], name: str) -> None:
     """As fast as the answers come, until SIGTERM."""
-    uri = f"coap://127.0.0.1:{setup['relay']}/x"
+    uri = f"coap://{setup['host']}:{setup['relay']}/x"
     answers = os.open(setup["answers"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     mine = setup["clients"][name]
     count = itertools.count()

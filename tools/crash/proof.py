@@ -93,8 +93,8 @@ class Proof:
         """How many different (key, nonce) pairs were seen."""
         return len(self._seals)
 
-    def see(self, data: bytes, *, to_server: bool) -> None:
-        """Take one datagram that client or server has sent (copies of a relay need not be shown)."""
+    def see(self, data: bytes, *, to_server: bool, source: tuple[str, int] | None = None) -> None:
+        """Take one datagram that client or server has sent (copies of a relay need not be shown), and from where."""
         self.datagrams += 1
         if len(data) < 4 or not data[1]:
             return  # an Empty message
@@ -103,11 +103,11 @@ class Proof:
         value = options.get(OSCORE)
         if value is None:
             if to_server or data[1] not in SIGNS:
-                self.faults.append(f"without protection: {data.hex()}")
+                self.faults.append(f"without protection{_from(source)}: {data.hex()}")
         elif to_server:
-            self._see_request(data, token, value, ciphertext)
+            self._see_request(data, token, value, ciphertext, source)
         else:
-            self._see_response(data, token, value, ciphertext)
+            self._see_response(data, token, value, ciphertext, source)
 
     def _keys(self, context: _Context) -> Keys:
         kid, id_context = context
@@ -117,20 +117,24 @@ class Proof:
             self._derived[context] = self.contexts[kid].anew(id_context)
         return self._derived[context]
 
-    def _see_request(self, data: bytes, token: bytes, value: bytes, ciphertext: bytes) -> None:
+    def _see_request(
+        self, data: bytes, token: bytes, value: bytes, ciphertext: bytes, source: tuple[str, int] | None
+    ) -> None:
         partial_iv, kid_context, kid = _fields(value)
         context = kid, None if kid_context is None else cbor2.loads(kid_context)
         keys = self._keys(context)
         nonce = keys.nonce(kid, partial_iv)
         if not _opens(keys.of_client, nonce, ciphertext, keys.aad(partial_iv)):
-            self.faults.append(f"a request that does not verify: {data.hex()}")
+            self.faults.append(f"a request that does not verify{_from(source)}: {data.hex()}")
             return
         known = self._requests.setdefault(token, [])
         if (context, partial_iv) not in known:
             known.append((context, partial_iv))
         self._seal(context, data, nonce, by_client=True)
 
-    def _see_response(self, data: bytes, token: bytes, value: bytes, ciphertext: bytes) -> None:
+    def _see_response(
+        self, data: bytes, token: bytes, value: bytes, ciphertext: bytes, source: tuple[str, int] | None
+    ) -> None:
         own, kid_context, _ = _fields(value)
         for asked, partial_iv in self._requests.get(token, ()):
             context = asked
@@ -141,7 +145,7 @@ class Proof:
             if _opens(keys.of_server, nonce, ciphertext, keys.aad(partial_iv)):
                 self._seal(context, data, nonce, by_client=False)
                 return
-        self.faults.append(f"a response that verifies for no request: {data.hex()}")
+        self.faults.append(f"a response that verifies for no request{_from(source)}: {data.hex()}")
 
     def _seal(self, context: _Context, data: bytes, nonce: bytes, *, by_client: bool) -> None:
         """A retransmission is the same datagram, bit by bit; whatever else has a nonce again was sealed again."""
@@ -162,6 +166,10 @@ class Proof:
                 self.faults.append(f"executed, and never sent by the client: {kid} with nonce {nonce}")
             seen.add(line)
             self.executed += 1
+
+
+def _from(source: tuple[str, int] | None) -> str:
+    return "" if source is None else f", from {source[0]}:{source[1]}"
 
 
 def _fields(value: bytes) -> tuple[bytes, bytes | None, bytes]:

@@ -7,8 +7,10 @@ thread, no event loop: `step` does what there is to do.
 from __future__ import annotations
 
 import heapq
+import os
 import selectors
 import socket
+import sys
 import time
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
@@ -18,13 +20,24 @@ if TYPE_CHECKING:
 
     from crash.proof import Proof
 
-__all__ = ["Relay"]
+__all__ = ["Relay", "private_host"]
 
-HOST = "127.0.0.1"
 CLIENTS = 24
 """Source addresses that are remembered; killed clients come again from others."""
 OLD = 4_000
 """Requests that the attacker keeps."""
+
+
+def private_host(process: int | None = None) -> str:
+    """A loopback address that nobody else's datagrams come to, made of a process ID: this process's.
+
+    Ports are used again soon after whoever had them has gone, and then somebody may still send there. Where there is
+    but one loopback address it is that.
+    """
+    if not sys.platform.startswith("linux"):
+        return "127.0.0.1"
+    number = (os.getpid() if process is None else process) & 0x3FFFFF  # 22 bits, which is the most that Linux gives
+    return f"127.{64 + (number >> 16)}.{number >> 8 & 0xFF}.{number & 0xFF}"
 
 
 class Relay:
@@ -32,6 +45,7 @@ class Relay:
 
     Args:
         proof: is shown each datagram once.
+        host: of the server, and of every socket here.
         server: the port of the server.
         chance: decides about every datagram.
 
@@ -40,15 +54,16 @@ class Relay:
         passed, replayed: datagrams that came, and requests that were sent again.
     """
 
-    def __init__(self, proof: Proof, server: int, chance: random.Random) -> None:
+    def __init__(self, proof: Proof, host: str, server: int, chance: random.Random) -> None:
         self.passed = 0
         self.replayed = 0
         self._proof = proof
+        self._host = host
         self._server = server
         self._chance = chance
-        self._front = _bound()
+        self._front = _bound(host)
         self.port: int = self._front.getsockname()[1]
-        self._attacker = _bound(server)
+        self._attacker = _bound(host, server)
         self._backs: OrderedDict[tuple[str, int], socket.socket] = OrderedDict()
         self._old: deque[bytes] = deque(maxlen=OLD)
         self._held: list[tuple[float, int, socket.socket, bytes, tuple[str, int] | None]] = []
@@ -72,12 +87,12 @@ class Relay:
                     break  # nothing more; or the server is being killed
                 self.passed += 1
                 if sock is self._front:
-                    self._proof.see(data, to_server=True)
+                    self._proof.see(data, to_server=True, source=source)
                     if data[1]:
                         self._old.append(data)
                     self._forward(self._back(source), data, None)
                 else:
-                    self._proof.see(data, to_server=False)
+                    self._proof.see(data, to_server=False, source=source)
                     if key.data:
                         self._forward(self._front, data, key.data)
         while self._held and self._held[0][0] <= time.monotonic():
@@ -117,7 +132,7 @@ class Relay:
     def _back(self, client: tuple[str, int]) -> socket.socket:
         back = self._backs.get(client)
         if back is None:
-            back = self._backs[client] = _bound(self._server)
+            back = self._backs[client] = _bound(self._host, self._server)
             self._selector.register(back, selectors.EVENT_READ, client)
             if len(self._backs) > CLIENTS:
                 _, oldest = self._backs.popitem(last=False)
@@ -128,12 +143,12 @@ class Relay:
         return back
 
 
-def _bound(peer: int | None = None) -> socket.socket:
+def _bound(host: str, peer: int | None = None) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.setblocking(False)
-    sock.bind((HOST, 0))
+    sock.bind((host, 0))
     if peer is not None:
-        sock.connect((HOST, peer))
+        sock.connect((host, peer))
     return sock
 
 
