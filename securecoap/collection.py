@@ -17,13 +17,19 @@ __all__ = ["set_aside", "uncollected"]
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """No search for cycles while the body runs; it goes on afterwards, if it was on before."""
+    """No search for cycles while the body runs; it goes on afterwards, if it was on before.
+
+    What was made meanwhile is then among what is old, or else the next small search would visit all of it.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was_enabled:
+            if not gc.get_freeze_count():  # what was set aside would come back with it
+                gc.freeze()
+                gc.unfreeze()  # to the oldest
             gc.enable()
 
 
