@@ -32,6 +32,8 @@ _GET, _POST, _PUT, _DELETE, _FETCH, _PATCH, _IPATCH = (  # to look one up in an 
     Code.GET, Code.POST, Code.PUT, Code.DELETE, Code.FETCH, Code.PATCH, Code.IPATCH
 )  # fmt: skip
 
+_request_to: Final = Message.to  # bound once, as each call needs it
+
 UNSET: Final = -1.0
 """No time limit was given: the span of RFC 7252 holds."""
 
@@ -102,7 +104,7 @@ class Calls:
             payload = options.pop("payload", payload)
             message = _message(code, uri, options.pop("confirmable", True), options, payload)
         else:
-            message = Message.to(uri, code, payload)
+            message = _request_to(uri, code, payload)
         common = self._common
         plain = None if common is None else begin_plain(message, common)
         if plain is None:

@@ -51,19 +51,21 @@ class MessageIds:
     def allocate(self, now: float) -> int | None:
         """The next Message ID, or ``None`` when all are in use, until `free_at`."""
         mid = self._next
-        if mid % _SEGMENT_LENGTH == 0:
-            segment = mid // _SEGMENT_LENGTH
-            if self._left is None:
-                self._left = [float("-inf")] * _SEGMENTS
-            elif now < self._left[segment] + self._lifetime:
-                return None
-        elif (mid + 1) % _SEGMENT_LENGTH == 0:
-            if self._left is None:
-                self._left = [float("-inf")] * _SEGMENTS
-            self._left[mid // _SEGMENT_LENGTH] = now
+        if (mid + 1) % _SEGMENT_LENGTH <= 1 and not self._crosses(mid, now):
+            return None
         self._next = (mid + 1) & 0xFFFF
         self.last_used = now
         return mid
+
+    def _crosses(self, mid: int, now: float) -> bool:
+        """The first of a segment enters it, if it may; the last leaves it."""
+        if self._left is None:
+            self._left = [float("-inf")] * _SEGMENTS
+        segment = mid // _SEGMENT_LENGTH
+        if mid % _SEGMENT_LENGTH == 0:
+            return now >= self._left[segment] + self._lifetime
+        self._left[segment] = now
+        return True
 
     @property
     def free_at(self) -> float:

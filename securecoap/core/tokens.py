@@ -178,7 +178,7 @@ class TokenManager:
         """Hand a response to the request that it answers. ``False``: it is rejected."""
         asked = outgoing.request.request
         options = response.options
-        if options.response_fault is not None:
+        if not options.is_sound_response and options.response_fault is not None:
             self.expect(outgoing)  # another one may be right
             return response.mtype == ACK  # section 5.4.1: rejected with a Reset, or dropped if it is piggybacked
         cancel = outgoing.cancel

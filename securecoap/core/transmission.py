@@ -172,14 +172,17 @@ class Transmission:
         peer.interactions += 1
         message.mid = outgoing.mid = mid
         outgoing.begun_at = now
-        message.datagram = encode_message(
-            mtype, message.code or 0, mid, message.token, message.options.encode(), message.payload
-        )
+        options = message.options
+        encoded = options.encoded
+        if encoded is None:
+            encoded = options.encode()
+        message.datagram = encode_message(mtype, message.code or 0, mid, message.token, encoded, message.payload)
         if mtype == CON:
-            before = None if peer.superseded is None else peer.superseded.pop(message.exchange, None)
-            if before is not None and now < before.gives_up_at:
-                outgoing.retransmissions, outgoing.timeout = before.retransmissions, before.timeout
-                outgoing.gives_up_at = before.gives_up_at
+            if peer.superseded is not None:
+                before = peer.superseded.pop(message.exchange, None)
+                if before is not None and now < before.gives_up_at:
+                    outgoing.retransmissions, outgoing.timeout = before.retransmissions, before.timeout
+                    outgoing.gives_up_at = before.gives_up_at
             if peer.outstanding is None:
                 peer.outstanding = {}
             peer.outstanding[mid] = outgoing

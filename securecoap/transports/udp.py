@@ -28,6 +28,7 @@ __all__ = ["UdpAddress", "UdpInterface", "make_address", "packed_host"]
 _KNOWN_PEERS: Final = 4096
 _KNOWN_LOCALS: Final = 4096
 _PKTINFO6_LENGTH: Final = 20
+_decode: Final = Message.decode  # bound once, as each datagram needs it
 _MULTICAST_BEGINS: Final = "2fF:"  # of a literal that may be a multicast address; most are told by this
 
 
@@ -166,7 +167,7 @@ class UdpInterface:
         if not remote.confirmed:
             remote.budget += self._factor * len(data)
         try:
-            message = Message.decode(data, remote)
+            message = _decode(data, remote)
         except FormatError:
             self._above.dispatch_malformed(data, remote)
             return
@@ -229,7 +230,7 @@ class UdpInterface:
         if message.remote is not None or message.scheme != "coap" or self.is_multicast:
             return None
         peer = self._resolver.known(f"coap://{message.unresolved_remote}")
-        return None if peer is None else self._address(peer)
+        return None if peer is None else self._known.get(peer) or self._new_address(peer, None)
 
     async def shutdown(self) -> None:
         """Close the socket."""

@@ -73,14 +73,15 @@ class Options:
         pairs: ``(number, value)`` in ascending order of numbers, as sent.
         present: an integer with bit *n* set for each option *n* below 300 that is there; a cheap test for layers.
         encoded: what `encode` gives, if it was asked already.
-        is_sound_request: whether `request_fault` was asked already, and there is none; likewise.
+        is_sound_request, is_sound_response: whether `request_fault` or `response_fault` was asked already, and there is
+            none; likewise.
         known_path: `uri_path`, if it was asked already; likewise.
         blockwise: what `securecoap.wire.operation` has found out about them, until they are changed.
     """
 
     __slots__ = (
-        "_frozen", "_request_fault", "_response_fault", "blockwise", "encoded", "is_sound_request", "known_path", "pairs",
-        "present",
+        "_frozen", "_request_fault", "blockwise", "encoded", "is_sound_request", "is_sound_response", "known_path",
+        "pairs", "present",
     )  # fmt: skip
 
     blockwise: Blockwise | None
@@ -119,15 +120,15 @@ class Options:
         self.present = 0
         self.encoded: bytes | None = b""
         self.known_path: tuple[str, ...] | None = ()
-        self._request_fault = self._response_fault = _NO_FAULT
-        self.is_sound_request = True
+        self._request_fault = _NO_FAULT
+        self.is_sound_request = self.is_sound_response = True
         self.blockwise = None
 
     def _assign(self, pairs: Pairs) -> None:
         self.pairs = pairs
         self.encoded = self.known_path = self.blockwise = None
-        self._request_fault = self._response_fault = _UNKNOWN
-        self.is_sound_request = False
+        self._request_fault = _UNKNOWN
+        self.is_sound_request = self.is_sound_response = False
         present = 0
         for number, _ in pairs:
             if number < _PRESENT_BITS:
@@ -150,8 +151,8 @@ class Options:
         options.present = present
         options.encoded = encoded
         options.known_path = options.blockwise = None
-        options._request_fault = options._response_fault = _UNKNOWN
-        options.is_sound_request = False
+        options._request_fault = _UNKNOWN
+        options.is_sound_request = options.is_sound_response = False
         options._frozen = True
         return options
 
@@ -187,10 +188,11 @@ class Options:
     @property
     def response_fault(self) -> int | None:
         """As `request_fault`, for the receiver of a response."""
-        fault = self._response_fault
-        if fault == _UNKNOWN:
-            fault = self._response_fault = self._find_fault(request=False)
-        return None if fault == _NO_FAULT else fault
+        if self.is_sound_response:
+            return None
+        fault = self._find_fault(request=False)
+        self.is_sound_response = fault == _NO_FAULT
+        return None if self.is_sound_response else fault
 
     def _find_fault(self, *, request: bool) -> int:
         rules = _IN_REQUEST if request else _IN_RESPONSE
@@ -255,7 +257,7 @@ class Options:
         options.blockwise = self.blockwise
         options._request_fault = self._request_fault
         options.is_sound_request = self.is_sound_request
-        options._response_fault = self._response_fault
+        options.is_sound_response = self.is_sound_response
         options._frozen = False
         return options
 
@@ -265,7 +267,7 @@ class Options:
         options = Options.assembled((*self.pairs[:-1], (number, value)), self.present)
         options.known_path = self.known_path
         options._request_fault = self._request_fault
-        options._response_fault = self._response_fault
+        options.is_sound_response = self.is_sound_response
         options.is_sound_request = self.is_sound_request
         if self.blockwise is not None:
             options.blockwise = self.blockwise.with_block(number, value)
@@ -361,8 +363,8 @@ def decode_options(data: bytes, position: int = 0) -> tuple[Options, bytes]:
     options.pairs = tuple(pairs)
     options.present = present
     options.encoded = options.known_path = options.blockwise = None
-    options._request_fault = options._response_fault = _UNKNOWN
-    options.is_sound_request = False
+    options._request_fault = _UNKNOWN
+    options.is_sound_request = options.is_sound_response = False
     options._frozen = True
     return options, payload
 
