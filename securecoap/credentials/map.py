@@ -251,11 +251,6 @@ class CredentialsMap:
         return bool(self._identities) or bool(self._dtls_peers)
 
     @property
-    def serves_oscore(self) -> bool:
-        """Whether any peer can be found by an OSCORE kid."""
-        return bool(self._contexts)
-
-    @property
     def identity_hint(self) -> bytes | None:
         """The hint that a DTLS server sends (RFC 4279 section 2), if the entries agree on one."""
         hints = {found.identity_hint for found in self._identities.values() if found.identity_hint is not None}

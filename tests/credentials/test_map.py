@@ -29,7 +29,6 @@ def test_peers_are_found_by_identity():
     assert loaded.find_psk(b"member", NOW).claims == (":g",)
     assert loaded.find_psk(b"stranger", NOW) is None
     assert loaded.serves_dtls
-    assert not loaded.serves_oscore
 
 
 def test_outermost_labels_come_first():
