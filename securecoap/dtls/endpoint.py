@@ -26,6 +26,7 @@ from securecoap.dtls.handshake import Environment
 from securecoap.dtls.handshake_client import ClientHandshake
 from securecoap.dtls.handshake_server import ServerHandshake
 from securecoap.dtls.handshake_table import HandshakeTable
+from securecoap.dtls.key_exchange import PskServer
 from securecoap.dtls.messages import FROM_SERVER, HandshakeType
 from securecoap.dtls.parameters import DtlsParameters, KeyLog, PskLookup, RandomSource
 from securecoap.dtls.records import RECORD_HEADER_LENGTH, ContentType, Record, SequenceExhausted, parse_records
@@ -86,8 +87,9 @@ class Endpoint:
         )
         self._offers = Offers(lifetime, limits, self._parameters.datagram_size)
         self._environment = Environment(
-            self._parameters, random, key_log, connection_ids, lookup, keys, self._resumption
-        )
+            self._parameters, random, key_log, connection_ids, lookup, keys, self._resumption,
+            None if lookup is None else PskServer(self._parameters.identity_hint),
+        )  # fmt: skip
         self._admission = Admission(CookieJar(random, self._parameters.cookie_lifetime, now, shared))
         self._transmit = events.transmit
         self._application_data = events.application_data

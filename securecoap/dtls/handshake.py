@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from securecoap.dtls.evidence import Evidence
     from securecoap.dtls.flights import FlightMessage, RecordWriter
     from securecoap.dtls.identities import Proof, ServerKeys
+    from securecoap.dtls.key_exchange import PskServer
     from securecoap.dtls.messages import Fragment
     from securecoap.dtls.parameters import DtlsParameters, KeyLog, PskCredential, PskLookup, RandomSource
     from securecoap.dtls.pending import Pending
@@ -61,7 +62,7 @@ _MAX_EARLY_RECORDS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What an endpoint hands to each of its handshakes; ``lookup``, ``keys`` and ``resumption`` are a server's."""
+    """What an endpoint hands to each of its handshakes; from ``lookup`` on it is a server's."""
 
     parameters: DtlsParameters
     random: RandomSource
@@ -70,6 +71,8 @@ class Environment:
     lookup: PskLookup | None = None
     keys: ServerKeys | None = None
     resumption: ServerResumption | None = None
+    plain_psk: PskServer | None = None
+    """The one strategy that keeps nothing of a handshake; ``None`` where there is no ``lookup``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from securecoap.dtls.extensions import OFFERABLE, RENEGOTIATION_SCSV, Extension,
 from securecoap.dtls.flights import pack
 from securecoap.dtls.handshake import ANSWER, Environment, Handshake, Transition
 from securecoap.dtls.identities import CertificateType, Proof, Refusal, Verdict
-from securecoap.dtls.key_exchange import EcdheEcdsaServer, EcdhePskServer, PskServer, ServerKeyExchange
+from securecoap.dtls.key_exchange import EcdheEcdsaServer, EcdhePskServer, ServerKeyExchange
 from securecoap.dtls.key_schedule import CLIENT_FINISHED, SERVER_FINISHED
 from securecoap.dtls.messages import (
     DTLS_1_2,
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from securecoap.dtls.admission import Admitted
     from securecoap.dtls.flights import FlightMessage
+    from securecoap.dtls.groups import Group
     from securecoap.dtls.messages import Fragment
     from securecoap.dtls.signatures import PublicKey
 
@@ -217,8 +218,11 @@ class ServerHandshake(Handshake):
         if choice.own is not None:
             body = encode_certificate(choice.own.certificate_type, choice.own.chain)
             flight.append(self._message(HandshakeType.CERTIFICATE, body))
-        self._exchange = self._make_exchange(choice)
-        key_exchange = self._exchange.server_message()
+        exchange = environment.plain_psk if choice.group is None else self._make_exchange(choice, choice.group)
+        if exchange is None:
+            raise HandshakeFault(Alert.INTERNAL_ERROR, "there is no store of pre-shared keys")
+        self._exchange = exchange
+        key_exchange = exchange.server_message()
         if key_exchange is not None:
             flight.append(self._message(HandshakeType.SERVER_KEY_EXCHANGE, key_exchange))
         if choice.client_type is not None:
@@ -246,13 +250,10 @@ class ServerHandshake(Handshake):
             answers[_CONNECTION_ID] = encode_connection_id(self._connection_id)
         return answers
 
-    def _make_exchange(self, choice: Choice) -> ServerKeyExchange:
-        hint = self.environment.parameters.identity_hint
-        if choice.group is None:
-            return PskServer(hint)
+    def _make_exchange(self, choice: Choice, group: Group) -> ServerKeyExchange:
         if choice.own is None:
-            return EcdhePskServer(choice.group, hint)
-        return EcdheEcdsaServer(choice.group, choice.own, choice.scheme, self.client_random + self.server_random)
+            return EcdhePskServer(group, self.environment.parameters.identity_hint)
+        return EcdheEcdsaServer(group, choice.own, choice.scheme, self.client_random + self.server_random)
 
     def repeat_hello(self, now: float) -> None:
         """Answer the same ClientHello again: the answer was lost."""

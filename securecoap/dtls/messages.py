@@ -110,15 +110,20 @@ def parse_fragments(payload: bytes) -> list[Fragment]:
     while end - position >= HANDSHAKE_HEADER_LENGTH:
         what, where = _unpack_header(payload, position)
         length, place = what & _24_BITS, where & _48_BITS
-        offset, size = (0, length) if place == length else (place >> 24, place & _24_BITS)
         start = position + HANDSHAKE_HEADER_LENGTH
-        stop = start + size
-        if stop > end or offset + size > length:
-            break
-        # An empty piece of a message that is not empty says nothing.
-        if size or not length:
-            whole = payload[position:stop] if size == length else b""
-            fragments.append(_new(Fragment, (what >> 24, length, where >> 48, offset, payload[start:stop], whole)))
+        if place == length:  # nothing before it, and all of it, as nearly always
+            stop = start + length
+            if stop > end:
+                break
+            parts = what >> 24, length, where >> 48, 0, payload[start:stop], payload[position:stop]
+            fragments.append(_new(Fragment, parts))
+        else:
+            offset, size = place >> 24, place & _24_BITS
+            stop = start + size
+            if stop > end or offset + size > length:
+                break
+            if size:  # an empty piece of a message that is not empty says nothing
+                fragments.append(Fragment(what >> 24, length, where >> 48, offset, payload[start:stop]))
         position = stop
     return fragments
 

@@ -74,6 +74,7 @@ _pack_plain_head: Final = struct.Struct("!3sQH").pack  # type and version, numbe
 _unpack_head: Final = struct.Struct("!QH8s").unpack_from  # from the number on: with length and explicit nonce
 _pack_head: Final = struct.Struct("!3sQHQ").pack  # type and version, number, length, explicit nonce: the number again
 _unpack_header: Final = struct.Struct("!3sQH").unpack_from  # type and version, number, length
+_pack_additional: Final = struct.Struct("!Q3sH").pack  # number, type and version, length of the plaintext
 _new: Final = tuple.__new__  # a NamedTuple without the call of its constructor
 _TABLE: Final = 2048
 _LENGTHS: Final = tuple(length.to_bytes(2, "big") for length in range(_TABLE + 32))
@@ -214,9 +215,9 @@ class WriteProtection:
         if number >= self._end:
             raise SequenceExhausted
         self.next_number = number + 1
-        number8 = number.to_bytes(8, "big")
         head = _HEADS[content_type]
-        sealed = self._encrypt(self._salt + number8, plaintext, number8 + head + length.to_bytes(2, "big"))
+        additional = _pack_additional(number, head, length)
+        sealed = self._encrypt(self._salt + number.to_bytes(8, "big"), plaintext, additional)
         return _pack_head(head, number, length + self._tag_and_nonce, number) + sealed
 
 
@@ -300,7 +301,7 @@ class ReadProtection:
     def unwrap(self, record: Record, datagram: bytes) -> tuple[int, bytes] | None:
         """Return content type and plaintext of a record; ``None`` if it is a replay, too old, too short or forged.
 
-        The caller has checked its version, epoch and length. Only a record that is authentic moves the window.
+        It is one of ``parse_records``, and of this epoch. Only a record that is authentic moves the window.
         """
         content_type, _, _, start, end = record
         length = end - start - self._overhead
@@ -310,7 +311,7 @@ class ReadProtection:
         ahead = number - self.highest
         if ahead <= 0 and self._seen(ahead):
             return None
-        additional = datagram[start + 3 : start + 11] + datagram[start : start + 3] + length.to_bytes(2, "big")
+        additional = _pack_additional(number, _HEADS[content_type], length)
         try:
             plaintext = self._decrypt(self._salt + nonce, datagram[start + _BODY : end], additional)
         except InvalidTag:
