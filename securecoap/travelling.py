@@ -123,7 +123,7 @@ class ResponseSlot(Exchange):
 
     fate: Exchange | None
 
-    def piggyback(self, code: int, response: Message, token: bytes, remote: EndpointAddress) -> bool:
+    def piggyback(self, code: int, response: Message, token: bytes, remote: EndpointAddress) -> bool:  # noqa: ARG002
         """Send what a message says as a response that goes with the acknowledgement, if that is still due.
 
         The message is not changed. ``False`` where it has to go as a message of its own.

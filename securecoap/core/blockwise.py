@@ -20,7 +20,7 @@ from securecoap.errors import (
     ServiceUnavailable,
 )
 from securecoap.wire import numbers
-from securecoap.wire.block import BERT_EXPONENT, Block
+from securecoap.wire.block import Block
 from securecoap.wire.codes import SAFE_METHODS, Code
 from securecoap.wire.message import Message
 from securecoap.wire.operation import blockwise
@@ -162,19 +162,16 @@ class Assemblies:
         """
         options = request.options
         found = options.blockwise or blockwise(options)
-        block1, block2 = found.block1, found.block2
-        if block2 is not None and block2[2] == BERT_EXPONENT:
-            raise BadRequest("block size exponent 7 is not for this transport")
-        if block1 is not None:
-            body = self._add_block(request, block1)
-            if body is None:
-                number, _, exponent = block1
-                return _continue(number << 4 | 8 | min(exponent, self._exponent))
-            request.payload = body
-        elif block2 is not None and block2.number:
-            kept = self._kept(request, block2)
+        if found.fault is not None:
+            raise BadRequest(found.fault)
+        block = found.block1
+        if block is not None:
+            return self._add_block(request, block)
+        block = found.block2
+        if block is not None and block[0]:
+            kept = self._kept(request, block)
             if kept is not None:
-                part = kept.block(block2 if block2[2] <= self._exponent else self._scaled(block2))
+                part = kept.block(block if block[2] <= self._exponent else self._scaled(block))
                 part.exchange = request.exchange
                 return part
             if request.code not in SAFE_METHODS:  # rendering again would carry it out again
@@ -231,54 +228,58 @@ class Assemblies:
 
     # Request bodies.
 
-    def _add_block(self, request: Message, block: Block) -> bytes | None:
-        """Add one block of a request body; the whole body when this was the last, else ``None``.
+    def _add_block(self, request: Message, block: Block) -> Message | None:
+        """Add one block of a request body: 2.31, or ``None`` when it was the last; the request has the whole body then.
 
-        The request with the last block gets the If-None-Match of the first.
+        The request with the last block gets the If-None-Match of the first, too.
         """
         number, more, exponent = block
-        if exponent == BERT_EXPONENT:
-            raise BadRequest("block size exponent 7 is not for this transport")
-        options = request.options
-        if number and options.present & _IF_NONE_MATCH:
-            raise BadRequest("If-None-Match belongs to the first block")  # section 2.10
         payload = request.payload
         length = len(payload)
         size = 16 << exponent
-        if length > size or (more and length != size):
+        if length != size and (more or length > size):
             raise BadRequest("the payload does not have the size of the block")
-        key = self._request_key(request)
-        start = number * size
-        if not number:
+        key_of, time = self._request_key, self._time
+        key = key_of(request)
+        start = number << exponent + 4
+        largest = self._exponent
+        asked = exponent if exponent <= largest else largest  # noqa: FURB136  # a call for each block
+        assembly: _Assembly | None
+        if number:
+            assembly = self._latest if key == self._latest_key else self._moved_up(key)
+            if assembly is None or len(assembly.body) != start:
+                if assembly is not None and more and assembly.body[start:] == payload:
+                    return _continue(number << 4 | 8 | asked)  # the block that came last, once more
+                self.discard(key)
+                raise RequestEntityIncomplete
+        else:
             self.discard(key)
             if not more:
-                return payload
-        assembly: _Assembly | None = self._use(key)
-        if number and (assembly is None or len(assembly.body) != start):
-            if assembly is not None and more and assembly.body[start:] == payload:
-                return None  # the block that came last, once more
-            self.discard(key)
-            raise RequestEntityIncomplete
-        limit = self._limits.body_bytes
+                return None
+            assembly = None
+        limits = self._limits
+        limit = limits.body_bytes
+        options = request.options
         if start + length > limit or (more and options.present & _SIZE1 and (options.size1 or 0) > limit):
             self.discard(key)
-            self._limits.reached(self._body_limit)
+            limits.reached(self._body_limit)
             raise RequestEntityTooLarge(size1=limit)
         if assembly is None:
             assembly = _Assembly(if_none_match=options.if_none_match)
             self._create(key, assembly, length)
-        elif self._bytes + length > self._limits.assembly_bytes:
+        elif self._bytes + length > limits.assembly_bytes:
             self._make_room(request.remote, length, keep=key)
+        assembly.expires_at = time() + self._lifetime
         assembly.body += payload
         self._bytes += length
         if more:
-            return None
-        body = bytes(assembly.body)
+            return _continue(number << 4 | 8 | asked)
+        request.payload = bytes(assembly.body)
         if assembly.if_none_match:
-            request.options = request.options.copy()
+            request.options = options.copy()
             request.options.if_none_match = True
         self.discard(key)
-        return body
+        return None
 
     # Response bodies.
 
@@ -299,15 +300,18 @@ class Assemblies:
         Who fetches the body goes forward in it. A client that comes back to what it had asks for the present state, and
         gets the kept one no longer than it is fresh.
         """
-        key = self._response_key(request)
-        body: ResponseBody | None = self._use(key)
+        key_of, time = self._response_key, self._time
+        key = key_of(request)
+        body: ResponseBody | None = self._latest if key == self._latest_key else self._moved_up(key)
         if body is None:
             return None
+        now = time()
+        body.expires_at = now + self._lifetime
         number, _, exponent = block
         start = number << exponent + 4
         if start > body.furthest:
             body.furthest = start
-        elif request.code in SAFE_METHODS and self._time() >= body.fresh_until:
+        elif request.code in SAFE_METHODS and now >= body.fresh_until:
             self.discard(key)
             return None
         if start + (16 << exponent) >= body.size:
@@ -347,16 +351,14 @@ class Assemblies:
             self._timer.cancel()
             self._timer = None
 
-    def _use(self, key: Key) -> Any:
-        """The body with this key, if there is one: the last one in the order of use now."""
-        # Most blocks are of the transfer that the last one was of, and to compare is cheaper than to look up.
-        held = self._latest
-        if key != self._latest_key:
-            held = self._table.pop(key, None)
-            if held is None:
-                return None
+    def _moved_up(self, key: Key) -> Any:
+        """The body with this key, if there is one: the last one in the order of use now.
+
+        Most blocks are of the transfer that the last one was of; whoever asks compares that first.
+        """
+        held = self._table.pop(key, None)
+        if held is not None:
             self._append(key, held)
-        held.expires_at = self._time() + self._lifetime
         return held
 
     def _append(self, key: Key, held: _Assembly | ResponseBody) -> None:

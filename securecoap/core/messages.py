@@ -79,8 +79,8 @@ class MessageManager:
     """
 
     above: TokenDispatcher
-    above_plain: TokenDispatcher | None = None
-    above_protected: Callable[[Message], bool] | None = None
+    above_plain: TokenDispatcher | None
+    above_protected: Callable[[Message], bool] | None
 
     def __init__(
         self,
@@ -92,6 +92,7 @@ class MessageManager:
         client_credentials: Any = None,
     ) -> None:
         self.client_credentials = client_credentials
+        self.above_plain = self.above_protected = None
         self._scheduler = scheduler
         self._time = clock_of(scheduler)
         self._echo = echo
@@ -132,8 +133,8 @@ class MessageManager:
         if mtype > NON:
             return self._dispatch_answer(message)
         remote = message.remote
-        now = self._time()
-        peers = self.peers
+        time, peers = self._time, self.peers
+        now = time()
         peer = peers.get(remote)
         if peer is None:
             peer = peers.create(remote, now)

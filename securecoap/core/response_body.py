@@ -18,6 +18,7 @@ from securecoap.wire.template import OptionTemplate
 __all__ = ["ResponseBody", "body_etag", "cut", "first_block"]
 
 _DEFAULT_MAX_AGE: Final = 60
+_make_message: Final = Message.inner  # bound once: to look up a class method takes as long as to call it
 
 
 def body_etag(payload: bytes) -> bytes:
@@ -84,14 +85,17 @@ class ResponseBody:
         number, _, exponent = wanted
         start = number << exponent + 4
         end = start + (16 << exponent)
-        if start >= self.size and number:
+        size = self.size
+        if start >= size and number:
             raise BadRequest("the block is beyond the end of the body")
-        value = number << 4 | (8 if end < self.size else 0) | exponent
+        value = number << 4 | (8 if end < size else 0) | exponent
         options = self.template.options(value.to_bytes(value.bit_length() + 7 >> 3, "big"))
         if not number:
             options = options.copy()
             options.size2 = self.size
-        part = Message.inner(self.code or 0, options, self.payload[start:end], None, b"")
-        part.code = self.code
+        code = self.code
+        part = _make_message(code or 0, options, self.payload[start:end], None, b"")
+        if code is None:
+            part.code = None  # the method's
         part.confirmable = self.confirmable
         return part

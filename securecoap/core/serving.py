@@ -47,6 +47,7 @@ _GATE: Final = sum(
 )
 # ... and those that take it off the short way.
 _SPECIAL: Final = sum(1 << number for number in (numbers.BLOCK1, numbers.BLOCK2, numbers.OBSERVE))
+_UNUSUAL: Final = _GATE | _SPECIAL
 _BLOCKS: Final = 1 << numbers.BLOCK1 | 1 << numbers.BLOCK2
 _OBSERVE: Final = 1 << numbers.OBSERVE
 
@@ -126,13 +127,14 @@ class Server:
         """Answer a request, now or later. See `RequestHandler.handle`."""
         request = incoming.request
         options = request.options
-        present = options.present
+        unusual = options.present & _UNUSUAL
         try:
-            if present & _GATE:
+            if unusual & _GATE:
                 self._gate.check_target(request)
             if self._authorize is not None:
                 self._authorize(request)
-            found = self.find(options.known_path or options.uri_path)
+            find = self.find
+            found = find(options.known_path or options.uri_path)
             if found is None:
                 raise nothing_there(request)  # noqa: TRY301  # answered like any handler's error
             resource, parameters = found
@@ -150,9 +152,9 @@ class Server:
                 request.parameters = parameters
             if request.payload and request.code in BODILESS_METHODS:
                 request.payload = b""  # section 5.5: it means nothing, so no handler gets to see it
-            if present & _SPECIAL:
+            if unusual & _SPECIAL:
                 admit(resource, request)
-                if not present & _BLOCKS:
+                if not unusual & _BLOCKS:
                     self._observed(incoming, resource)
                 elif getattr(resource, "assembles_bodies", None) is True:
                     self._assembled(incoming, resource)

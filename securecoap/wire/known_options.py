@@ -20,7 +20,7 @@ __all__ = ["LONGEST", "MARKER", "KnownOptions"]
 MARKER: Final = b"\xff"
 LONGEST: Final = 64
 """Bytes of options that are remembered at all."""
-_ENTRIES: Final = 1024  # the requests for a body of 1 MiB by blocks are so many
+_ENTRIES: Final = 2048  # those for a body of 1 MiB by blocks are half as many, and others come in between
 _SERIES: Final = 256
 _LENGTHS: Final = (2, 1, 3)  # of the value of a block option; numbers from 16 to 4095 take two bytes
 _BLOCKS: Final = frozenset({numbers.BLOCK1, numbers.BLOCK2})

@@ -41,6 +41,8 @@ _REQUESTS: Final = KnownOptions()
 # In front of the payload of a response there is often no more than a Content-Format, and always the same; entity tags
 # and the numbers of notifications are not worth remembering.
 _RESPONSES: Final = KnownOptions(longest=4)
+_recent_requests: Final = _REQUESTS.recent.get
+_recent_responses: Final = _RESPONSES.recent.get
 # The delta of that option, which is another in each message and not worth remembering. Mostly it is the only one.
 _OSCORE_FIRST: Final = 9
 _OSCORE_LONG: Final = 0x9D  # from here on the length is not in the first byte
@@ -179,17 +181,19 @@ class Message:
         if first >> 6 != 1:
             raise FormatError("not version 1")
         length = first & 15
-        if code == 0 and size != 4:
+        if not code and size != 4:
             raise FormatError("Empty message with more than a header")
-        position = 4
-        if length > 12:
+        if length < 13:
+            end = 4 + length
+            token = data[4:end]
+        else:
             length, position = _extended_length(data, length)
-        end = position + length
-        if end > size:
-            raise FormatError("token runs past the end")
-        token = data[position:end]
+            end = position + length
+            token = data[position:end]
         message = _new(cls)
-        if end == size:
+        if end >= size:
+            if end > size:
+                raise FormatError("token runs past the end")
             message.options = _NO_OPTIONS
             message.payload = b""
         elif code < 64 and data[end] >> 4 == _OSCORE_FIRST:
@@ -203,18 +207,14 @@ class Message:
                 message.options, message.payload = decode_options(data, end)
         else:
             # As `KnownOptions.decode`, without its call: most messages come this way.
-            known = _REQUESTS if code < 64 else _RESPONSES
             encoded, marker, payload = data[end:].partition(MARKER)
-            options = known.recent.get(encoded)
+            options = _recent_requests(encoded) if code < 64 else _recent_responses(encoded)
             if options is None:
-                options = known.find(encoded)
-            if options is None:
-                message.options, message.payload = known.decode_anew(data, end)
-            else:
-                if marker and not payload:
-                    raise FormatError("payload marker without payload")
-                message.options = options
-                message.payload = payload
+                options, payload = (_REQUESTS if code < 64 else _RESPONSES).decode(data, end)
+            elif marker and not payload:
+                raise FormatError("payload marker without payload")
+            message.options = options
+            message.payload = payload
         message.code = CODES[code]
         message.mtype = first >> 4 & 3
         message.mid = mid
@@ -228,7 +228,7 @@ class Message:
     @classmethod
     def inner(cls, code: int, options: Options, payload: bytes, remote: Any, token: bytes) -> Self:
         """A message as a layer makes it, of parts that are already in their final form."""
-        message = cls.__new__(cls)
+        message = _new(cls)
         message.code = CODES[code]
         message.options = options
         message.payload = payload

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from securecoap.wire import numbers
-from securecoap.wire.block import Block
+from securecoap.wire.block import BERT_EXPONENT, Block
 
 if TYPE_CHECKING:
     from securecoap.wire.options import Options
@@ -36,6 +36,7 @@ def _table() -> bytes:
 
 
 _COUNTS: Final = _table()
+_IF_NONE_MATCH: Final = 1 << numbers.IF_NONE_MATCH
 
 
 class Blockwise:
@@ -44,21 +45,31 @@ class Blockwise:
     Attributes:
         block1, block2: as in the options.
         operation: the options that all messages of an operation have alike, in order; Request-Tag is among them.
+        present: all options, as `Options.present` has them.
+        fault: why no server over UDP can take a request with them, whatever its body is; ``None`` if one may.
     """
 
-    __slots__ = ("block1", "block2", "operation")
+    __slots__ = ("block1", "block2", "fault", "operation", "present")
 
-    def __init__(self, block1: Block | None, block2: Block | None, operation: tuple[tuple[int, bytes], ...]) -> None:
+    def __init__(
+        self, block1: Block | None, block2: Block | None, operation: tuple[tuple[int, bytes], ...], present: int
+    ) -> None:
         self.block1 = block1
         self.block2 = block2
         self.operation = operation
+        self.present = present
+        self.fault: str | None = None
+        if (block1 is not None and block1[2] == BERT_EXPONENT) or (block2 is not None and block2[2] == BERT_EXPONENT):
+            self.fault = "block size exponent 7 is not for this transport"  # RFC 7959 section 2.2
+        elif block1 is not None and block1[0] and present & _IF_NONE_MATCH:
+            self.fault = "If-None-Match belongs to the first block"  # section 2.10
 
     def with_block(self, number: int, value: bytes) -> Blockwise:
         """Of another part of the operation, with this value of Block1 or Block2 in the place of the one here."""
         block = Block.decode(value)
         if number == numbers.BLOCK1:
-            return Blockwise(block, self.block2, self.operation)
-        return Blockwise(self.block1, block, self.operation)
+            return Blockwise(block, self.block2, self.operation, self.present)
+        return Blockwise(self.block1, block, self.operation, self.present)
 
 
 def blockwise(options: Options) -> Blockwise:
@@ -69,5 +80,5 @@ def blockwise(options: Options) -> Blockwise:
     found = options.blockwise
     if found is None:
         operation = tuple([pair for pair in options.pairs if _COUNTS[pair[0]]])
-        found = options.blockwise = Blockwise(options.block1, options.block2, operation)
+        found = options.blockwise = Blockwise(options.block1, options.block2, operation, options.present)
     return found

@@ -87,10 +87,10 @@ def test_what_is_remembered_is_bounded() -> None:
     known = KnownOptions()
     for number in range(5000):
         known.decode(head(number % 100, b"%d" % (number // 2)), 0)
-        assert len(known.recent) <= 1024
-        assert len(known._older) <= 1024
+        assert len(known.recent) <= 2048
+        assert len(known._older) <= 2048
         assert len(known._series) <= 256
-    assert len(known._older) == 1024
+    assert len(known._older) == 2048
 
 
 def test_what_is_long_is_not_remembered() -> None:
