@@ -7,6 +7,7 @@ with it (`securecoap.core.client`).
 
 from __future__ import annotations
 
+from asyncio import Future
 from typing import TYPE_CHECKING, Final
 
 from securecoap.errors import SessionEnded, Unreachable
@@ -14,8 +15,6 @@ from securecoap.wire import numbers
 from securecoap.wire.codes import BODILESS_METHODS
 
 if TYPE_CHECKING:
-    import asyncio
-
     from securecoap.core.common import Common
     from securecoap.interfaces import Cancel, RequestInterface
     from securecoap.wire.message import Message
@@ -48,7 +47,7 @@ class PlainRequest:
 
     request: Message
     interface: RequestInterface
-    answer: asyncio.Future[Message]
+    answer: Future[Message]
     begun_at: float
     _common: Common
     _end: Cancel | None
@@ -110,7 +109,7 @@ def begin_plain(message: Message, common: Common) -> PlainRequest | None:
     plain = _new(PlainRequest)  # for each request, and twice as fast as to call the class
     plain.request = message
     plain.interface = interface
-    plain.answer = common.loop.create_future()
+    plain.answer = Future(loop=common.loop)
     plain.begun_at = now = common.time()
     plain._common = common  # noqa: SLF001  # it is made here only
     plain._end = None  # noqa: SLF001  # likewise

@@ -139,7 +139,7 @@ class DtlsInterface:
             sock, loop, received, self._failed, packet_info=packet_info, bursts=not packet_info, errors=False
         )
         self.address: SocketAddress = self._socket.address
-        self._resolver = Resolver(loop, self._socket.family)
+        self._resolver = Resolver(loop, self._socket.family, self.scheme)
 
     @property
     def endpoint(self) -> str:
@@ -253,7 +253,7 @@ class DtlsInterface:
         if selected is None:
             raise CredentialsMissing("coaps needs a dtls credential, and there is none for this request")
         credential = self._addressed.find(selected, message)
-        peer = await self._resolver.resolve(f"coaps://{message.unresolved_remote}")
+        peer = await self._resolver.resolve(message.unresolved_remote)
         while True:
             attempt = self._attempts.get(peer)
             if attempt is None:
@@ -267,7 +267,7 @@ class DtlsInterface:
         if message.remote is not None or message.scheme != "coaps":
             return None
         selected = self._select(message)
-        peer = self._resolver.known(f"coaps://{message.unresolved_remote}")
+        peer = self._resolver.known(message.unresolved_remote)
         if selected is None or peer is None or peer in self._attempts:
             return None
         return self._live(peer, self._addressed.find(selected, message))

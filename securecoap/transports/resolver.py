@@ -37,22 +37,23 @@ class Resolver:
     Args:
         loop: resolves names, and has the time.
         family: of the socket; for an IPv6 one, IPv4 addresses are mapped.
+        scheme: of the URIs whose authorities are asked for; it has the default port.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, family: socket.AddressFamily) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, family: socket.AddressFamily, scheme: str) -> None:
         self._loop = loop
         self._family = family
+        self._scheme = scheme
         self._refused_at: dict[SocketAddress, float] = {}
-        self._known: dict[str, tuple[float, list[SocketAddress]]] = {}  # by URI: until when, and what
+        self._known: dict[str, tuple[float, list[SocketAddress]]] = {}  # by authority: until when, and what
 
-    def known(self, uri: str) -> SocketAddress | None:
+    def known(self, authority: str | None) -> SocketAddress | None:
         """As `resolve`, if that takes no waiting because it was asked lately; ``None`` otherwise."""
-        found = self._known.get(uri)
-        if found is None:
+        if authority is None or (found := self._known.get(authority)) is None:
             return None
         until, addresses = found
         if until != _ALWAYS and self._loop.time() >= until:
-            del self._known[uri]
+            del self._known[authority]
             return None
         return min(addresses, key=self._rank) if self._refused_at else addresses[0]
 
@@ -63,17 +64,17 @@ class Resolver:
             del self._refused_at[next(iter(self._refused_at))]
         self._refused_at[peer] = self._loop.time()
 
-    async def resolve(self, uri: str) -> SocketAddress:
-        """The address for a URI's authority.
+    async def resolve(self, authority: str) -> SocketAddress:
+        """The address for ``host`` or ``host:port`` as in a URI.
 
         Raises:
             Unreachable: there is none.
             UriError: the authority is malformed.
         """
-        known = self.known(uri)
+        known = self.known(authority)
         if known is not None:
             return known
-        parsed = parse_uri(uri)
+        parsed = parse_uri(f"{self._scheme}://{authority}")
         flags = socket.AI_NUMERICHOST if is_ip_literal(parsed.host) else 0
         try:
             found = await self._loop.getaddrinfo(parsed.host, parsed.port, type=socket.SOCK_DGRAM, flags=flags)
@@ -89,7 +90,7 @@ class Resolver:
             raise Unreachable(f"{parsed.host} has no address that this endpoint can reach")
         if len(self._known) >= _KNOWN:
             del self._known[next(iter(self._known))]
-        self._known[uri] = (_ALWAYS if flags else self._loop.time() + _KNOWN_FOR, addresses)
+        self._known[authority] = (_ALWAYS if flags else self._loop.time() + _KNOWN_FOR, addresses)
         return min(addresses, key=self._rank)
 
     def _rank(self, address: SocketAddress) -> float:

@@ -150,7 +150,7 @@ class UdpInterface:
         )
         self.address = self._socket.address
         self.local_host = host_text(self.address)
-        self._resolver = Resolver(loop, self._socket.family)
+        self._resolver = Resolver(loop, self._socket.family, self.scheme)
         # Two generations, so that strangers cannot make it grow; an address made again equals the earlier one.
         self._known: dict[SocketAddress | tuple[SocketAddress, bytes], UdpAddress] = {}
         self._earlier: dict[SocketAddress | tuple[SocketAddress, bytes], UdpAddress] = {}
@@ -222,14 +222,14 @@ class UdpInterface:
             return remote if type(remote) is UdpAddress and remote.interface is self else None
         if message.scheme not in {None, "coap"} or message.unresolved_remote is None or self.is_multicast:
             return None
-        peer = await self._resolver.resolve(f"coap://{message.unresolved_remote}")
+        peer = await self._resolver.resolve(message.unresolved_remote)
         return self._address(peer)
 
     def recognize_remote(self, message: Message) -> EndpointAddress | None:
         """The address of a destination that needs no waiting; see `MessageInterface.recognize_remote`."""
         if message.remote is not None or message.scheme != "coap" or self.is_multicast:
             return None
-        peer = self._resolver.known(f"coap://{message.unresolved_remote}")
+        peer = self._resolver.known(message.unresolved_remote)
         return None if peer is None else self._known.get(peer) or self._new_address(peer, None)
 
     async def shutdown(self) -> None:

@@ -31,12 +31,12 @@ class Names:
 
 
 def resolve(names: Names, resolver: Resolver) -> Any:
-    return asyncio.run(resolver.resolve("coap://name.example"))
+    return asyncio.run(resolver.resolve("name.example"))
 
 
 def test_the_first_address_is_taken_until_it_refuses() -> None:
     names = Names(SIX, FOUR)
-    resolver = Resolver(names, socket.AF_INET6)
+    resolver = Resolver(names, socket.AF_INET6, "coap")
     assert resolve(names, resolver) == ("::1", 5683, 0, 0)
     resolver.refused(("::1", 5683, 0, 0))
     assert resolve(names, resolver) == MAPPED
@@ -46,7 +46,7 @@ def test_the_first_address_is_taken_until_it_refuses() -> None:
 
 def test_when_all_refuse_the_one_is_taken_that_did_so_first() -> None:
     names = Names(SIX, FOUR)
-    resolver = Resolver(names, socket.AF_INET6)
+    resolver = Resolver(names, socket.AF_INET6, "coap")
     resolver.refused(("::1", 5683, 0, 0))
     names.now += 1
     resolver.refused(MAPPED)
@@ -55,7 +55,7 @@ def test_when_all_refuse_the_one_is_taken_that_did_so_first() -> None:
 
 def test_refusals_are_bounded() -> None:
     names = Names(SIX, FOUR)
-    resolver = Resolver(names, socket.AF_INET6)
+    resolver = Resolver(names, socket.AF_INET6, "coap")
     resolver.refused(("::1", 5683, 0, 0))
     for port in range(300):
         resolver.refused(("::2", port, 0, 0))
@@ -65,4 +65,4 @@ def test_refusals_are_bounded() -> None:
 def test_no_address_of_the_family() -> None:
     names = Names(SIX)
     with pytest.raises(Unreachable):
-        resolve(names, Resolver(names, socket.AF_INET))
+        resolve(names, Resolver(names, socket.AF_INET, "coap"))

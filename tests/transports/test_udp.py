@@ -211,11 +211,11 @@ async def test_names_that_do_not_resolve() -> None:
         await here.get("coap://does-not-exist.invalid/hello")
     loop = asyncio.get_running_loop()
     with pytest.raises(Unreachable):
-        await Resolver(loop, socket.AF_INET).resolve("coap://[::1]")
+        await Resolver(loop, socket.AF_INET, "coap").resolve("[::1]")
     with pytest.raises(UriError):
-        await Resolver(loop, socket.AF_INET).resolve("coap://[::1")
-    assert await Resolver(loop, socket.AF_INET).resolve("coap://127.0.0.1") == ("127.0.0.1", 5683)
-    mapped = await Resolver(loop, socket.AF_INET6).resolve("coap://127.0.0.1:77")
+        await Resolver(loop, socket.AF_INET, "coap").resolve("[::1")
+    assert await Resolver(loop, socket.AF_INET, "coap").resolve("127.0.0.1") == ("127.0.0.1", 5683)
+    mapped = await Resolver(loop, socket.AF_INET6, "coap").resolve("127.0.0.1:77")
     assert mapped == ("::ffff:127.0.0.1", 77, 0, 0)
     await here.close()
 
