@@ -8,8 +8,10 @@ import pytest
 
 from securecoap.credentials import CredentialsMap, OscoreContext
 from securecoap.derivation import adopt_window, derive, name_of, request_of, restore_window, saved_window
+from securecoap.oscore.context import derive_keys
 from securecoap.oscore.window import ReplayWindow
 from securecoap.state import SavedWindow
+from securecoap.state.fingerprint import former_fingerprint
 from tests.oscore import vectors
 
 PLAIN: dict[str, Any] = {
@@ -56,34 +58,39 @@ def test_the_context_is_that_of_the_rfc() -> None:
 
 
 def test_state_goes_by_what_makes_a_nonce_and_not_by_names() -> None:
-    name = name_of(credential())
-    same = (credential(":b"), credential(window=64), credential(**{"recipient-id": {"hex": "02"}}))
-    others = (
-        {"secret": {"hex": "00" * 16}},
+    base = name_of(credential())
+    same: list[dict[str, Any]] = [
+        {"label": ":b"},
+        {"window": 64, "echo": False},
+        {"recipient-id": {"hex": "77"}},  # the peer's key is not ours
+        {"algorithm": "AES-CCM-16-64-128"},
+        {"salt": {"hex": vectors.SALT.hex() + "00" * 24}},  # HMAC pads with zeros
+    ]
+    assert {name_of(credential(**change)) for change in same} == {base}
+    assert name_of(credential(salt=None)) == name_of(credential(salt={"hex": "00" * 32}))
+    others: list[dict[str, Any]] = [
+        {"salt": {"hex": "01"}},
         {"salt": None},
-        {"sender-id": {"hex": "07"}},
+        {"secret": {"hex": "00" * 16}},
+        {"sender-id": {"hex": "77"}},
         {"id-context": {"hex": ""}},
-        {"id-context": {"hex": "37"}},
-        {"algorithm": "AES-CCM-16-128-128"},
+        {"id-context": {"hex": "00"}},
         {"kdf-hashfun": "SHA-512"},
-    )
-    assert {name_of(one) for one in same} == {name}
-    names = {name_of(credential(**change)) for change in others}
-    assert len(names | {name}) == len(others) + 1
-    # HMAC fills its key with zeros: with such a salt keys are those without one, and so is their state.
-    assert name_of(credential(salt={"hex": "0000"})) == name_of(credential(salt=None))
+        {"algorithm": "A128GCM"},
+        {"algorithm": "AES-CCM-16-128-128"},
+    ]
+    assert len({base, *(name_of(credential(**change)) for change in others)}) == len(others) + 1
 
 
 def test_a_store_is_told_how_earlier_versions_called_it() -> None:
+    """They hashed the derived keys themselves."""
     one = credential()
     request = request_of(one, name_of(one))
     assert (request.fingerprint, request.label, request.basedir) == (name_of(one), ":a", None)
+    keys = derive_keys(vectors.SECRET, vectors.SALT, b"", b"\x01")
     assert request.former is not None
-    former = request.former(request.source)
-    assert len(former) == 32
-    assert former != request.fingerprint
-    assert former == request_of(credential(":b"), b"").former(credential(":b"))  # type: ignore[misc]  # there is one
-    assert former != request.former(credential(**{"sender-id": {"hex": "07"}}))
+    assert request.former(request.source) == former_fingerprint(keys.sender_key, keys.common_iv, b"", 10)
+    assert vectors.SECRET.hex() not in repr(request)
 
 
 @pytest.mark.parametrize("accept_first", [False, True])

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from securecoap.config import TransportParameters
 from securecoap.core.peers import MessageIds
+from securecoap.oscore.sender import Sender
 from securecoap.resources import Resource, Site
 from securecoap.wire.codes import Code
 from securecoap.wire.message import ACK, CON, NON, RST, Message
+from tests.oscore import vectors
+from tests.oscore.fakes import Contexts, Numbers
+from tests.simulation.endpoints import Pair
 
 if TYPE_CHECKING:
     from tests.simulation.endpoints import Endpoint
     from tests.simulation.network import Sent
 
-__all__ = ["ACK", "CON", "NON", "RST", "Plain", "Slow", "kinds", "site_of", "use_up", "wire"]
+__all__ = ["ACK", "CON", "NON", "RST", "Plain", "Slow", "kinds", "protected", "site_of", "use_up", "wire"]
 
 
 class Plain(Resource):
@@ -76,6 +80,24 @@ def wire(mtype: int, code: int, mid: int, token: bytes = b"", options: bytes = b
 def kinds(sent: list[Sent]) -> list[tuple[int, int]]:
     """Type and code of each datagram."""
     return [(one.mtype, one.code) for one in sent]
+
+
+def protected(site: Site, seed: int = 0, **options: Any) -> Pair:
+    """A pair whose requests OSCORE protects, by the contexts of RFC 8613 appendix C.1; the server calls it ``:device``.
+
+    Args:
+        site, seed, options: see `Pair`.
+    """
+    loop = asyncio.get_running_loop()
+    ours, theirs = vectors.context("C.1.1"), vectors.context("C.1.2")
+    for context in (ours, theirs):
+        context.sender = Sender(Numbers(), loop)
+    theirs.claims = (":device",)
+    client = Contexts(ours)
+    client.client = ours
+    return Pair(
+        site, seed, client_options={"contexts": client}, server_options={"contexts": Contexts(theirs)}, **options
+    )
 
 
 def use_up(endpoint: Endpoint, peer: str, left: int = 0) -> MessageIds:

@@ -10,17 +10,14 @@ import pytest
 from securecoap.core.draining import RETRY_AFTER, drain
 from securecoap.core.plumbing import exchange
 from securecoap.errors import Unauthorized
-from securecoap.oscore.sender import Sender
 from securecoap.resources import Resource
 from securecoap.wire.block import Block
 from securecoap.wire.codes import Code
 from securecoap.wire.message import ACK, CON, Message
-from tests.oscore import vectors
-from tests.oscore.fakes import Contexts, Numbers
 from tests.simulation.clock import settle, virtual
 from tests.simulation.endpoints import Endpoint, Pair
 
-from .helpers import GET, PATH_X, Plain, Slow, kinds, site_of, wire
+from .helpers import GET, PATH_X, Plain, Slow, kinds, protected, site_of, wire
 from .observing import State, acknowledge, register
 
 UNAVAILABLE = int(Code.SERVICE_UNAVAILABLE)
@@ -343,8 +340,7 @@ async def test_the_policy_is_asked_about_each_block_as_before() -> None:
 
 @virtual
 async def test_a_protected_body_under_way() -> None:
-    site = site_of(x=Bodies())
-    async with protected(site, **SLOWLY) as pair:
+    async with protected(site_of(x=Bodies()), **SLOWLY) as pair:
         transfer = pair.client.ask(Code.GET, "x").response
         await asyncio.sleep(1)
         ending = asyncio.ensure_future(end(pair.server))
@@ -354,13 +350,3 @@ async def test_a_protected_body_under_way() -> None:
         assert response.payload == BODY
         assert response.remote.security == "oscore"
         assert await ending < 3
-
-
-def protected(site: Any, **network: Any) -> Pair:
-    loop = asyncio.get_running_loop()
-    ours, theirs = vectors.context("C.1.1"), vectors.context("C.1.2")
-    for context in (ours, theirs):
-        context.sender = Sender(Numbers(), loop)
-    client = Contexts(ours)
-    client.client = ours
-    return Pair(site, client_options={"contexts": client}, server_options={"contexts": Contexts(theirs)}, **network)

@@ -14,30 +14,14 @@ from securecoap.wire.message import CON, RST, Message
 from tests.oscore import vectors
 from tests.oscore.fakes import Contexts, Numbers
 from tests.simulation.clock import settle, virtual
-from tests.simulation.endpoints import Endpoint, Pair
+from tests.simulation.endpoints import Endpoint
 
-from .helpers import site_of
+from .helpers import protected, site_of
 from .observing import State
 
 if TYPE_CHECKING:
+    from tests.simulation.endpoints import Pair
     from tests.simulation.network import Sent
-
-
-def secured(state: State, seed: int = 0, **network: Any) -> Pair:
-    loop = asyncio.get_running_loop()
-    ours, theirs = vectors.context("C.1.1"), vectors.context("C.1.2")
-    for context in (ours, theirs):
-        context.sender = Sender(Numbers(), loop)
-    theirs.claims = (":device",)
-    client = Contexts(ours)
-    client.client = ours
-    return Pair(
-        site_of(x=state),
-        seed,
-        client_options={"contexts": client},
-        server_options={"contexts": Contexts(theirs)},
-        **network,
-    )
 
 
 async def observing(pair: Pair, confirmable: bool | None = None) -> Any:
@@ -59,8 +43,7 @@ def requests_of(pair: Pair) -> list[Sent]:
 @virtual
 async def test_r131_r132_each_registration_and_cancellation_has_a_partial_iv_of_its_own() -> None:
     state = State(Message(payload=b"0", max_age=10))
-    pair = secured(state)
-    async with pair:
+    async with protected(site_of(x=state)) as pair:
         request = await observing(pair)
         await asyncio.sleep(60)
         request.observation.cancel()
@@ -78,8 +61,7 @@ async def test_r131_r132_each_registration_and_cancellation_has_a_partial_iv_of_
 @virtual
 async def test_eventual_consistency_over_a_bad_network(seed: int) -> None:
     state = State()
-    pair = secured(state, seed, loss=0.15, duplication=0.2, delay=(0.01, 3.0))
-    async with pair:
+    async with protected(site_of(x=state), seed, loss=0.15, duplication=0.2, delay=(0.01, 3.0)) as pair:
         request = await observing(pair)
         seen = []
 
@@ -102,8 +84,7 @@ async def test_eventual_consistency_over_a_bad_network(seed: int) -> None:
 async def test_r110_what_replaces_a_notification_is_protected_anew() -> None:
     """Another plaintext under the same Partial IV would break the cipher."""
     state = State()
-    pair = secured(state)
-    async with pair:
+    async with protected(site_of(x=state)) as pair:
         request = await observing(pair)
         pair.network.drop = lambda sent: sent.destination == "client"
         for number in range(1, 30):
@@ -123,8 +104,7 @@ async def test_r110_what_replaces_a_notification_is_protected_anew() -> None:
 @virtual
 async def test_one_rendering_and_a_seal_for_each() -> None:
     state = State()
-    pair = secured(state)
-    async with pair:
+    async with protected(site_of(x=state)) as pair:
         requests = [await observing(pair, confirmable) for confirmable in (None, True, False)]
         state.renderings = 0
         state.set(b"1")
@@ -139,8 +119,7 @@ async def test_one_rendering_and_a_seal_for_each() -> None:
 @virtual
 async def test_the_end_of_the_context_ends_it() -> None:
     state = State()
-    pair = secured(state)
-    async with pair:
+    async with protected(site_of(x=state)) as pair:
         request = await observing(pair)
         state.set(b"1")
         assert await take(request) == b"1"
@@ -161,8 +140,7 @@ async def test_the_end_of_the_context_ends_it() -> None:
 async def test_r159_a_client_that_was_restarted_takes_no_earlier_notification() -> None:
     """Appendix B.1.3: it has lost what tells a replay, so it knows of no observation, and registers again."""
     state = State()
-    pair = secured(state)
-    async with pair:
+    async with protected(site_of(x=state)) as pair:
         request = await observing(pair)
         state.set(b"1")
         assert await take(request) == b"1"

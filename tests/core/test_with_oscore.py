@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from securecoap.config import TransportParameters
 from securecoap.errors import RequestTimeout
-from securecoap.oscore.sender import Sender
-from securecoap.resources import ObservableResource, Site
+from securecoap.resources import ObservableResource
 from securecoap.wire.codes import Code
 from securecoap.wire.message import CON, Message
-from tests.oscore import vectors
-from tests.oscore.fakes import Contexts, Numbers
 from tests.simulation.clock import virtual
-from tests.simulation.endpoints import Pair
+
+from .helpers import protected, site_of
+
+if TYPE_CHECKING:
+    from tests.simulation.endpoints import Pair
 
 
 class Counting(ObservableResource):
@@ -41,23 +42,7 @@ class Counting(ObservableResource):
 
 
 def secured(resource: Counting, seed: int, **network: Any) -> Pair:
-    site = Site()
-    site.add("/x", resource)
-    loop = asyncio.get_running_loop()
-    ours, theirs = vectors.context("C.1.1"), vectors.context("C.1.2")
-    for context in (ours, theirs):
-        context.sender = Sender(Numbers(), loop)
-    theirs.claims = (":device",)
-    client = Contexts(ours)
-    client.client = ours
-    return Pair(
-        site,
-        seed,
-        parameters=TransportParameters(nstart=4),
-        client_options={"contexts": client},
-        server_options={"contexts": Contexts(theirs)},
-        **network,
-    )
+    return protected(site_of(x=resource), seed, parameters=TransportParameters(nstart=4), **network)
 
 
 @pytest.mark.parametrize("code", [Code.POST, Code.PUT])

@@ -42,6 +42,12 @@ class Parent:
         )
 
 
+@pytest.fixture
+def parent() -> Parent:
+    """One whose workers are good, until it says how else."""
+    return Parent()
+
+
 @asynccontextmanager
 async def running(parent: Parent, **arguments: Any) -> AsyncIterator[Supervisor]:
     supervisor = parent.make(**arguments)
@@ -59,17 +65,22 @@ async def until(condition: Callable[[], Any]) -> None:
             await asyncio.sleep(0.005)
 
 
+def kill(supervisor: Supervisor) -> None:
+    """End the first worker the hard way."""
+    process = supervisor.workers[0].process
+    assert process is not None
+    os.kill(process.pid, signal.SIGKILL)
+
+
 def pids(supervisor: Supervisor) -> list[int | None]:
     return [None if worker.process is None else worker.process.pid for worker in supervisor.workers]
 
 
 @real
-async def test_one_that_dies_is_begun_anew(caplog: pytest.LogCaptureFixture) -> None:
-    parent = Parent()
+async def test_one_that_dies_is_begun_anew(parent: Parent, caplog: pytest.LogCaptureFixture) -> None:
     async with running(parent) as supervisor:
         before = pids(supervisor)
-        assert before[0] is not None
-        os.kill(before[0], signal.SIGKILL)
+        kill(supervisor)
         await until(lambda: supervisor.ready == 1)
         await until(lambda: supervisor.ready == 2)
         assert pids(supervisor)[1] == before[1]
@@ -80,8 +91,7 @@ async def test_one_that_dies_is_begun_anew(caplog: pytest.LogCaptureFixture) -> 
 
 
 @real
-async def test_one_that_says_nothing_is_ended(caplog: pytest.LogCaptureFixture) -> None:
-    parent = Parent()
+async def test_one_that_says_nothing_is_ended(parent: Parent, caplog: pytest.LogCaptureFixture) -> None:
     parent.how = "silent"
     async with running(parent, patience=3.0) as supervisor:
         # It has been heard at its beginning only. The other one is talked to.
@@ -97,13 +107,10 @@ async def test_one_that_says_nothing_is_ended(caplog: pytest.LogCaptureFixture) 
 
 
 @real
-async def test_pauses_grow() -> None:
-    parent = Parent()
+async def test_pauses_grow(parent: Parent) -> None:
     async with running(parent) as supervisor:
         parent.how = "dies"
-        first = pids(supervisor)[0]
-        assert first is not None
-        os.kill(first, signal.SIGKILL)
+        kill(supervisor)
         await until(lambda: len(parent.begun) >= 3)
         assert [pause for _, pause in parent.begun[:3]] == [0.2, 0.4, 0.8]
         parent.how = "good"
@@ -112,8 +119,7 @@ async def test_pauses_grow() -> None:
 
 @pytest.mark.parametrize(("how", "fault"), [("faulty", "this\nand that"), ("dies", "ended before it served")])
 @real
-async def test_one_that_cannot_begin_ends_the_start(how: str, fault: str) -> None:
-    parent = Parent()
+async def test_one_that_cannot_begin_ends_the_start(parent: Parent, how: str, fault: str) -> None:
     parent.how = how
     with pytest.raises(ConfigurationError, match=fault):
         async with running(parent):
@@ -121,8 +127,7 @@ async def test_one_that_cannot_begin_ends_the_start(how: str, fault: str) -> Non
 
 
 @real
-async def test_one_that_does_not_take_other_credentials_begins_anew_with_them() -> None:
-    parent = Parent()
+async def test_one_that_does_not_take_other_credentials_begins_anew_with_them(parent: Parent) -> None:
     parent.how = "stubborn"
     async with running(parent) as supervisor:
         before = pids(supervisor)
@@ -133,14 +138,11 @@ async def test_one_that_does_not_take_other_credentials_begins_anew_with_them() 
 
 
 @real
-async def test_one_that_is_about_to_begin_gets_other_credentials_as_soon_as_it_has_begun() -> None:
+async def test_one_that_is_about_to_begin_gets_other_credentials_as_soon_as_it_has_begun(parent: Parent) -> None:
     """However many come meanwhile: it is not ended for them, or it would never begin."""
-    parent = Parent()
     async with running(parent) as supervisor:
         parent.how = "slow"
-        first = pids(supervisor)[0]
-        assert first is not None
-        os.kill(first, signal.SIGKILL)
+        kill(supervisor)
         await until(lambda: b"a sign" in parent.needs)
         begins = pids(supervisor)[0]
         switches = [asyncio.create_task(supervisor.switch(OTHERS)) for _ in range(5)]
@@ -152,28 +154,22 @@ async def test_one_that_is_about_to_begin_gets_other_credentials_as_soon_as_it_h
 
 
 @real
-async def test_one_that_ends_instead_of_beginning_keeps_no_reload_waiting() -> None:
-    parent = Parent()
+async def test_one_that_ends_instead_of_beginning_keeps_no_reload_waiting(parent: Parent) -> None:
     async with running(parent) as supervisor:
         parent.how = "slow"
-        first = pids(supervisor)[0]
-        assert first is not None
-        os.kill(first, signal.SIGKILL)
+        kill(supervisor)
         await until(lambda: b"a sign" in parent.needs)
         switch = asyncio.create_task(supervisor.switch(OTHERS))
         await asyncio.sleep(0)
         parent.how = "good"
-        second = pids(supervisor)[0]
-        assert second is not None
-        os.kill(second, signal.SIGKILL)
+        kill(supervisor)
         await switch
         await until(lambda: supervisor.ready == 2)
         assert supervisor.restarts == 2
 
 
 @real
-async def test_what_they_need_and_count() -> None:
-    parent = Parent()
+async def test_what_they_need_and_count(parent: Parent) -> None:
     async with running(parent) as supervisor:
         await until(lambda: len(parent.needs) == 2)
         supervisor.granted(b"this", None)
@@ -190,8 +186,7 @@ async def test_what_they_need_and_count() -> None:
 
 
 @real
-async def test_one_that_does_not_end_is_ended(caplog: pytest.LogCaptureFixture) -> None:
-    parent = Parent()
+async def test_one_that_does_not_end_is_ended(parent: Parent, caplog: pytest.LogCaptureFixture) -> None:
     parent.how = "stays"
     supervisor = parent.make()
     await supervisor.start()
