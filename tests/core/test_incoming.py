@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from securecoap.config import Limits
 from securecoap.core.incoming import IncomingExchange, open_exchange
-from securecoap.core.peers import make_peer
+from securecoap.core.peers import PeerTable, make_peer
 from securecoap.interfaces import Exchange
-from securecoap.wire.message import CON, NON
+from securecoap.wire.codes import Code
+from securecoap.wire.message import CON, NON, Message
 
 if TYPE_CHECKING:
     from securecoap.core.peers import Peer
@@ -63,3 +65,38 @@ def test_nobody_hears_what_becomes_of_the_response_before_he_asks() -> None:
     exchange.tell(Fate())
     exchange.acknowledged()
     assert Fate.heard == ["acknowledged"]
+
+
+class Sending:
+    """Stands in for the message layer, too: it keeps answers."""
+
+    def __init__(self) -> None:
+        self.peers = PeerTable(Limits(), 247.0, lambda _now: None)
+        self.sent: list[tuple[bytes, object]] = []
+
+    def send_datagram(self, datagram: bytes, remote: object) -> None:
+        self.sent.append((datagram, remote))
+
+
+def test_a_response_goes_with_the_acknowledgement_once_and_is_kept_for_duplicates() -> None:
+    manager = Sending()
+    exchange, peer = opened(manager, CON)
+    peer.recent[~7] = b""
+    response = Message(payload=b"hello", content_format=0)
+    before = response.options.pairs
+    remote: Any = object()
+    assert exchange.piggyback(Code.CONTENT, response, b"tok", remote)
+    expected = b"\x63\x45\x00\x07tok\xc0\xffhello"
+    assert manager.sent == [(expected, remote)]
+    assert peer.recent == {~7: expected}
+    assert manager.peers.stored_bytes == len(expected)
+    assert (response.code, response.options.pairs, response.token) == (None, before, b"")
+    assert not exchange.piggyback(Code.CONTENT, response, b"tok", remote)
+    assert len(manager.sent) == 1
+
+
+def test_no_response_goes_with_an_acknowledgement_that_is_not_due() -> None:
+    manager = Sending()
+    exchange, peer = opened(manager, NON)
+    assert not exchange.piggyback(Code.CONTENT, Message(), b"", object())  # type: ignore[arg-type]  # nobody asks it
+    assert (manager.sent, peer.recent) == ([], {})

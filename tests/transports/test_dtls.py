@@ -268,6 +268,7 @@ def test_an_ended_address_is_never_sent_to():
         sent = []
         client._socket, socket = SimpleNamespace(send=lambda *datagram: sent.append(datagram)), client._socket
         client.send(message_to(first))
+        assert not client.send_datagram(message_to(first, ACK, 1, Code.CONTENT).encode(), first)
         client._socket = socket
         assert sent == []  # not even under the old keys, which the peer could not read any more
         await asyncio.sleep(0)
