@@ -1,13 +1,14 @@
 """Stateless cookies of the HelloVerifyRequest (RFC 6347 section 4.2.1).
 
 A cookie is an HMAC over the peer's address and what its ClientHello says, so that the server keeps nothing until the
-peer has shown that it receives at that address. Must not know sockets: the address is any value whose ``repr`` tells
-addresses apart.
+peer has shown that it receives at that address. Must not know sockets: an address is a plain value, or a tuple of some,
+that ``marshal`` turns into bytes. (In version 2 of its format equal values become equal bytes; nothing reads them.)
 """
 
 from __future__ import annotations
 
 from hmac import compare_digest
+from marshal import dumps
 from typing import TYPE_CHECKING, Final
 
 from securecoap.dtls.key_schedule import KeyedHash
@@ -40,8 +41,7 @@ class CookieJar:
         keys = self._keys
         if now >= keys.next_at:
             keys.rotate(now)
-        address = repr(peer).encode()
-        bound = len(address).to_bytes(2, "big") + address + parameters
+        bound = dumps(peer, 2) + parameters  # what was dumped says itself where it ends
         wanted = keys.current.digest(bound)[:COOKIE_LENGTH]
         if len(cookie) == COOKIE_LENGTH:
             if compare_digest(cookie, wanted):
