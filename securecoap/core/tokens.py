@@ -1,9 +1,10 @@
 """The token layer: which response belongs to which request (RFC 7252 section 5.3, extended tokens of RFC 8974).
 
-It makes tokens, matches responses by token and remote address, applies the rules for options that must be understood
-(section 5.4.1), and asks a stranger to show that it receives before it is sent more than its budget (RFC 9175 section
-2.4). The interest in a request is held in `securecoap.core.outgoing` and `securecoap.core.answering`. It knows nothing
-of Message IDs, retransmission, blocks or resources.
+It makes tokens, matches responses by token and remote address where the layer below has not told by its acknowledgement
+which request is meant, applies the rules for options that must be understood (section 5.4.1), and asks a stranger to
+show that it receives before it is sent more than its budget (RFC 9175 section 2.4). The interest in a request is held
+in `securecoap.core.outgoing` and `securecoap.core.answering`. It knows nothing of Message IDs, retransmission, blocks or
+resources.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ _RANDOM_POOL: Final = 2048
 
 class TokenManager:
     """Matches responses to requests over one `TokenInterface`; a `RequestInterface` above.
+
+    A Confirmable request is in no table until it is acknowledged: until then the layer below has its exchange, and tells
+    it of a response, and of the end of its peer.
 
     Args:
         below: the layer that carries messages with tokens.
@@ -273,7 +277,7 @@ class TokenManager:
         return [one for remote in self._incoming for one in self._incoming.of(remote)]
 
     def close(self) -> None:
-        """End the interest in every incoming request, and fail our own."""
+        """End the interest in every incoming request, and fail those of ours that the layers below are done with."""
         for incoming in self.incoming():
             incoming.end_interest()
         error = RequestFailed("the endpoint was closed")
