@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from hmac import compare_digest
 from marshal import dumps
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.dtls.key_schedule import KeyedHash
 from securecoap.dtls.rotation import RotatingKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable
 
 __all__ = ["COOKIE_LENGTH", "CookieJar"]
 
@@ -33,7 +33,7 @@ class CookieJar:
     ) -> None:
         self._keys = RotatingKeys(_make_key, random, lifetime, now, shared=shared, label=b"cookie")
 
-    def demand(self, cookie: bytes, peer: Hashable, parameters: bytes, now: float) -> bytes | None:
+    def demand(self, cookie: bytes, peer: Any, parameters: bytes, now: float) -> bytes | None:
         """Return the cookie that this peer has to send with these ClientHello parameters; ``None`` if it did.
 
         One is good that was made here, lately, for this peer and these parameters.

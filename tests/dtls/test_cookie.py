@@ -38,7 +38,7 @@ def test_cookie_is_for_one_address_and_one_hello():
 def test_equal_addresses_are_equal_whoever_made_them():
     """What the system gives for each datagram is another object, and maybe no interned string."""
     cookies = jar()
-    again = ("".join(["192.0.", "2.1"]), int("5684"))
+    again = (b"192.0.2.1".decode(), int("5684"))
     assert check(cookies, make(cookies, PEER, b"hello", 0.0), again, b"hello", 1.0)
     local = (again, bytes(20))
     assert check(cookies, make(cookies, (PEER, bytes(20)), b"hello", 0.0), local, b"hello", 1.0)
