@@ -6,6 +6,7 @@ message again until somebody ends it. It never sees what comes in; `securecoap.c
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Outgoing", "Transmission"]
 
 _new: Final = object.__new__
+_log: Final = logging.getLogger(__name__)
 
 
 class Outgoing:
@@ -207,6 +209,10 @@ class Transmission:
         ids.are_awaited = True
         free_at = ids.free_at
         self._used_up.add(free_at, peer)
+        seconds = free_at - self._time()
+        _log.warning(
+            "all Message IDs of %s are in use: what is to be sent waits %.0f s", peer.address.hostinfo, seconds
+        )
         for one in list(peer.queue):
             _tell_delayed(one, free_at)
 

@@ -87,8 +87,8 @@ async def test_seventy_thousand_messages_arrive_and_none_has_the_id_of_another()
 
 
 @virtual
-async def test_requests_wait_and_have_their_whole_time_for_the_answer() -> None:
-    """The wait is longer than a request may take for its answer; none of it is the peer's."""
+async def test_requests_wait_and_have_their_whole_time_for_the_answer(caplog: pytest.LogCaptureFixture) -> None:
+    """The wait is longer than a request may take for its answer; none of it is the peer's. It is said once."""
     async with Pair(site_of(x=Plain())) as pair:
         use_up(pair.client, "server")
         began = pair.loop.time()
@@ -96,6 +96,8 @@ async def test_requests_wait_and_have_their_whole_time_for_the_answer() -> None:
         assert [one.payload for one in responses] == [b"hello"] * 5
         assert pair.requests[0].time == pytest.approx(began + LIFETIME)
         assert len(pair.requests) == 5
+        (record,) = caplog.records
+        assert record.getMessage() == "all Message IDs of server are in use: what is to be sent waits 247 s"
 
 
 @pytest.mark.parametrize("confirmable", [None, False])
