@@ -3,8 +3,8 @@
 It makes tokens, matches responses by token and remote address where the layer below has not told by its acknowledgement
 which request is meant, applies the rules for options that must be understood (section 5.4.1), and asks a stranger to
 show that it receives before it is sent more than its budget (RFC 9175 section 2.4). The interest in a request is held
-in `securecoap.core.outgoing` and `securecoap.core.answering`. It knows nothing of Message IDs, retransmission, blocks or
-resources.
+in `securecoap.core.outgoing` and `securecoap.core.answering`. It knows nothing of Message IDs, retransmission, blocks
+or resources.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _RANDOM_POOL: Final = 2048
 class TokenManager:
     """Matches responses to requests over one `TokenInterface`; a `RequestInterface` above.
 
-    A Confirmable request is in no table until it is acknowledged: until then the layer below has its exchange, and tells
-    it of a response, and of the end of its peer.
+    A Confirmable request is in no table until it is acknowledged: until then the layer below has its exchange, and
+    tells it of a response, and of the end of its peer.
 
     Args:
         below: the layer that carries messages with tokens.
