@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["IncomingRequest", "incoming_request", "is_suppressed"]
 
 _CONTENT: Final = Code.CONTENT
+_default_code: Final = DEFAULT_RESPONSE_CODES.get
 _NO_RESPONSE_BIT: Final = 1 << numbers.NO_RESPONSE
 _SMALL: Final = 64  # bytes that header, token and options of a response rarely exceed
 _make_message: Final = Message.inner  # bound once: to look up a class method takes as long as to call it
@@ -47,7 +48,7 @@ class IncomingRequest(Exchange):
             return
         request = self.request
         exchange = request.exchange
-        code = message.code or DEFAULT_RESPONSE_CODES.get(request.code or 0, _CONTENT)
+        code = message.code or _default_code(request.code or 0, _CONTENT)
         if is_last:
             self.ended = True
             if self.is_listed:

@@ -109,7 +109,7 @@ class Message:
             None
         )
         self.token = b""
-        self.parameters = {}
+        self.parameters = _NO_PARAMETERS
         self.options = _no_options()
         if uri is not None:
             self.set_uri(uri)
