@@ -5,6 +5,7 @@ How long one is kept, and for whom, is the business of `securecoap.core.blockwis
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
@@ -18,12 +19,27 @@ from securecoap.wire.template import OptionTemplate
 __all__ = ["ResponseBody", "body_etag", "cut", "first_block"]
 
 _DEFAULT_MAX_AGE: Final = 60
+_REMEMBERED: Final = 4
+_LARGEST_REMEMBERED: Final = 1 << 20
 _make_message: Final = Message.inner  # bound once: to look up a class method takes as long as to call it
 
 
 def body_etag(payload: bytes) -> bytes:
-    """An entity tag for a body whose handler gave none, so that a client cannot mix versions (RFC 7959 section 2.4)."""
+    """An entity tag for a body whose handler gave none, so that a client cannot mix versions (RFC 7959 section 2.4).
+
+    The last four bodies of up to 1 MiB are remembered with theirs: a fleet fetches the same one over and over, and to
+    find it again costs nothing if it is the same object, and less than a digest if it is equal.
+    """
+    if len(payload) <= _LARGEST_REMEMBERED and type(payload) is bytes:  # a handler may have set a bytearray
+        return _remembered_etag(payload)
+    return _digest(payload)
+
+
+def _digest(payload: bytes) -> bytes:
     return sha256(payload).digest()[:8]
+
+
+_remembered_etag: Final = lru_cache(maxsize=_REMEMBERED)(_digest)
 
 
 def first_block(response: Message, exponent: int) -> Message:
