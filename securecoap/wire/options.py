@@ -26,16 +26,16 @@ from securecoap.wire.option_types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from securecoap.wire.operation import Blockwise
 
 __all__ = ["Options", "decode_options"]
 
 Pairs = tuple[tuple[int, bytes], ...]
+_Rule = tuple[int, int, bool, bool]
+"""Shortest and longest value, whether repeatable, whether text."""
 
-_UNKNOWN: Final = -1  # a fault that was not looked for yet
-_NO_FAULT: Final = -2
 _PRESENT_BITS: Final = 300
 
 # A value of these must be UTF-8 to mean anything (RFC 7252 section 5.10.1, 5.10.2); all of them are critical.
@@ -50,8 +50,8 @@ _UNSUPPORTED: Final = frozenset({numbers.Q_BLOCK1, numbers.Q_BLOCK2, numbers.EDH
 _DOTS: Final = frozenset({b".", b".."})  # section 5.10.1: never sent
 
 
-def _rules(*, request: bool) -> dict[int, tuple[int, int, bool, bool]]:
-    """By number of each option that may be processed: shortest and longest value, whether repeatable, whether text."""
+def _rules(*, request: bool) -> dict[int, _Rule]:
+    """By number of each option that may be processed."""
     return {
         number: (definition.minimum, definition.maximum, definition.repeatable, number in _TEXT)
         for number, definition in numbers.OPTIONS.items()
@@ -80,8 +80,7 @@ class Options:
     """
 
     __slots__ = (
-        "_frozen", "_request_fault", "blockwise", "encoded", "is_sound_request", "is_sound_response", "known_path",
-        "pairs", "present",
+        "_frozen", "blockwise", "encoded", "is_sound_request", "is_sound_response", "known_path", "pairs", "present",
     )  # fmt: skip
 
     blockwise: Blockwise | None
@@ -120,14 +119,12 @@ class Options:
         self.present = 0
         self.encoded: bytes | None = b""
         self.known_path: tuple[str, ...] | None = ()
-        self._request_fault = _NO_FAULT
         self.is_sound_request = self.is_sound_response = True
         self.blockwise = None
 
     def _assign(self, pairs: Pairs) -> None:
         self.pairs = pairs
         self.encoded = self.known_path = self.blockwise = None
-        self._request_fault = _UNKNOWN
         self.is_sound_request = self.is_sound_response = False
         present = 0
         for number, _ in pairs:
@@ -151,7 +148,6 @@ class Options:
         options.present = present
         options.encoded = encoded
         options.known_path = options.blockwise = None
-        options._request_fault = _UNKNOWN
         options.is_sound_request = options.is_sound_response = False
         options._frozen = True
         return options
@@ -179,23 +175,22 @@ class Options:
     @property
     def request_fault(self) -> int | None:
         """The first critical option that the receiver of a request must not process (section 5.4.1), if any."""
-        fault = self._request_fault
-        if fault == _UNKNOWN:
-            fault = self._request_fault = self._find_fault(request=True)
-            self.is_sound_request = fault == _NO_FAULT
-        return None if fault == _NO_FAULT else fault
+        if self.is_sound_request:
+            return None
+        fault = self._find_fault(_IN_REQUEST)
+        self.is_sound_request = fault is None
+        return fault
 
     @property
     def response_fault(self) -> int | None:
         """As `request_fault`, for the receiver of a response."""
         if self.is_sound_response:
             return None
-        fault = self._find_fault(request=False)
-        self.is_sound_response = fault == _NO_FAULT
-        return None if self.is_sound_response else fault
+        fault = self._find_fault(_IN_RESPONSE)
+        self.is_sound_response = fault is None
+        return fault
 
-    def _find_fault(self, *, request: bool) -> int:
-        rules = _IN_REQUEST if request else _IN_RESPONSE
+    def _find_fault(self, rules: Mapping[int, _Rule]) -> int | None:
         previous = -1
         for number, value in self.pairs:
             if number & 1:
@@ -211,7 +206,7 @@ class Options:
             previous = number
         if self.present & _RESERVED_LOCATION and self.present & _LOCATION:
             return next(number for number, _ in self.pairs if number in numbers.RESERVED_LOCATION)
-        return _NO_FAULT
+        return None
 
     # Generic access.
 
@@ -255,7 +250,6 @@ class Options:
         options.encoded = self.encoded
         options.known_path = self.known_path
         options.blockwise = self.blockwise
-        options._request_fault = self._request_fault
         options.is_sound_request = self.is_sound_request
         options.is_sound_response = self.is_sound_response
         options._frozen = False
@@ -266,7 +260,6 @@ class Options:
         number = self.pairs[-1][0]
         options = Options.assembled((*self.pairs[:-1], (number, value)), self.present)
         options.known_path = self.known_path
-        options._request_fault = self._request_fault
         options.is_sound_response = self.is_sound_response
         options.is_sound_request = self.is_sound_request
         if self.blockwise is not None:
@@ -363,7 +356,6 @@ def decode_options(data: bytes, position: int = 0) -> tuple[Options, bytes]:
     options.pairs = tuple(pairs)
     options.present = present
     options.encoded = options.known_path = options.blockwise = None
-    options._request_fault = _UNKNOWN
     options.is_sound_request = options.is_sound_response = False
     options._frozen = True
     return options, payload
