@@ -38,9 +38,6 @@ __all__ = [
 class ClientKeyExchange(Protocol):
     """A client's side of one exchange."""
 
-    needs_server_message: bool
-    """Whether a handshake without ServerKeyExchange is a fault."""
-
     def read_server(self, body: bytes) -> None:
         """Take the ServerKeyExchange; raise ``HandshakeFault`` where it cannot be."""
 
@@ -68,8 +65,6 @@ class PskClient:
     """The client's identity goes out, whatever hint came in (RFC 4279 section 5.2: the application chose it before)."""
 
     __slots__ = ("_identity", "_key")
-
-    needs_server_message = False
 
     def __init__(self, identity: bytes, key: bytes) -> None:
         self._identity = identity
@@ -108,8 +103,6 @@ class _ClientShare:
     """What the client does with the server's parameters."""
 
     __slots__ = ("_groups", "_share", "_shared")
-
-    needs_server_message = True
 
     def __init__(self, groups: Sequence[Group]) -> None:
         self._groups = groups

@@ -10,7 +10,7 @@ from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from securecoap.dtls.alerts import ALERT_FATAL, ALERT_WARNING, Alert, encode_alert
+from securecoap.dtls.alerts import ALERT_WARNING, Alert, encode_alert
 from securecoap.dtls.evidence import Evidence
 from securecoap.dtls.flights import FlightMessage, pack
 from securecoap.dtls.messages import DTLS_1_2, HandshakeType, parse_fragments
@@ -28,6 +28,7 @@ __all__ = ["Role", "Session", "why_dropped"]
 
 _REPEAT_INTERVAL: Final = 0.5
 """Seconds between two answers to a retransmitted Finished."""
+_NO_RENEGOTIATION: Final = encode_alert(ALERT_WARNING, Alert.NO_RENEGOTIATION)
 
 
 class Role(Enum):
@@ -142,10 +143,6 @@ class Session:
         """What a client has shown, at a server's end."""
         return Evidence.of_identity(self.identity) if self._has_identity else self._shown
 
-    def alert_record(self, alert: Alert, *, fatal: bool) -> bytes:
-        """Return a protected alert record."""
-        return self.write.seal(ContentType.ALERT, encode_alert(ALERT_FATAL if fatal else ALERT_WARNING, alert))
-
     def answer_handshake(self, plaintext: bytes, parameters: DtlsParameters, now: float) -> list[bytes]:
         """Return the datagrams that answer a handshake record of this epoch."""
         for fragment in parse_fragments(plaintext):
@@ -153,7 +150,7 @@ class Session:
                 return self._repeat_final_flight(parameters, now)
             if fragment.message_type in (HandshakeType.HELLO_REQUEST, HandshakeType.CLIENT_HELLO):
                 # Renegotiation is refused for good (RFC 5746 section 4.5); a fresh handshake begins in epoch 0.
-                return [self.alert_record(Alert.NO_RENEGOTIATION, fatal=False)]
+                return [self.write.seal(ContentType.ALERT, _NO_RENEGOTIATION)]
         return []
 
     def _repeat_final_flight(self, parameters: DtlsParameters, now: float) -> list[bytes]:

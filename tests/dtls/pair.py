@@ -9,10 +9,11 @@ from itertools import count
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from securecoap.dtls.alerts import Alert, encode_alert
 from securecoap.dtls.endpoint import Endpoint
 from securecoap.dtls.engine import EndReason
 from securecoap.dtls.parameters import DtlsParameters, PskCredential
-from securecoap.dtls.records import SequenceExhausted
+from securecoap.dtls.records import ContentType, SequenceExhausted
 
 if TYPE_CHECKING:
     from securecoap.dtls.session import Role, Session
@@ -29,6 +30,10 @@ SENSOR = PskCredential(b"sensor-17", KEY, (":sensor-17", "reader"))
 def keys(*credentials: PskCredential):
     table = {credential.identity: credential for credential in credentials}
     return table.get
+
+
+def alert_record(session: Session, level: int, alert: Alert) -> bytes:
+    return session.write.seal(ContentType.ALERT, encode_alert(level, alert))
 
 
 class SendingEndpoint(Endpoint):

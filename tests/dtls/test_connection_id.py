@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from securecoap.dtls.alerts import Alert, HandshakeFault
+from securecoap.dtls.alerts import ALERT_WARNING, Alert, HandshakeFault
 from securecoap.dtls.connection_id import (
     CONNECTION_ID_LENGTH,
     ConnectionIds,
@@ -18,7 +18,7 @@ from securecoap.dtls.parameters import DtlsParameters, PskCredential
 from securecoap.dtls.records import ContentType, parse_records
 from securecoap.dtls.sessions import SessionTable
 
-from .pair import CLIENT, SENSOR, SERVER, Couple, Pair, keys
+from .pair import CLIENT, SENSOR, SERVER, Couple, Pair, alert_record, keys
 
 ELSEWHERE = ("192.0.2.77", 61000)
 OTHER = PskCredential(b"sensor-18", b"another secret", (":sensor-18",))
@@ -199,7 +199,8 @@ def test_an_unknown_connection_id_is_dropped_in_silence():
 
 def test_close_notify_from_elsewhere_ends_the_session_there():
     couple = roaming()
-    couple.server.receive(couple.client_session.alert_record(Alert.CLOSE_NOTIFY, fatal=False), ELSEWHERE, couple.now)
+    record = alert_record(couple.client_session, ALERT_WARNING, Alert.CLOSE_NOTIFY)
+    couple.server.receive(record, ELSEWHERE, couple.now)
     assert [reason for _, reason in couple.server_events.ended] == [EndReason.CLOSED_BY_PEER]
 
 

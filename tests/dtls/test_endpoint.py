@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from securecoap.config import Limits
-from securecoap.dtls.alerts import Alert
+from securecoap.dtls.alerts import ALERT_FATAL, ALERT_WARNING, Alert
 from securecoap.dtls.engine import EndReason
 from securecoap.dtls.messages import DTLS_1_2, ClientHello, HandshakeType, encode_handshake
 from securecoap.dtls.parameters import DtlsParameters, PskCredential
 from securecoap.dtls.records import ContentType, parse_records, plaintext_record
 
-from .pair import CLIENT, SENSOR, SERVER, Couple, Pair, keys
+from .pair import CLIENT, SENSOR, SERVER, Couple, Pair, alert_record, keys
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "coap_malformed.json"
 DATAGRAMS = json.loads(VECTORS.read_text())["dtls_datagrams"]
@@ -181,9 +181,9 @@ def test_close_notify_is_answered_and_both_sides_forget(closer):
 
 def test_an_authenticated_fatal_alert_ends_a_session_and_a_warning_does_not():
     couple = established()
-    couple.server.receive(couple.client_session.alert_record(Alert.USER_CANCELED, fatal=False), CLIENT, couple.now)
+    couple.server.receive(alert_record(couple.client_session, ALERT_WARNING, Alert.USER_CANCELED), CLIENT, couple.now)
     assert_alive(couple)
-    couple.server.receive(couple.client_session.alert_record(Alert.INTERNAL_ERROR, fatal=True), CLIENT, couple.now)
+    couple.server.receive(alert_record(couple.client_session, ALERT_FATAL, Alert.INTERNAL_ERROR), CLIENT, couple.now)
     assert [reason for _, reason in couple.server_events.ended] == [EndReason.ALERT]
 
 

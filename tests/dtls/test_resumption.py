@@ -8,7 +8,7 @@ import random
 import pytest
 
 from securecoap.config import Limits
-from securecoap.dtls.alerts import Alert, HandshakeFault
+from securecoap.dtls.alerts import ALERT_FATAL, Alert, HandshakeFault
 from securecoap.dtls.engine import EndReason
 from securecoap.dtls.evidence import Evidence, EvidenceKind
 from securecoap.dtls.extensions import Extension
@@ -21,7 +21,7 @@ from securecoap.dtls.suites import SUITES, KeyExchangeKind
 from securecoap.dtls.tickets import TicketKeys
 from securecoap.events import LIMIT_REACHED, Events
 
-from .pair import CLIENT, SENSOR, SERVER, Couple, keys
+from .pair import CLIENT, SENSOR, SERVER, Couple, alert_record, keys
 
 RESUMING = DtlsParameters(connection_ids=False)
 WITH_GROUPS = tuple(suite for suite in SUITES.values() if suite.key_exchange is KeyExchangeKind.ECDHE_PSK)
@@ -176,7 +176,7 @@ def test_another_credential_offers_no_session_of_this_one(couple):
 
 def test_a_fatal_alert_ends_what_is_kept_under_its_id(couple):
     kept = len(couple.server._resumption)
-    record = couple.client_session.alert_record(Alert.INTERNAL_ERROR, fatal=True)
+    record = alert_record(couple.client_session, ALERT_FATAL, Alert.INTERNAL_ERROR)
     couple.server.receive(record, CLIENT, couple.now)
     assert len(couple.server._resumption) == 0
     assert (kept == 1) is (not any(one == 4 for one in messages(couple.server_events.sent)))
