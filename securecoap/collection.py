@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+__all__ = ["set_aside", "uncollected"]
+
 _SET_ASIDE: Final = 1000
 """Fewer objects are what an interpreter itself sets aside at its start (Python 3.12); a program has many times more."""
-
-__all__ = ["set_aside", "uncollected"]
 
 
 @contextmanager

@@ -69,13 +69,13 @@ class MessageManager:
         client_credentials: for an interface that asks for them; ours are told by ``select`` what a request needs.
 
     Attributes:
-        peers: what is kept of them.
+        peers: what is kept of each peer.
         interface: the layer below; set once, before the first message.
-        send_datagram: sends what is never answered itself; see `DirectInterface`.
         above: the layer above; likewise.
         above_plain: takes requests without OSCORE option in its place, if it is set: layers in between that have
             nothing to do with them are passed by.
         above_protected: likewise, for those with OSCORE option that are no part of a larger one.
+        send_datagram: sends what is never answered itself; the interface's own, if it is a `DirectInterface`.
     """
 
     above: TokenDispatcher
