@@ -70,10 +70,11 @@ _PLAINTEXT_HEADS: Final = frozenset(
 )
 _APPLICATION_HEAD: Final = _HEADS[ContentType.APPLICATION_DATA]
 # Epoch and sequence number are one 64-bit number on the wire, in the nonce and in the additional data.
-_pack_plain_head: Final = struct.Struct("!3sQH").pack  # type and version, number, length of a record of epoch 0
-_unpack_head: Final = struct.Struct("!QH8s").unpack_from  # from the number on: with length and explicit nonce
-_pack_head: Final = struct.Struct("!3sQHQ").pack  # type and version, number, length, explicit nonce: the number again
-_unpack_header: Final = struct.Struct("!3sQH").unpack_from  # type and version, number, length
+_header: Final = struct.Struct("!3sQH")  # type and version, number, length
+_pack_header: Final = _header.pack
+_unpack_header: Final = _header.unpack_from
+_pack_protected: Final = struct.Struct("!3sQHQ").pack  # header and explicit nonce, which is the number again
+_unpack_protected: Final = struct.Struct("!QH8s").unpack_from  # the same, from the number on
 _pack_additional: Final = struct.Struct("!Q3sH").pack  # number, type and version, length of the plaintext
 _new: Final = tuple.__new__  # a NamedTuple without the call of its constructor
 _TABLE: Final = 2048
@@ -133,7 +134,7 @@ def parse_records(datagram: bytes, connection_id_length: int = 0) -> list[Record
 
 def plaintext_record(content_type: int, sequence: int, fragment: bytes) -> bytes:
     """Return a record of epoch 0."""
-    return _pack_plain_head(_HEADS[content_type], sequence, len(fragment)) + fragment
+    return _pack_header(_HEADS[content_type], sequence, len(fragment)) + fragment
 
 
 class PlaintextWriter:
@@ -156,7 +157,7 @@ class PlaintextWriter:
         if sequence > _MAX_SEQUENCE:
             raise SequenceExhausted
         self.next_sequence = sequence + 1
-        return _pack_plain_head(_HEADS[content_type], sequence, len(fragment)) + fragment
+        return _pack_header(_HEADS[content_type], sequence, len(fragment)) + fragment
 
 
 class WriteProtection:
@@ -218,7 +219,7 @@ class WriteProtection:
         head = _HEADS[content_type]
         additional = _pack_additional(number, head, length)
         sealed = self._encrypt(self._salt + number.to_bytes(8, "big"), plaintext, additional)
-        return _pack_head(head, number, length + self._tag_and_nonce, number) + sealed
+        return _pack_protected(head, number, length + self._tag_and_nonce, number) + sealed
 
 
 class ReadProtection:
@@ -257,7 +258,7 @@ class ReadProtection:
         length = len(datagram) - self._overhead
         if not 0 <= length < _TABLE:
             return None
-        number, body_length, nonce = _unpack_head(datagram, 3)
+        number, body_length, nonce = _unpack_protected(datagram, 3)
         ahead = number - self.highest
         if body_length != length + self._minimum or (ahead <= 0 and self._seen(ahead)):
             return None
@@ -307,7 +308,7 @@ class ReadProtection:
         length = end - start - self._overhead
         if length < 0 or content_type == _TLS12_CID:
             return None
-        number, _, nonce = _unpack_head(datagram, start + 3)
+        number, _, nonce = _unpack_protected(datagram, start + 3)
         ahead = number - self.highest
         if ahead <= 0 and self._seen(ahead):
             return None
