@@ -197,8 +197,7 @@ async def test_what_waits_is_bounded() -> None:
         results = await asyncio.gather(*(one.response for one in requests), return_exceptions=True)
         assert [type(one) for one in results] == [Message] * 10 + [RequestFailed] * 5
         assert reached == ["queued_per_peer"] * 5
-        assert not pair.client.manager._transmission._used_up
-        assert isinstance(pair.loop, VirtualLoop)
+        assert waiting(pair.client, "server") == 0
 
 
 @virtual
