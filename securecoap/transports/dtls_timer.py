@@ -49,5 +49,7 @@ class EngineTimer:
         due = self._due
         self.close()
         # The loop may call a little early; what is due at that moment is due.
-        self._engine.handle_timeout(max(self._scheduler.time(), due))
-        self.arm()
+        try:
+            self._engine.handle_timeout(max(self._scheduler.time(), due))
+        finally:  # whoever is told may raise, a resource for one; the deadlines of all others hold
+            self.arm()

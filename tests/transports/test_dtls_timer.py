@@ -89,6 +89,22 @@ def test_a_loop_that_calls_a_little_early_has_the_work_done(clock, timer):
     assert when(clock) == []
 
 
+def test_whoever_raises_stops_the_deadlines_of_nobody_else(clock, timer, monkeypatch):
+    """An engine says that something is due earlier than it has told last: what it told has to be armed."""
+    handle = clock.handle_timeout
+
+    def handle_and_raise(now: float) -> None:
+        handle(now)
+        raise RuntimeError("the callback of a resource")
+
+    monkeypatch.setattr(clock, "handle_timeout", handle_and_raise)
+    clock.due, clock.later = 110.0, 112.0
+    timer.arm()
+    with pytest.raises(RuntimeError, match="resource"):
+        clock.fire(110.0)
+    assert when(clock) == [112.0]
+
+
 def test_after_its_end_nothing_fires_until_it_is_armed_again(clock, timer):
     clock.due = 110.0
     timer.arm()
