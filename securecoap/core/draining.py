@@ -60,13 +60,13 @@ class _OnlyLaterBlocks:
         options = request.options
         if not options.present & _BLOCKS:
             return False
-        block1, block2 = blockwise(options).block1, blockwise(options).block2
-        block = block1 or block2
+        asked = blockwise(options)
+        block = asked.block1 or asked.block2
         if block is None or not block.number:
             return False
         if self._server.assemblies.holds(request):
             return True
-        if block1 is None:
+        if asked.block1 is None:
             # Nothing is held of a body that its resource cuts itself, such as a file. Who asks for a later block of it
             # has the first; and where nothing is to be carried out twice, nothing is begun by the answer.
             return request.code in SAFE_METHODS

@@ -123,7 +123,7 @@ class Message:
         Raises:
             UriError: the URI cannot be used.
         """
-        message = cls.__new__(cls)
+        message = _new(cls)
         message.scheme, message.unresolved_remote, message.options = _destination(uri)
         message.code = CODES[code]
         message.payload = bytes(payload) if type(payload) is not bytes else payload
