@@ -151,9 +151,8 @@ def taken(text):
 
 
 def entry(**changed):
-    return json.dumps({":a": {"oscore": {**USUAL, **{name.replace("_", "-"): it for name, it in changed.items()}}}})[
-        1:-1
-    ]
+    oscore = {**USUAL, **{name.replace("_", "-"): value for name, value in changed.items()}}
+    return json.dumps({":a": {"oscore": oscore}})[1:-1]
 
 
 SETTINGS = {"window": 64, "echo": False, "rederive": True, "algorithm": 1, "kdf_hashfun": "sha512"}
