@@ -24,7 +24,7 @@ from securecoap.transports.dtls_address import DEFAULT_PORT, DtlsAddress, addres
 from securecoap.transports.dtls_attempts import AddressedCredentials, Attempt
 from securecoap.transports.dtls_credentials import ServerStore, engine_credential
 from securecoap.transports.dtls_engines import open_engine
-from securecoap.transports.dtls_renewal import renew_sessions
+from securecoap.transports.dtls_renewal import is_gone, renew_sessions
 from securecoap.transports.dtls_routes import UnprovenRoute
 from securecoap.transports.dtls_saved import open_sessions, seal_sessions
 from securecoap.transports.dtls_timer import EngineTimer
@@ -312,7 +312,7 @@ class DtlsInterface:
     def session_established(self, session: DtlsSession) -> None:
         """See `DtlsEvents`."""
         attempt = self._attempts.pop(address_of(session, self).peer, None) if session.role is Role.CLIENT else None
-        if self._current is not None and self._current(session.source) is None:
+        if is_gone(session, self._current):
             self._engine.close(session, EndReason.REVOKED)
             if attempt is not None:
                 attempt.fail(CredentialsMissing("its credential was removed or replaced"))

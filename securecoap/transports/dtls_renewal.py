@@ -2,7 +2,9 @@
 
 A session whose credential is still there, with the same label and key, goes on, with the claims that it has now. Where
 a server's entry has changed but for what this peer has shown (another peer was added to it, say), the stores are asked
-again about that, as they are at a resumption. Every other session ends. Must not know sockets, files or messages.
+again about that, as they are at a resumption. Every other session ends. A client that stayed anonymous (it was
+not asked for a certificate, RFC 5246 section 7.4.4) has no credential that could be gone, and no claims: its session
+goes on. Must not know sockets, files or messages.
 """
 
 from __future__ import annotations
@@ -24,14 +26,21 @@ if TYPE_CHECKING:
     Current = Callable[[Any], Any]
     """What the credentials of the moment have for one of earlier ones, or ``None``."""
 
-__all__ = ["renew_sessions"]
+__all__ = ["is_gone", "renew_sessions"]
+
+
+def is_gone(session: Any, current: Current | None) -> bool:
+    """Whether the credential of a session went while the handshake was under way; ``None`` before any reload."""
+    return current is not None and session.source is not None and current(session.source) is None
 
 
 def renew_sessions(engine: DtlsEngine, watch: SessionWatch, current: Current) -> None:
     """End the sessions of credentials that are gone or not valid now; give the others their new claims."""
     now = wall_clock()
     for session in list(engine.sessions()):
-        source: DtlsCredential = session.source
+        source: DtlsCredential | None = session.source
+        if source is None:
+            continue
         found = current(source)
         claims: tuple[str, ...]
         if isinstance(found, DtlsCredential):

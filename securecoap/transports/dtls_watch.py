@@ -78,8 +78,8 @@ class SessionWatch:
         return remote.session.role is Role.CLIENT and bool(since) and self._time() - since >= self._patience
 
     def watch_validity(self, session: DtlsSession) -> None:
-        """Look after a credential that ends some day."""
-        not_after = session.source.validity.not_after
+        """Look after a credential that ends some day; a client that stayed anonymous has none."""
+        not_after = inf if session.source is None else session.source.validity.not_after
         if not_after != inf:
             self._expiries.add(self._time() + min(not_after - wall_clock(), _EXPIRY_INTERVAL), session)
 

@@ -389,3 +389,32 @@ def test_a_server_of_another_name_gets_no_request(tmp_path, monkeypatch):
                 assert caught.value.alert == "bad_certificate"
 
     asyncio.run(scenario())
+
+
+def test_a_client_that_stays_anonymous_is_served_over_reloads_and_has_no_claims(tmp_path, monkeypatch, caplog):
+    monkeypatch.undo()
+    gateway = {"certificate": {"file": "keys/gateway.cert.pem"}, "private-key": {"file": "keys/gateway.key.pem"}}
+    served = {":gateway": {"dtls-x509": gateway}, "coaps://*/hello": {"unprotected": True}}
+    known = {"coaps://*/*": {"dtls-x509": {"ca": [{"file": "keys/ca.cert.pem"}]}}}
+
+    async def scenario() -> None:
+        site = Site()
+        site.add("/hello", Whoami())
+        site.add("/closed", Whoami())
+        of_server, of_client = (CredentialsMap.from_dict(one, base=SAMPLES) for one in (served, known))
+        async with Context.server(
+            site, bind=["coaps://127.0.0.1:0"], credentials=of_server, state=tmp_path / "s"
+        ) as server:
+            uri = server.endpoints[0]
+            async with Context.client(credentials=of_client, state=tmp_path / "c") as client:
+                first = await client.get(uri + "/hello", timeout=20)
+                assert (first.code, first.payload) == (Code.CONTENT, b"")
+                assert (await client.get(uri + "/closed", timeout=20)).code == Code.UNAUTHORIZED
+                await server.reload(CredentialsMap.from_dict(served, base=SAMPLES))
+                again = await client.get(uri + "/hello", timeout=20)
+                assert (again.code, again.remote) == (Code.CONTENT, first.remote)
+            async with Context.client(credentials=of_client, state=tmp_path / "c") as client:  # after a reload
+                assert (await client.get(uri + "/hello", timeout=20)).code == Code.CONTENT
+        assert not [record for record in caplog.records if record.name == "asyncio"]
+
+    asyncio.run(scenario())
