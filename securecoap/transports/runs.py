@@ -1,7 +1,8 @@
 """Datagrams of one length to one peer, handed to the system at once (UDP_SEGMENT, Linux from 4.18 on).
 
 The system takes such a run through routing, filters and queues as one packet and cuts it where it leaves, so what is
-seen on the network is the same. Most of what a small datagram costs its sender is that way. Nothing here knows CoAP.
+seen on the network is the same. (A capture on the sender's own machine shows the run.) Most of what a small datagram
+costs its sender is that way. Nothing here knows CoAP.
 """
 
 from __future__ import annotations
