@@ -123,11 +123,13 @@ class ResponseSlot(Exchange):
 
     fate: Exchange | None
 
-    def piggyback(self, code: int, response: Message, token: bytes, remote: EndpointAddress) -> bool | None:
+    def piggyback(self, code: int, response: Message, token: bytes, remote: EndpointAddress) -> bool:  # noqa: ARG002  # as above
         """Send what a message says as a response that goes with the acknowledgement, if that is still due.
 
-        The message is not changed. ``True`` if it was sent; otherwise it has to go as a message of its own.
+        The message is not changed. Returns whether it was sent; otherwise, and from a slot that is around another one,
+        it has to go as a message of its own.
         """
+        return False
 
     def tell(self, fate: Exchange) -> None:
         """From now on ``fate`` hears what becomes of the responses.
