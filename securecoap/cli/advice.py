@@ -64,10 +64,24 @@ _STARTS: Final[dict[type[CoapError], str]] = {
     ),
 }
 
+_BINDS: Final[dict[int, str]] = {
+    errno.EADDRINUSE: (
+        "is this server running already, or another program on that port ('ss -lunp' says which)? --bind URI names "
+        "another port"
+    ),
+    errno.EADDRNOTAVAIL: "--bind URI needs an address that this machine has",
+    errno.EACCES: "a port below 1024 takes a permission (CAP_NET_BIND_SERVICE); --bind URI names another port",
+}
+
 _SILENT_HANDSHAKE: Final = (
     "does a server for coaps listen on that port (5684 by default), and does a firewall let it through? "
     "-vv shows the messages of the handshake"
 )
+_EDHOC: Final = (
+    "compare the edhoc-oscore entries of both sides ('securecoap credentials show FILE LABEL'); the server's log says "
+    "why as edhoc-failed"
+)
+_MISSING_LIBRARY: Final = "nothing was sent; the credentials are there, what is missing is a library"
 _UNREACHABLE: Final = "is the address right, and is there a network to it? 'securecoap ping URI' tries again"
 _REFUSED: Final = "nothing listens on that port: is the server running, and on this port (coap 5683, coaps 5684)?"
 _NAME: Final = "the host has no address here: is its name right? an address goes as well, IPv6 in brackets"
@@ -95,8 +109,10 @@ def about_error(error: CoapError) -> str | None:
     """What to do about a request that has no response; ``None`` if the error says that itself."""
     if isinstance(error, Unreachable):
         return _about_network(error)
+    if isinstance(error, CredentialsMissing) and isinstance(error.__cause__, ImportError):
+        return _MISSING_LIBRARY
     if isinstance(error, HandshakeFailed) and error.alert is None:
-        return _SILENT_HANDSHAKE
+        return _EDHOC if str(error).startswith("EDHOC") else _SILENT_HANDSHAKE
     for kind, text in _ERRORS.items():
         if isinstance(error, kind):
             return text
@@ -105,6 +121,8 @@ def about_error(error: CoapError) -> str | None:
 
 def about_start(error: Exception) -> str | None:
     """What to do about a server that does not start; ``None`` if the error says that itself."""
+    if isinstance(error, Unreachable):
+        return _BINDS.get(error.errno or 0)
     return next((text for kind, text in _STARTS.items() if isinstance(error, kind)), None)
 
 

@@ -24,7 +24,7 @@ from securecoap.cli.systemd import Notifier, take_sockets
 from securecoap.cli.text import tell
 from securecoap.collection import set_aside
 from securecoap.config import Limits, TransportParameters
-from securecoap.errors import CoapError, ConfigurationError
+from securecoap.errors import CoapError, ConfigurationError, Unreachable
 
 if TYPE_CHECKING:
     import socket
@@ -352,7 +352,8 @@ class _Voice:
 
     def complain(self, error: Exception) -> None:
         advice = about_start(error)
-        for text in getattr(error, "faults", None) or [str(error) or type(error).__name__]:
+        said = error.strerror if isinstance(error, Unreachable) else str(error)  # without its number
+        for text in getattr(error, "faults", None) or [said or type(error).__name__]:
             if self._is_json:
                 logs.LOGGER.error("%s", text, extra={"fields": {} if advice is None else {"advice": advice}})
             else:

@@ -10,12 +10,13 @@ import logging
 from typing import TYPE_CHECKING
 
 from securecoap.credentials.models import EdhocOscore
+from securecoap.edhoc import engine
 from securecoap.edhoc.identifiers import Identifiers
 from securecoap.edhoc.initiator import Initiation, Initiations
 from securecoap.edhoc.resource import EdhocResource, EdhocTree
 from securecoap.edhoc.responder import Exchanges
 from securecoap.edhoc.sessions import Session, Sessions
-from securecoap.errors import SessionEnded
+from securecoap.errors import CredentialsMissing, SessionEnded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,6 +95,10 @@ class EdhocEndpoint:
         """The application's resources with ``/.well-known/edhoc``, for which ``make_echo`` makes Echo values."""
         for one in self._credentials.edhoc.unheard:
             _log.warning("%s: the server presents another own-cred, and does not accept this peer", one.label)
+        try:
+            engine.require()
+        except CredentialsMissing as error:
+            _log.warning("%s; until then no peer can agree on keys with this server", error)
         return EdhocTree(root, EdhocResource(self.exchanges, make_echo, self._events))
 
     def update(self, credentials: CredentialsMap) -> None:

@@ -50,9 +50,18 @@ def _load() -> Any:
     try:
         # An optional library, loaded where it is used; it has no types.
         import lakers  # type: ignore[import-untyped]  # noqa: PLC0415
-    except ImportError:
-        raise CredentialsMissing("EDHOC needs lakers-python: install securecoap[edhoc]") from None
+    except ImportError as error:
+        raise CredentialsMissing("EDHOC needs lakers-python: install securecoap[edhoc]") from error
     return lakers
+
+
+def require() -> None:
+    """Find out at a start what each handshake would find out.
+
+    Raises:
+        CredentialsMissing: lakers is not installed.
+    """
+    _load()
 
 
 @contextmanager

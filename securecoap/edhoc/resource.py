@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from securecoap.edhoc.messages import NEW_SESSION, EdhocError, take_identifier
 from securecoap.edhoc.responder import NoIdentity
-from securecoap.errors import BadRequest, MethodNotAllowed, NotFound, UnsupportedContentFormat
+from securecoap.errors import BadRequest, CredentialsMissing, MethodNotAllowed, NotFound, UnsupportedContentFormat
 from securecoap.events import EDHOC_FAILED
 from securecoap.oscore.agreement import AgreementRefused
 from securecoap.wire.codes import Code
@@ -83,6 +83,8 @@ class EdhocResource:
             return _answer(Code.CHANGED, self._exchanges.message_3(c_r, message_3, remote))
         except NoIdentity:
             raise NotFound("there is no credential for EDHOC") from None
+        except CredentialsMissing as error:  # said at the start; a stranger fills no log with it
+            raise NotFound("there is no EDHOC here") from error
         except EdhocError as error:
             self._events.report(EDHOC_FAILED, error.cause, error, lambda: remote.hostinfo)
             return _answer(Code.BAD_REQUEST, error.message)

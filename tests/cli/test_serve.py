@@ -142,6 +142,9 @@ def test_a_port_that_is_taken(run):
         outcome = run("serve", "--demo", "--bind", f"coap://[::1]:{taken.getsockname()[1]}")
     assert outcome[:2] == (2, b"")
     assert "listening" not in outcome.err
+    first, advice = outcome.err.splitlines()
+    assert first.startswith("securecoap: ::1 port ")  # and not the number of an error
+    assert "another program on that port" in advice
 
 
 def test_strict_state_wants_the_directory(run, tmp_path):

@@ -14,6 +14,7 @@ from securecoap.errors import CredentialsMissing, HandshakeFailed, UnprotectedRe
 from tests.loopback import real
 
 from . import material
+from .vectors import TRACE_2
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,6 +104,25 @@ async def test_without_lakers_nothing_is_sent(tmp_path: Path, monkeypatch: pytes
     async with Context.client(material.client("coap://127.0.0.1:9/*"), state=tmp_path) as client:
         with pytest.raises(CredentialsMissing, match=r"securecoap\[edhoc\]"):
             await client.get("coap://127.0.0.1:9/who")
+
+
+@real
+async def test_a_server_without_lakers_says_so_at_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Context.client() as client:
+        request = Message(Code.POST, b"\xf5" + TRACE_2["message_1_seq"], content_format=65)
+        with monkeypatch.context() as without:
+            without.setitem(__import__("sys").modules, "lakers", None)
+            async with Context.server(
+                site(), bind=["coap://127.0.0.1:0"], credentials=material.server(), state=tmp_path / "server"
+            ) as server:
+                (warning,) = (one.getMessage() for one in caplog.records if "lakers" in one.getMessage())
+                assert "install securecoap[edhoc]; until then no peer can agree on keys" in warning
+                caplog.clear()
+                request.set_uri(f"{server.endpoints[0]}/.well-known/edhoc")
+                assert (await client.request(request).response).code == Code.NOT_FOUND
+    assert not caplog.records  # a stranger fills no log with it
 
 
 @real
