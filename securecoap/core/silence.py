@@ -127,7 +127,7 @@ class QuietExchange(RequestPipe):
             async with AnsweredWithin(self, self._span):
                 send(self)
                 if self.request.confirmable is False or self.request.remote.is_multicast:
-                    self.acknowledged()
+                    self._loop.call_soon(self.acknowledged)  # what could not be sent at all has failed by then
                 answer = await self._answer
         except TimeoutError as error:
             self.end_interest()
@@ -146,7 +146,7 @@ class QuietExchange(RequestPipe):
 
     def acknowledged(self) -> None:
         """The request has arrived, as far as anybody is going to tell."""
-        if not self.may_be_silent:
+        if not self.may_be_silent and not self._answer.done():
             self.may_be_silent = True
             if self._patience:
                 self._timer = self._loop.call_later(self._patience, self._settle, NoResponse)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from securecoap.config import Limits, TransportParameters
+from securecoap.core.silence import EVERY_CLASS
 from securecoap.errors import RequestFailed, RequestTimeout
 from securecoap.interfaces import Exchange
 from securecoap.resources import Resource
 from securecoap.wire.codes import Code
-from securecoap.wire.message import Message
+from securecoap.wire.message import Message, NoResponse
 from tests.simulation.clock import VirtualLoop, settle, virtual
 from tests.simulation.endpoints import Endpoint, Pair
 
@@ -99,6 +100,36 @@ async def test_requests_wait_and_have_their_whole_time_for_the_answer(caplog: py
         assert len(pair.requests) == 5
         (record,) = caplog.records
         assert record.getMessage() == "all Message IDs of server are in use: what is to be sent waits 247 s"
+
+
+@virtual
+async def test_so_has_whoever_observes_or_only_wants_it_to_arrive() -> None:
+    state = State()
+    async with Pair(site_of(x=state, y=Plain())) as pair:
+        use_up(pair.client, "server")
+        began = pair.loop.time()
+        observed, sent = pair.client.ask(Code.GET, "x", observe=0), pair.client.post("y", no_response=EVERY_CLASS)
+        silence, first = await asyncio.gather(sent, observed.response)
+        assert silence is NoResponse
+        assert first.payload == b"0"
+        assert pair.loop.time() - began == pytest.approx(LIFETIME, abs=1)
+        observed.cancel()
+
+
+@pytest.mark.parametrize("confirmable", [True, False])
+@virtual
+async def test_what_nobody_answers_waits_or_fails_at_once(confirmable: bool) -> None:
+    """Silence means that a request has arrived, or that it is on its way: one that is not sent must not be silent."""
+    async with Pair(site_of(x=Plain())) as pair:
+        use_up(pair.client, "server")
+        request = asyncio.ensure_future(pair.client.post("x", no_response=EVERY_CLASS, confirmable=confirmable))
+        await asyncio.sleep(1)
+        assert request.done() is not confirmable
+        if confirmable:
+            assert await request is NoResponse
+        else:
+            with pytest.raises(RequestFailed, match="no Message ID is free"):
+                await request
 
 
 @pytest.mark.parametrize("confirmable", [None, False])
