@@ -9,7 +9,7 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TextIO
 
 from securecoap.cli.text import printable
 
@@ -70,6 +70,14 @@ class _Json(logging.Formatter):
         return json.dumps(members, default=str)
 
 
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes to what stderr is at the moment: above the bar of a transfer, while there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def event(level: int, name: str, text: str, *, trace: Exception | None = None, **members: object) -> None:
     """Write an event of those that ``docs/operating.md`` lists; in JSON it has its name and members."""
     LOGGER.log(level, "%s", text, extra={_EXTRA: {"event": name, **members}}, exc_info=trace)
@@ -83,7 +91,7 @@ def configure(level: int, kind: str = "console", worker: int | None = None) -> N
         kind: one of `FORMATS`.
         worker: the number of this process among several that serve, which each record then has.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     handler.setFormatter(_Json(worker) if kind == "json" else _Console(worker))
     root = logging.getLogger()
     root.handlers = [handler]

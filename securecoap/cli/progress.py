@@ -75,7 +75,7 @@ class Meter:
                 auto_refresh=False,  # a thread for the picture is more than it is worth
                 get_time=self._clock,
                 redirect_stdout=False,
-                redirect_stderr=False,
+                redirect_stderr=True,  # what is said meanwhile stands above it
             )
             self._task = self._bar.add_task(self._label, total=self.total, completed=self.done)
             self._bar.start()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import logging
+import sys
 from types import SimpleNamespace
 
 import pytest
 
-from securecoap.cli import progress
+from securecoap.cli import logs, progress
 from securecoap.cli.progress import Meter
+from securecoap.cli.text import tell
 
 
 class Terminal(io.StringIO):
@@ -46,6 +49,35 @@ def test_a_transfer_that_takes_long_has_a_bar_and_leaves_none(terminal):
     assert "GET" in shown
     assert "3.1/4.1 kB" in shown
     assert shown.endswith("\x1b[2K")  # its line is erased
+
+
+def test_what_is_said_meanwhile_stands_above_the_bar(terminal, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", terminal)
+    root = logging.getLogger()
+    before = root.handlers, root.level, logging.getLogger("securecoap").level
+    logs.configure(logging.WARNING)
+    clock = Clock()
+    try:
+        with Meter("GET", clock=clock) as meter:
+            clock.now = 1.0
+            meter(1024, 4096)
+            logging.getLogger("securecoap.core").warning("what is to be sent waits")
+            tell("a word")
+            clock.now = 2.0
+            meter(2048, 4096)
+    finally:
+        logging.captureWarnings(capture=False)
+        root.handlers, level, ours = before
+        root.setLevel(level)
+        logging.getLogger("securecoap").setLevel(ours)
+    assert sys.stderr is terminal
+    shown = terminal.getvalue()
+    for text in ("WARNING securecoap.core: what is to be sent waits\n", "securecoap: a word\n"):
+        before_it, found, after = shown.partition(text)
+        assert found
+        assert "\n" not in before_it.rpartition("\x1b[2K")[2]
+        assert before_it.rpartition("\x1b[2K")[2].count("GET") == 0  # the line of the bar was erased before
+        assert "GET" in after  # and the bar is shown again
 
 
 def test_what_is_over_in_a_moment_has_none(terminal):
