@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from securecoap.resources import ObservableResource
+from securecoap.wire.codes import Code
 from securecoap.wire.message import Message
 from tests.simulation.clock import settle
 
@@ -14,7 +15,9 @@ from .helpers import ACK, CON, GET, wire
 if TYPE_CHECKING:
     from tests.simulation.endpoints import Pair
 
-__all__ = ["CANCEL", "OBSERVE", "SlowState", "State", "acknowledge", "observe_numbers", "register"]
+__all__ = [
+    "CANCEL", "OBSERVE", "SlowState", "State", "acknowledge", "numbers_seen", "observe_numbers", "observing", "register",
+]  # fmt: skip
 
 OBSERVE = b"\x60\x51x"  # Observe 0, Uri-Path x
 CANCEL = b"\x61\x01\x51x"
@@ -49,6 +52,31 @@ class SlowState(State):
 
 def observe_numbers(sent: list[Any]) -> list[int | None]:
     return [one.message.options.observe for one in sent]
+
+
+async def observing(pair: Pair, **options: Any) -> Any:
+    """A client's observation of ``x``, of which the first representation is here."""
+    request = pair.client.ask(Code.GET, "x", observe=0, **options)
+    await request.response
+    return request
+
+
+async def numbers_seen(pair: Pair, request: Any, state: State, most: int) -> list[int]:
+    """What an observer gets to see while the state counts up to a number, and then rests."""
+    seen = []
+
+    async def watch() -> None:
+        async for notification in request.observation:
+            seen.append(int(notification.payload))  # noqa: PERF401  # one at a time, as they come
+
+    watcher = asyncio.create_task(watch())
+    for number in range(1, most + 1):
+        state.set(b"%d" % number)
+        await asyncio.sleep(pair.network.random.uniform(0, 4))
+    await asyncio.sleep(200)
+    request.cancel()
+    await watcher
+    return seen
 
 
 async def register(

@@ -17,17 +17,11 @@ from tests.simulation.clock import settle, virtual
 from tests.simulation.endpoints import Endpoint
 
 from .helpers import protected, site_of
-from .observing import State
+from .observing import State, numbers_seen, observing
 
 if TYPE_CHECKING:
     from tests.simulation.endpoints import Pair
     from tests.simulation.network import Sent
-
-
-async def observing(pair: Pair, confirmable: bool | None = None) -> Any:
-    request = pair.client.ask(Code.GET, "x", observe=0, confirmable=confirmable)
-    await request.response
-    return request
 
 
 async def take(request: Any, limit: float = 200.0) -> bytes:
@@ -62,22 +56,9 @@ async def test_r131_r132_each_registration_and_cancellation_has_a_partial_iv_of_
 async def test_eventual_consistency_over_a_bad_network(seed: int) -> None:
     state = State()
     async with protected(site_of(x=state), seed, loss=0.15, duplication=0.2, delay=(0.01, 3.0)) as pair:
-        request = await observing(pair)
-        seen = []
-
-        async def watch() -> None:
-            async for notification in request.observation:
-                seen.append(int(notification.payload))  # noqa: PERF401  # one at a time, as they come
-
-        watcher = asyncio.create_task(watch())
-        for number in range(1, 40):
-            state.set(b"%d" % number)
-            await asyncio.sleep(pair.network.random.uniform(0, 4))
-        await asyncio.sleep(200)
+        seen = await numbers_seen(pair, await observing(pair), state, 39)
         assert seen[-1] == 39
         assert seen == sorted(set(seen))
-        request.cancel()
-        await watcher
 
 
 @virtual
@@ -105,7 +86,7 @@ async def test_r110_what_replaces_a_notification_is_protected_anew() -> None:
 async def test_one_rendering_and_a_seal_for_each() -> None:
     state = State()
     async with protected(site_of(x=state)) as pair:
-        requests = [await observing(pair, confirmable) for confirmable in (None, True, False)]
+        requests = [await observing(pair, confirmable=confirmable) for confirmable in (None, True, False)]
         state.renderings = 0
         state.set(b"1")
         assert [await take(request) for request in requests] == [b"1"] * 3

@@ -17,13 +17,7 @@ from tests.simulation.clock import settle, virtual
 from tests.simulation.endpoints import Endpoint, Pair
 
 from .helpers import ACK, CON, CONTENT, NON, RST, kinds, site_of, wire
-from .observing import State
-
-
-async def observing(pair: Pair, **options: Any) -> Any:
-    request = pair.client.ask(Code.GET, "x", observe=0, **options)
-    await request.response
-    return request
+from .observing import State, numbers_seen, observing
 
 
 async def take(request: Any, limit: float = 100.0) -> Message:
@@ -58,22 +52,9 @@ async def test_observing(confirmable: bool) -> None:
 async def test_eventual_consistency_over_a_bad_network(seed: int) -> None:
     state = State()
     async with Pair(site_of(x=state), seed, loss=0.15, duplication=0.2, delay=(0.01, 3.0)) as pair:
-        request = await observing(pair)
-        seen = []
-
-        async def watch() -> None:
-            async for notification in request.observation:
-                seen.append(int(notification.payload))  # noqa: PERF401  # one at a time, as they come
-
-        watcher = asyncio.create_task(watch())
-        for number in range(1, 60):
-            state.set(b"%d" % number)
-            await asyncio.sleep(pair.network.random.uniform(0, 4))
-        await asyncio.sleep(100)
+        seen = await numbers_seen(pair, await observing(pair), state, 59)
         assert seen[-1] == 59
         assert seen == sorted(set(seen))
-        request.cancel()
-        await watcher
 
 
 @pytest.mark.parametrize(

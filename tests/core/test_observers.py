@@ -14,16 +14,10 @@ from tests.simulation.clock import settle, virtual
 from tests.simulation.endpoints import Pair
 
 from .helpers import site_of
-from .observing import State
+from .observing import State, observing
 
 if TYPE_CHECKING:
     from securecoap.wire.message import Message
-
-
-async def observing(pair: Pair, **options: Any) -> Any:
-    request = pair.client.ask(Code.GET, "x", observe=0, **options)
-    await request.response
-    return request
 
 
 async def take(request: Any) -> bytes:
