@@ -70,8 +70,8 @@ def test_what_is_said_meanwhile_stands_above_the_bar(terminal, monkeypatch):
         root.handlers, level, ours = before
         root.setLevel(level)
         logging.getLogger("securecoap").setLevel(ours)
-    assert sys.stderr is terminal
     shown = terminal.getvalue()
+    assert sys.stderr is terminal
     for text in ("WARNING securecoap.core: what is to be sent waits\n", "securecoap: a word\n"):
         before_it, found, after = shown.partition(text)
         assert found
