@@ -78,6 +78,14 @@ def _check_usage(_policy: verification.Policy, _certificate: x509.Certificate, e
         raise ValueError("its key is not meant for signatures (key usage)")
 
 
+def _check_authority_usage(
+    _policy: verification.Policy, _certificate: x509.Certificate, extension: x509.KeyUsage | None
+) -> None:
+    """An authority that names usages certifies only if that is one of them (RFC 5280 section 6.1.4 (n))."""
+    if extension is not None and not extension.key_cert_sign:
+        raise ValueError("an authority's key is not meant for certificates (key usage)")
+
+
 def _check_not_authority(
     _policy: verification.Policy, _certificate: x509.Certificate, extension: x509.BasicConstraints | None
 ) -> None:
@@ -95,9 +103,13 @@ def _peer_policy(purpose: x509.ObjectIdentifier) -> verification.ExtensionPolicy
     )
 
 
-# As the Web's authorities, but for key identifiers, which small private authorities leave out.
-_AUTHORITY_POLICY: Final = verification.ExtensionPolicy.webpki_defaults_ca().may_be_present(
-    x509.AuthorityKeyIdentifier, _ANY, None
+# As the Web's authorities, but for key identifiers and the key usage, which small private authorities leave out:
+# `openssl req -x509` writes none.
+_AUTHORITY_POLICY: Final = (
+    verification.ExtensionPolicy.webpki_defaults_ca()
+    .may_be_present(x509.AuthorityKeyIdentifier, _ANY, None)
+    .may_be_present(x509.SubjectKeyIdentifier, _ANY, None)
+    .may_be_present(x509.KeyUsage, _ANY, _check_authority_usage)
 )
 
 

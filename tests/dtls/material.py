@@ -61,8 +61,10 @@ def certificate(
     days: tuple[int, int] = (-30, 30),
     purposes: tuple[x509.ObjectIdentifier, ...] = (),
     usage: bool | None = True,
+    certifies: bool | None = None,
 ) -> bytes:
-    """A certificate in DER."""
+    """A certificate in DER; its key usage is left out if ``usage`` is ``None``."""
+    certifies = is_authority if certifies is None else certifies
     builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
@@ -78,7 +80,7 @@ def certificate(
         others = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only")
         signs = dict.fromkeys((*others, "decipher_only"), False)
         builder = builder.add_extension(
-            x509.KeyUsage(digital_signature=usage, key_cert_sign=is_authority, crl_sign=is_authority, **signs),
+            x509.KeyUsage(digital_signature=usage, key_cert_sign=certifies, crl_sign=is_authority, **signs),
             critical=True,
         )
     if names:

@@ -111,6 +111,20 @@ def test_a_key_that_is_not_for_signatures():
     assert isinstance(STORE.verify((AUTHORITY.issue(KEY, "gateway.example", usage=None),), AT), Verified)
 
 
+def test_an_authority_that_names_no_usage_may_certify_and_one_that_names_others_may_not():
+    for options, is_taken in (({"usage": None}, True), ({"certifies": False}, False)):
+        root = certificate("plain", KEY, "plain", KEY, is_authority=True, **options)
+        leaf = certificate("peer", private_key("p256", "leaf"), "plain", KEY, names=("a.example",))
+        found = TrustStore([root], SERVER).verify((leaf,), AT)
+        assert isinstance(found, Verified) is is_taken, found
+        between = private_key("p384", "between")
+        issuer = certificate("between", between, AUTHORITY.name, AUTHORITY.key, is_authority=True, **options)
+        leaf = certificate("peer", KEY, "between", between, names=("a.example",))
+        found = STORE.verify((leaf, issuer), AT)
+        assert isinstance(found, Verified) is is_taken, found
+    assert "an authority's key is not meant for certificates" in found.text
+
+
 def test_an_authority_is_no_peer():
     made = AUTHORITY.issue(KEY, "gateway.example", is_authority=True)
     assert refusal(made).alert is Alert.BAD_CERTIFICATE
