@@ -86,7 +86,10 @@ class Exchange:
         """An acknowledgement (Empty or piggybacked) came for a Confirmable message."""
 
     def answered(self, response: Message) -> bool:  # noqa: ARG002  # this is for those who asked for one
-        """As `acknowledged`, and a response came with it, or before it. Returns whether that means something."""
+        """As `acknowledged`, and a response came with it, or before it. Returns whether that means something.
+
+        With one that came before it, whoever takes it ends the message; one that is rejected is no acknowledgement.
+        """
         self.acknowledged()
         return False
 

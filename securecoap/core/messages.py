@@ -204,8 +204,7 @@ class MessageManager:
             self.peers.stored_bytes += ENTRY_BYTES
         asked = peer.outstanding and peer.asked_with(message.token)
         if asked and not (message.options.present | asked.message.options.present) & _OSCORE:
-            self._transmission.end(asked)  # it has arrived, though its acknowledgement has not (section 5.2.2)
-            meant: bool = asked.message.exchange.answered(message)
+            meant: bool = asked.message.exchange.answered(message)  # before its acknowledgement (section 5.2.2)
         else:
             meant = self.above.dispatch_message(message)
         if message.mtype == CON:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from securecoap.core.silence import QuietExchange
 from securecoap.interfaces import Exchange
+from securecoap.wire.message import ACK
 
 if TYPE_CHECKING:
     from securecoap.core.tokens import TokenManager
@@ -38,8 +39,9 @@ class OutgoingRequest(Exchange):
         self.manager.expect(self)
 
     def answered(self, response: Message) -> bool:
-        """Its response is here."""
-        self.cancel = None  # the layer below is done with the request
+        """Its response is here. One that comes alone and is rejected ends nothing: the right one may be piggybacked."""
+        if response.mtype == ACK:
+            self.cancel = None  # the layer below is done with the request
         return self.manager.take(self, response)
 
     def failed(self, error: Exception) -> None:
@@ -75,8 +77,10 @@ class QuietRequest(OutgoingRequest):
             self.request.acknowledged()
 
     def answered(self, response: Message) -> bool:
-        self.acknowledged()
-        return super().answered(response)
+        meant = super().answered(response)
+        if meant:
+            self.acknowledged()  # afterwards: whoever has heard something does not hear of silence
+        return meant
 
 
 def outgoing_request(manager: TokenManager, request: PlumbingRequest, token: bytes) -> OutgoingRequest:

@@ -40,8 +40,8 @@ _RANDOM_POOL: Final = 2048
 class TokenManager:
     """Matches responses to requests over one `TokenInterface`; a `RequestInterface` above.
 
-    A Confirmable request is in no table until it is acknowledged: until then the layer below has its exchange, and
-    tells it of a response, and of the end of its peer.
+    A Confirmable request with a new token is in no table until it is acknowledged: until then the layer below has its
+    exchange, and tells it of a response, and of the end of its peer.
 
     Args:
         below: the layer that carries messages with tokens.
@@ -230,7 +230,7 @@ class TokenManager:
         """Send ``request.request``; a token that it has already is used again (RFC 7641 section 3.6)."""
         message = request.request
         remote = message.remote
-        token = message.token
+        is_known = token = message.token
         if not token:
             token = message.token = self._tokens.pop() if self._tokens else self.allocate_token()
         message.exchange = outgoing = outgoing_request(self, request, token)
@@ -240,7 +240,7 @@ class TokenManager:
         elif remote.security == "oscore":
             below = self.below
             self.expect(outgoing)
-        elif message.confirmable is False:
+        elif is_known or message.confirmable is False:  # what answers an earlier request with that token may still come
             self.expect(outgoing)
         request.on_interest_end(outgoing.end)
         outgoing.cancel = below.send_message(message)

@@ -84,6 +84,19 @@ async def test_a_server_that_does_not_know_the_option() -> None:
         assert (await request.response).code == Code.CHANGED
 
 
+@pytest.mark.parametrize("mtype", [ACK, CON, NON])
+@virtual
+async def test_a_response_is_no_silence_though_none_was_wanted(mtype: int) -> None:
+    """It comes with the news that the request has arrived, or is that news."""
+    async with Pair() as pair:
+        request = pair.client.ask(Code.POST, "x", b"no", no_response=EVERY_CLASS)
+        await settle()
+        sent = pair.requests[0]
+        pair.network.inject("server", "client", wire(mtype, 0x80, sent.mid, sent.message.token))
+        assert (await request.response).code == Code.BAD_REQUEST
+        assert not pair.client.tokens._outgoing
+
+
 @virtual
 async def test_failures_are_failures() -> None:
     async with Pair(drop=lambda sent: sent.source == "server") as pair:

@@ -199,3 +199,32 @@ async def test_a_response_that_must_not_be_processed_leaves_its_request_waiting(
         pair.network.inject("server", "client", wire(CON, CONTENT, 2, request.token, payload=b"x"))
         assert got == [(b"x", True)]
         assert not pair.client.tokens._outgoing
+
+
+@pytest.mark.parametrize("mtype", [CON, NON])
+@virtual
+async def test_a_response_that_is_rejected_before_the_acknowledgement_ends_nothing(mtype: int) -> None:
+    """What must not be processed says nothing: the request is sent again, and a piggybacked response is its answer."""
+    async with Pair(drop=lambda sent: sent.source == "client") as pair:
+        _, got = begin(pair)
+        request = pair.requests[0].message
+        pair.network.inject("server", "client", wire(mtype, CONTENT, 1, request.token, b"\xd1\x80x"))
+        await asyncio.sleep(4)
+        assert len([one for one in pair.requests if one.code == GET]) == 2
+        pair.network.inject("server", "client", wire(ACK, CONTENT, request.mid or 0, request.token, payload=b"x"))
+        assert got == [(b"x", True)]
+        assert not pair.client.tokens._outgoing
+
+
+@virtual
+async def test_what_answers_an_earlier_request_with_the_token_may_come_before_the_new_one_is_sent() -> None:
+    """RFC 7641 section 3.3.1: a registration that waits for its turn to be renewed is not ended by a Reset."""
+    async with Pair() as pair:
+        begin(pair)
+        renewed, got = begin(pair, b"same", observe=0)
+        assert len(pair.requests) == 1
+        pair.network.inject("server", "client", wire(NON, CONTENT, 1, b"same", b"\x61\x01", b"x"))
+        assert got == [(b"x", False)]
+        assert len(pair.requests) == 1
+        renewed.end_interest()
+        assert not pair.client.tokens._outgoing
