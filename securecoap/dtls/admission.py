@@ -40,8 +40,8 @@ _pack_answer: Final = Struct(f"!3sQHIQHB{COOKIE_LENGTH}s").pack
 _RECORD_HEAD: Final = bytes((ContentType.HANDSHAKE,)) + DTLS_1_2.to_bytes(2, "big")
 _BODY_LENGTH: Final = 3 + COOKIE_LENGTH
 _ANSWER_LENGTH: Final = HANDSHAKE_HEADER_LENGTH + _BODY_LENGTH
-_new: Final = tuple.__new__  # a NamedTuple without the call of its constructor
 _ANSWER_KIND: Final = HandshakeType.HELLO_VERIFY_REQUEST << 24 | _BODY_LENGTH
+_new: Final = tuple.__new__  # a NamedTuple without the call of its constructor
 
 
 class Admitted(NamedTuple):

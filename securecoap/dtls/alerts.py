@@ -113,7 +113,7 @@ def encode_alert(level: int, alert: Alert) -> bytes:
 
 CLOSE_NOTIFY: Final = encode_alert(ALERT_WARNING, Alert.CLOSE_NOTIFY)
 """The alert that ends a connection in good order (RFC 5246 section 7.2.1)."""
-_IS_CLOSE_NOTIFY: Final = int(Alert.CLOSE_NOTIFY)
+_CLOSE_NOTIFY_CODE: Final = int(Alert.CLOSE_NOTIFY)
 
 
 def parse_alert(fragment: bytes) -> tuple[bool, int] | None:
@@ -123,4 +123,4 @@ def parse_alert(fragment: bytes) -> tuple[bool, int] | None:
     """
     if len(fragment) != 2 or not ALERT_WARNING <= fragment[0] <= ALERT_FATAL:
         return None
-    return fragment[0] == ALERT_FATAL or fragment[1] == _IS_CLOSE_NOTIFY, fragment[1]
+    return fragment[0] == ALERT_FATAL or fragment[1] == _CLOSE_NOTIFY_CODE, fragment[1]
