@@ -122,6 +122,7 @@ def test_an_authority_that_names_no_usage_may_certify_and_one_that_names_others_
         leaf = certificate("peer", KEY, "between", between, names=("a.example",))
         found = STORE.verify((leaf, issuer), AT)
         assert isinstance(found, Verified) is is_taken, found
+    assert isinstance(found, Refusal)
     assert "an authority's key is not meant for certificates" in found.text
 
 
