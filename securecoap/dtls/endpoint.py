@@ -363,7 +363,7 @@ class Endpoint:
             self._offers.forget(handshake.peer)  # if that was what the server did not like
         suspect, cause = handshake.suspect(), None
         if suspect is not None:
-            text, cause = f"{text} ({suspect})", suspect.cause
+            text, cause = f"{text} ({suspect})", suspect.cause(alert)
         error = HandshakeFailed(f"the DTLS handshake failed: {text}", alert, cause)
         self._events.handshake_failed(handshake.peer, handshake.role, error)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DtlsEngine", "DtlsEvents", "DtlsSession", "EndReason", "SavedSession", "Suspect"]
 
+_CERTIFICATE_ALERTS: Final = frozenset({"bad_certificate", "certificate_expired", "unknown_ca"})
 _SHOWN: Final = 64
 """Bytes of an identity in a log."""
 
@@ -108,10 +109,9 @@ class Suspect(NamedTuple):
     identity: bytes
     is_known: bool
 
-    @property
-    def cause(self) -> str | None:
-        """What a failure is counted as, if it is nobody whom we know."""
-        return None if self.is_known else "unknown-identity"
+    def cause(self, alert: str | None) -> str | None:
+        """What a failure is counted as, if it is nobody whom we know, and if its alert does not say more than that."""
+        return None if self.is_known or alert in _CERTIFICATE_ALERTS else "unknown-identity"
 
     def __str__(self) -> str:
         return f"{'known' if self.is_known else 'unknown'} identity {self.identity[:_SHOWN]!r}"

@@ -387,7 +387,7 @@ class TinydtlsEndpoint:
         cause = None
         if handshake.role is Role.SERVER and handshake.identity:
             suspect = Suspect(handshake.identity, handshake.credential is not None)
-            text, cause = f"{text} ({suspect})", suspect.cause
+            text, cause = f"{text} ({suspect})", suspect.cause(alert)
         error = HandshakeFailed(f"the DTLS handshake failed: {text}", alert, cause)
         self._events.handshake_failed(handshake.peer, handshake.role, error)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from securecoap.config import Limits
+from securecoap.dtls.alerts import Alert
 from securecoap.dtls.certificate_messages import encode_certificate, encode_signed
 from securecoap.dtls.certificates import SERVER as SERVER_AUTH
 from securecoap.dtls.client_offer import offered_extensions
@@ -15,7 +16,7 @@ from securecoap.dtls.extensions import Extension, encode_server_name
 from securecoap.dtls.groups import GROUPS
 from securecoap.dtls.handshake_client import ClientHandshake, ClientState
 from securecoap.dtls.handshake_server import ServerHandshake, ServerState
-from securecoap.dtls.identities import CertificateType, Proof
+from securecoap.dtls.identities import CertificateType, Proof, Refusal
 from securecoap.dtls.messages import ClientHello, HandshakeType
 from securecoap.dtls.parameters import DtlsParameters
 from securecoap.dtls.pending import Pending
@@ -27,6 +28,7 @@ from .material import (
     SERVER_NAME,
     Authority,
     Keys,
+    certificate_own,
     certificate_pair,
     judge_chain,
     private_key,
@@ -256,6 +258,29 @@ def test_a_server_of_another_authority():
     couple = Couple(replace(credential, judge=judge_chain(Authority("other"), SERVER_AUTH)), server_keys=server)
     couple.connect()
     assert couple.client_events.failed[0][2].alert == "unknown_ca"
+
+
+@pytest.mark.parametrize(
+    ("days", "authority", "cause"),
+    [((-3, -1), AUTHORITY, "certificate_expired"), ((-3, 3), Authority("other"), "unknown_ca")],
+)
+def test_a_refused_certificate_is_counted_by_what_is_wrong_with_it(days, authority, cause):
+    credential, server = certificate_pair()
+    mine = private_key("p256", "client")
+    own = certificate_own(mine, authority.issue(mine, "sensor-19.example", days=days))
+    couple = Couple(replace(credential, own=own), server_keys=server)
+    couple.connect()
+    error = couple.server_events.failed[0][2]
+    assert (error.alert, error.cause) == (cause, cause)
+    assert "unknown identity b'CN=peer'" in str(error)
+
+
+def test_a_raw_public_key_of_nobody_is_counted_as_such():
+    credential, server = raw_pair()
+    nobody = Refusal(Alert.ACCESS_DENIED, "nobody here has this raw public key", b"ni:///sha-256;x")
+    couple = Couple(credential, server_keys=replace(server, raw=lambda _: nobody))
+    couple.connect()
+    assert couple.server_events.failed[0][2].cause == "unknown-identity"
 
 
 def test_a_server_without_raw_public_key_is_not_taken_for_one():
