@@ -55,12 +55,14 @@ class Deadlines(Generic[T]):
         heap = self._heap
         # While items expire, `add` need not arm: this does it at the end.
         self._armed_for = float("-inf")
-        while heap and heap[0][0] <= now:
-            self._expired(heappop(heap)[2], now)
-        self._timer = None
-        self._armed_for = float("inf")
-        if heap:
-            self._arm(heap[0][0])
+        try:
+            while heap and heap[0][0] <= now:
+                self._expired(heappop(heap)[2], now)
+        finally:  # whoever is told may raise, such as what a resource wants called; the deadlines of all others hold
+            self._timer = None
+            self._armed_for = float("inf")
+            if heap:
+                self._arm(heap[0][0])
 
     def close(self) -> None:
         """Forget everything."""

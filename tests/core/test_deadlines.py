@@ -51,6 +51,27 @@ async def test_items_may_add_items() -> None:
 
 
 @virtual
+async def test_whoever_raises_stops_the_deadlines_of_nobody_else() -> None:
+    expired: list[int] = []
+
+    def tell(item: int, _: float) -> None:
+        expired.append(item)
+        if item == 1:
+            raise RuntimeError("the callback of a resource")
+
+    deadlines = Deadlines(loop(), tell)
+    for item in (1, 2, 3):
+        deadlines.add(loop().time() + max(item, 2), item)
+    await asyncio.sleep(2.5)
+    assert expired == [1, 2]
+    deadlines.add(loop().time() + 1, 4)
+    await asyncio.sleep(2)
+    assert expired == [1, 2, 3, 4]
+    assert [str(one["exception"]) for one in loop().faults] == ["the callback of a resource"]
+    loop().faults.clear()
+
+
+@virtual
 async def test_equal_times_keep_their_order() -> None:
     expired: list[object] = []
     deadlines = Deadlines(loop(), lambda item, _: expired.append(item))
