@@ -93,9 +93,9 @@ add_completion_class(_Fish, "fish")
 _HELP: Final = """Print the script with which a shell completes commands, options, URIs and labels.
 
 \b
-bash   source <(securecoap completion bash)           in ~/.bashrc
-zsh    source <(securecoap completion zsh)            in ~/.zshrc
-fish   securecoap completion fish | source            in ~/.config/fish/config.fish
+bash   source <(securecoap completion bash)     in ~/.bashrc
+zsh    source <(securecoap completion zsh)      in ~/.zshrc
+fish   securecoap completion fish | source      in ~/.config/fish/config.fish
 """
 
 

@@ -82,17 +82,17 @@ def list_(file: Path, state: Path | None) -> int:
 
 
 def _validity(credential: Credential, now: float) -> str:
-    from securecoap.credentials.endings import REVOKED_AT
+    from securecoap.credentials.endings import REVOKED_AT, end_of_credential
     from securecoap.credentials.explaining import date_text
 
-    span = credential.validity
-    if now < span.not_before:
-        return f"from {date_text(span.not_before)}"
-    if span.not_after == float("inf"):
+    begin, end = credential.validity.not_before, end_of_credential(credential)
+    if now < begin:
+        return f"from {date_text(begin)}"
+    if end == float("inf"):
         return "always"
-    if span.not_after == REVOKED_AT:
+    if end == REVOKED_AT:
         return "revoked"
-    return f"{'ended' if now >= span.not_after else 'until'} {date_text(span.not_after)}"
+    return f"{'ended' if now >= end else 'until'} {date_text(end)}"
 
 
 def _print_table(rows: list[tuple[str, ...]]) -> None:

@@ -62,8 +62,8 @@ _HELP: Final = """Secure CoAP: requests, observation and servers over DTLS and O
 \b
 Exit status of requests:
   0  the response has a code 2.xx
-  1  the response has another code
-  2  usage or credentials: nothing was sent
+  1  the response has another code; or a file could not be read or written
+  2  usage, credentials or state: nothing was sent
   3  no response that can be trusted
 """
 

@@ -45,6 +45,11 @@ def test_no_line_ends_within_a_word(top: click.Command, width: int) -> None:
             assert is_end or not line.endswith(("-", "|")), (path, line)
 
 
+def test_no_line_is_longer_than_a_terminal() -> None:
+    for name, text in helps(program, 80):
+        assert max(map(len, text.splitlines())) <= 80, name
+
+
 @pytest.mark.parametrize("command", ["new", "pair"])
 @pytest.mark.parametrize("width", [60, 80])
 def test_kinds_are_there_as_they_are_written(command: str, width: int) -> None:

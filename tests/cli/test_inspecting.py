@@ -6,6 +6,7 @@ import asyncio
 import json
 
 import pytest
+from cryptography.x509 import load_pem_x509_certificate
 
 from securecoap.cli.inspecting import hidden
 from securecoap.state import SqliteStateStore
@@ -35,6 +36,13 @@ def test_a_list_says_until_when(run, write):
     )
     rows = [line.split("\t")[-1] for line in run("credentials", "list", path).out.decode().splitlines()]
     assert rows == ["ended 2001-01-01T00:00:00Z", "from 2999-01-01T00:00:00Z"]
+
+
+def test_a_list_says_when_a_certificate_ends(run):
+    certificate = load_pem_x509_certificate((SAMPLES / "keys/gateway.cert.pem").read_bytes())
+    end = f"{certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
+    row = run("credentials", "list", SAMPLES / "server-x509.json").out.decode().rstrip("\n")
+    assert row in {f":fleet\tdtls-x509\t:fleet\tuntil {end}", f":fleet\tdtls-x509\t:fleet\tended {end}"}
 
 
 def test_a_list_says_what_was_revoked(run, write):
