@@ -9,6 +9,7 @@ table's (`securecoap.core.observations`). The client's side is in `securecoap.co
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 from securecoap.core.notifications import UNKNOWN, as_confirmable, without_observe
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Audience", "Observation", "Rendering", "is_registration", "observe"]
 
+_logger: Final = logging.getLogger(__name__)
 _EXCEPTIONS: Final = 1 << numbers.BLOCK2 | 1 << numbers.NO_RESPONSE  # with which there may be none
 
 
@@ -206,7 +208,7 @@ class Observation(Exchange):
         self.incoming.failed(error)
 
     def end(self) -> None:
-        """It is over; the resource is told, once, if it had accepted."""
+        """It is over; the resource is told, once, if it had accepted. What that raises is logged: the rest goes on."""
         if self.ended:
             return
         self.ended = True
@@ -215,7 +217,10 @@ class Observation(Exchange):
         self._wanted = None
         self.audience.table.forget(self)
         if callback is not None:
-            callback()
+            try:
+                callback()
+            except Exception:
+                _logger.exception("what a resource wanted to be called at the end of an observation failed")
         if rendering is not None:
             rendering.leave(self)
 

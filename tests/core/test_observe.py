@@ -160,6 +160,31 @@ async def test_silence_ends_it() -> None:
 
 
 @virtual
+async def test_a_resource_that_fails_at_the_end_of_one_keeps_nobody_from_ending(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Otherwise neither the others of that peer would end, nor the endpoint close its socket."""
+
+    class Failing(State):
+        async def add_observation(self, request: Message, server_observation: Any) -> None:
+            server_observation.accept(self.fail)
+
+        def fail(self) -> None:
+            raise ValueError("at the end")
+
+    async with Pair(site_of(x=Failing())) as pair:
+        for token in (b"1", b"2"):
+            await register(pair, mid=int(token), token=token)
+        await register(pair, "other")
+        assert pair.server.server.observation_count == 3
+        pair.server.manager.dispatch_error(111, pair.server.interface.address("stranger"))
+        assert pair.server.server.observation_count == 1
+    assert pair.server.server.observation_count == 0
+    assert not pair.server.interface.is_open
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ValueError] * 3
+
+
+@virtual
 async def test_deregistration() -> None:
     """R103; a GET with Observe=1 that does not deregister is a known fault of another stack."""
     state = State()
